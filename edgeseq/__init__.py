@@ -1,0 +1,1 @@
+"""From a microphone to words, live, on small computers."""

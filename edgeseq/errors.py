@@ -1,0 +1,47 @@
+"""What can go wrong, said so that a person can mend it.
+
+Every message holds three things: what was seen, what was wanted, and what to do next. The command line prints
+the message alone (no traceback) and ends with `exit_code`.
+"""
+
+
+class EdgeseqError(Exception):
+    """Something went wrong that the user, a file or a device can mend. The command ends with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(EdgeseqError):
+    """An option, argument or name was wrong. The command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class AudioError(EdgeseqError):
+    """A file, pipe or program did not give usable sound."""
+
+
+class DeviceError(EdgeseqError):
+    """A microphone or the sound system failed."""
+
+
+class ModelError(EdgeseqError):
+    """A model file cannot be used."""
+
+
+class ManifestError(EdgeseqError):
+    """A manifest, or something it names, is broken."""
+
+
+class RecipeError(EdgeseqError):
+    """A recipe has faults; the message lists all of them."""
+
+    exit_code = 2
+
+
+class ExportError(EdgeseqError):
+    """An exported graph does not do what the trained network does; nothing was written."""
+
+
+class MissingExtraError(EdgeseqError):
+    """A package of an optional extra is not installed."""
