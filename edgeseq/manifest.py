@@ -1,0 +1,219 @@
+"""Manifests: JSON lines that list recordings, as NeMo writes them.
+
+One line, one recording: `audio_filepath` (relative to the manifest), `duration` in seconds, `text`, and optionally
+`offset` in seconds, `speaker`, and whatever else a corpus knows (`intent`, `slots`, `licence` ...), which is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeseq.errors import ManifestError
+
+MAX_FAULTS = 20
+"""Faults of one manifest that a message lists; the rest is counted."""
+
+DATA_VARIABLE = "EDGESEQ_DATA"
+"""Environment variable: a folder that holds corpora, one folder each."""
+
+SYNTH = "edgeseq data synth --text recipes"
+BRINGERS = {
+    "fsdd": "edgeseq data import fsdd",
+    "synth-digits": f"{SYNTH}/digits.txt --per-text 600 --out data/synth-digits",
+    "synth-strings": f"{SYNTH}/digit-strings.txt --per-text 12 --out data/synth-strings",
+    "librispeech-digits": "edgeseq data cut LIBRISPEECH_MANIFEST --out data/librispeech-digits "
+    "--words zero,one,two,three,four,five,six,seven,eight,nine",
+}
+"""The command that brings a corpus, by the name of its folder."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording, or a stretch of one, and what is said in it."""
+
+    path: Path
+    """the audio file"""
+    duration: float
+    """seconds"""
+    text: str
+    offset: float = 0.0
+    """seconds from the beginning of the file"""
+    speaker: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """the line's other keys, as they were"""
+
+
+def read_manifest(
+    path: str | os.PathLike[str], *, allow_empty_text: bool = False, check_files: bool = True, hint: str = ""
+) -> list[Recording]:
+    """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
+
+    Raises ManifestError that names every fault of the file at once: lines that are not JSON objects, keys that are
+    missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there (unless
+    `check_files` is off). `hint` is a command that brings the data; known corpora have one of their own.
+    """
+    path = Path(path)
+    lines = _read_lines(path, hint)
+    recordings: list[Recording] = []
+    faults: list[str] = []
+    n_missing = 0
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            recording = _parse_line(line, path.parent, allow_empty_text)
+        except ManifestError as fault:
+            faults += [f"line {number}: {what}" for what in str(fault).split("\n")]
+            continue
+        if check_files and not recording.path.is_file():
+            faults.append(f"line {number}: no audio file {recording.path}")
+            n_missing += 1
+        recordings.append(recording)
+    if faults:
+        raise ManifestError(_describe_faults(path, faults, n_missing, hint))
+    if not recordings:
+        raise ManifestError(f"{path}: lists no recordings; one JSON line a recording is wanted.{_advice(path, hint)}")
+    return recordings
+
+
+def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]) -> None:
+    """Write a manifest, audio paths relative to its folder; the file appears whole or not at all."""
+    path = Path(path)
+    folder = os.path.realpath(path.parent)
+    lines = [json.dumps(_as_line(recording, folder), ensure_ascii=False) + "\n" for recording in recordings]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.writelines(lines)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def find_data(name: str | os.PathLike[str]) -> Path:
+    """Find a manifest such as `fsdd/train.jsonl`: in ./data, in the folder $EDGESEQ_DATA, then as a plain path.
+
+    Raises ManifestError that lists the places looked at and the command that brings the corpus.
+    """
+    places = list(_places(Path(name)))
+    for place in places:
+        if place.is_file():
+            return place
+    looked = "\n".join(f"    {place}" for place in places)
+    unset = "" if os.environ.get(DATA_VARIABLE) else f" (${DATA_VARIABLE}, a folder of corpora, is not set)"
+    raise ManifestError(
+        f"{name}: no such manifest{unset}. Looked for:\n{looked}{_advice(Path(name), '')}"
+        f"{'' if bringer(Path(name)) else _GENERAL_ADVICE}"
+    )
+
+
+_GENERAL_ADVICE = "\n  Put it there, or make it: `edgeseq data --help` lists the ways."
+
+
+def bringer(path: Path) -> str:
+    """Give the command that brings the corpus a manifest belongs to, or "" when none is known."""
+    return BRINGERS.get(path.parent.name, "")
+
+
+def _places(name: Path) -> Iterator[Path]:
+    if not name.is_absolute():
+        yield Path("data") / name
+        if folder := os.environ.get(DATA_VARIABLE):
+            yield Path(folder) / name
+    yield name
+
+
+def _read_lines(path: Path, hint: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such manifest.{_advice(path, hint)}") from None
+    except UnicodeDecodeError as fault:
+        raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {fault.start}).") from None
+    except OSError as fault:
+        raise ManifestError(f"{path}: cannot be read ({fault.strerror}).") from None
+
+
+def _parse_line(line: str, folder: Path, allow_empty_text: bool) -> Recording:
+    """Raise ManifestError with one line of message a fault."""
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as fault:
+        raise ManifestError(f"not JSON ({fault.msg} at column {fault.colno})") from None
+    if not isinstance(entry, dict):
+        raise ManifestError(f"a JSON object {{...}} is wanted, not {line.strip()[:60]}")
+    faults = list(_entry_faults(entry, allow_empty_text))
+    if faults:
+        raise ManifestError("\n".join(faults))
+    return Recording(
+        path=folder / entry.pop("audio_filepath"),
+        duration=float(entry.pop("duration")),
+        text=entry.pop("text"),
+        offset=float(entry.pop("offset", None) or 0.0),
+        speaker=_speaker(entry.pop("speaker", None)),
+        extra=entry,
+    )
+
+
+def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str]:
+    for key in ("audio_filepath", "duration", "text"):
+        if key not in entry:
+            yield f"'{key}' is missing"
+    for key in ("audio_filepath", "text"):
+        if key in entry and not isinstance(entry[key], str):
+            yield f"'{key}' is {json.dumps(entry[key])[:60]}; a string is wanted"
+    for key, least in (("duration", "above 0"), ("offset", "0 or more")):
+        if entry.get(key) is None and (key == "offset" or key not in entry):
+            continue
+        value = entry[key]
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < 0 or (key == "duration" and value == 0):
+            yield f"'{key}' is {json.dumps(value)[:60]}; seconds, a number {least}, are wanted"
+    if not isinstance(entry.get("speaker"), str | int | None):
+        yield f"'speaker' is {json.dumps(entry['speaker'])[:60]}; a string is wanted"
+    if entry.get("audio_filepath") == "":
+        yield "'audio_filepath' is empty"
+    if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
+        yield "'text' is empty; write what is said, or leave the line out"
+
+
+def _speaker(value: str | int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
+    # The folder is resolved, so that `..` means what it says; the file itself may be a link and keeps its name.
+    audio = Path(os.path.realpath(recording.path.parent)) / recording.path.name
+    line: dict[str, Any] = {
+        "audio_filepath": os.path.relpath(audio, folder),
+        "duration": round(recording.duration, 4),
+        "text": recording.text,
+    }
+    if recording.offset:
+        line["offset"] = round(recording.offset, 4)
+    if recording.speaker is not None:
+        line["speaker"] = recording.speaker
+    return line | dict(recording.extra)
+
+
+def _describe_faults(path: Path, faults: list[str], n_missing: int, hint: str) -> str:
+    shown = "\n".join(f"  {fault}" for fault in faults[:MAX_FAULTS])
+    more = f"\n  ... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    advice = _advice(path, hint) if n_missing else "\n  Correct these lines or leave them out."
+    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+    return f"{path}: {count}.\n{shown}{more}{advice}"
+
+
+def _advice(path: Path, hint: str) -> str:
+    command = hint or bringer(path)
+    return f"\n  This brings the data: {command}" if command else ""

@@ -1,0 +1,359 @@
+"""Recipes: YAML files that say what is trained, on what and how, checked before anything starts.
+
+A recipe is read once, here, into frozen models; past this point nobody sees a dict. All faults of a file are reported
+together, each with its line, and an unknown key with its nearest match.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from edgeseq.errors import MissingExtraError, RecipeError
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"a range goes from low to high, got {list(pair)}")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
+"""Drawn uniformly between the two, low first."""
+
+PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+SecondsRange = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_ascending)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FrontendRecipe(_Part):
+    """Waveform to log-mel frames (torchaudio's MelSpectrogram, center=False)."""
+
+    sample_rate: PositiveInt = 8000
+    """Hz"""
+    win_samples: PositiveInt = 200
+    hop_samples: PositiveInt = 80
+    n_mels: PositiveInt = 32
+    f_min: NonNegativeFloat = 60.0
+    """Hz"""
+    f_max: PositiveFloat = 3800.0
+    """Hz"""
+    floor: PositiveFloat = 1e-6
+    """mel energies below this count as this, before the logarithm"""
+    limit: PositiveFloat = 5.0
+    """normalized log-mel is clamped to plus or minus this many standard deviations"""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> FrontendRecipe:
+        if self.hop_samples > self.win_samples:
+            raise ValueError(f"hop_samples ({self.hop_samples}) is larger than win_samples ({self.win_samples})")
+        if not self.f_min < self.f_max <= self.sample_rate / 2:
+            raise ValueError(
+                f"f_min ({self.f_min:g}) < f_max ({self.f_max:g}) <= half of sample_rate ({self.sample_rate / 2:g}) "
+                "does not hold"
+            )
+        return self
+
+
+class NetworkRecipe(_Part):
+    """Stacked causal recurrent layers over groups of frames."""
+
+    cell: Literal["gru", "lstm", "rnn"] = "gru"
+    hidden_size: PositiveInt = 192
+    num_layers: PositiveInt = 3
+    subsampling: PositiveInt = 4
+    """frames stacked into one step; 4 x 10 ms is what sherpa-onnx's programs count on"""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """between layers"""
+
+
+class SourceRecipe(_Part):
+    """One manifest to train on."""
+
+    manifest: str
+    """a path, or a name under ./data or $EDGESEQ_DATA"""
+    weight: PositiveFloat = 1.0
+    """share of the clips drawn, relative to the other sources"""
+    easy: bool = False
+    """drawn from in the easy first steps"""
+    exclude: tuple[str, ...] = ()
+    """speakers left out, as shell patterns"""
+
+
+class DataRecipe(_Part):
+    """What is trained on, and what is measured on the way."""
+
+    train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
+    valid: tuple[str, ...] = ()
+    """manifests whose error rates are shown during training; nothing is chosen by them"""
+
+    @model_validator(mode="after")
+    def _has_a_beginning(self) -> DataRecipe:
+        if not any(source.easy for source in self.train):
+            raise ValueError("no source under 'train' is marked 'easy: true'; the first steps need one")
+        return self
+
+
+class JoiningRecipe(_Part):
+    """Short clips joined to streams: what a microphone hears, state carried from one row to the next."""
+
+    row_seconds: PositiveFloat = 4.0
+    """a row of a batch is filled with clips up to this length"""
+    gap_seconds: SecondsRange = (0.0, 0.4)
+    """between two clips"""
+    long_gap: Probability = 0.1
+    """share of gaps that are longer, up to `row_seconds` / 2"""
+    tail_seconds: NonNegativeFloat = 0.3
+    """kept free at a row's end, so that its last word can be told in time"""
+    restart: Probability = 0.3
+    """share of rows that begin from a zero state, as a new stream does; the others go on where the row before ended"""
+    silence: Probability = 0.03
+    """share of rows without a word"""
+
+
+class NoiseRecipe(_Part):
+    """Coloured noise under the whole row."""
+
+    probability: Probability = 0.8
+    snr_db: Range = (5.0, 40.0)
+    color: Range = (0.0, 2.0)
+    """exponent of the fall of power with frequency: 0 white, 1 pink, 2 brown"""
+
+
+class RoomRecipe(_Part):
+    """Reverberation by an exponentially decaying random impulse response."""
+
+    probability: Probability = 0.4
+    t60_seconds: PositiveRange = (0.1, 0.6)
+    direct_db: Range = (0.0, 15.0)
+    """energy of the direct sound over the reverberation"""
+
+
+class MicrophoneRecipe(_Part):
+    """A random smooth frequency response."""
+
+    probability: Probability = 0.7
+    gain_db: Range = (-9.0, 9.0)
+    """at seven frequencies, straight lines between"""
+
+
+class SpecAugmentRecipe(_Part):
+    """Masks and a warp on log-mel (Park et al. 2019; Jaitly and Hinton 2013 for the vocal-tract warp)."""
+
+    mel_masks: NonNegativeInt = 1
+    mel_width: NonNegativeInt = 6
+    time_masks: NonNegativeInt = 2
+    time_width: NonNegativeInt = 8
+    """frames"""
+    mel_warp: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """the mel axis is stretched by 1 plus or minus at most this"""
+
+
+class AugmentRecipe(_Part):
+    """What is done to training sound on the fly, at full difficulty."""
+
+    speed: PositiveRange = (0.85, 1.2)
+    """resampled: pitch, formants and pace move together"""
+    level_db: Range = (-20.0, 6.0)
+    """of a row"""
+    clip_level_db: Range = (-4.0, 4.0)
+    """of a clip, against the others of its row"""
+    noise: NoiseRecipe = NoiseRecipe()
+    room: RoomRecipe = RoomRecipe()
+    microphone: MicrophoneRecipe = MicrophoneRecipe()
+    spec_augment: SpecAugmentRecipe = SpecAugmentRecipe()
+
+
+class TrainRecipe(_Part):
+    """The optimization: AdamW, linear warm-up, then cosine decay to zero."""
+
+    seed: NonNegativeInt = 1
+    steps: PositiveInt = 12000
+    batch_size: PositiveInt = 32
+    """rows"""
+    lr: PositiveFloat = 2e-3
+    warmup_steps: NonNegativeInt = 300
+    weight_decay: NonNegativeFloat = 1e-2
+    grad_clip: PositiveFloat = 1.0
+    """largest norm of the gradient"""
+    easy_steps: NonNegativeInt = 1500
+    """single clean clips of the easy sources, to get CTC going"""
+    ramp_steps: NonNegativeInt = 2000
+    """from there to full difficulty"""
+    valid_every: PositiveInt = 1000
+    checkpoint_every: PositiveInt = 500
+
+
+class ExportRecipe(_Part):
+    """What `edgeseq export` writes."""
+
+    chunk_ms: PositiveInt = 80
+
+
+class Recipe(_Part):
+    """All that makes a model, data aside."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    task: Literal["ctc"] = "ctc"
+    language: str
+    license: str
+    """of the weights"""
+    data_statement: str
+    """what the weights were trained on and under which licences; copied into the model file"""
+    frontend: FrontendRecipe = FrontendRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    data: DataRecipe
+    joining: JoiningRecipe = JoiningRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    train: TrainRecipe = TrainRecipe()
+    export: ExportRecipe = ExportRecipe()
+
+    @property
+    def step_samples(self) -> int:
+        """Samples of audio in one recurrent step."""
+        return self.frontend.hop_samples * self.network.subsampling
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples that the exported graph takes at a time."""
+        return self.export.chunk_ms * self.frontend.sample_rate // 1000
+
+    @model_validator(mode="after")
+    def _chunk_holds_whole_steps(self) -> Recipe:
+        if (self.export.chunk_ms * self.frontend.sample_rate) % (1000 * self.step_samples):
+            step_ms = 1000 * self.step_samples / self.frontend.sample_rate
+            raise ValueError(f"export.chunk_ms ({self.export.chunk_ms}) is not a multiple of a step ({step_ms:g} ms)")
+        return self
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key=value` overrides (`train.steps=500`; the value is YAML).
+
+    Raises RecipeError that lists every fault, each with its line.
+    """
+    yaml = _import_yaml()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise RecipeError(f"{path}: cannot be read as a recipe ({fault}).\n  Name a YAML file, such as recipes/ctc.yaml.") from fault
+    try:
+        values = yaml.safe_load(text)
+        lines = dict(_lines_of(yaml.compose(text, Loader=yaml.SafeLoader)))
+    except yaml.YAMLError as fault:
+        raise RecipeError(f"{path}: not valid YAML: {fault}") from fault
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this file holds {type(values).__name__}.")
+    for override in overrides:
+        lines[_apply_override(values, override, yaml)] = f"override {override!r}"
+    return parse_recipe(values, str(path), lines)
+
+
+def parse_recipe(values: Mapping[str, Any], source: str, lines: Mapping[tuple[Any, ...], str] | None = None) -> Recipe:
+    """Check the `values` of a recipe; `source` and `lines` say where they stand, for messages."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as faults:
+        listed = "\n".join(f"  {_describe(e, lines or {})}" for e in faults.errors())
+        count = f"{faults.error_count()} fault{'s' if faults.error_count() > 1 else ''}"
+        raise RecipeError(f"{source}: {count}:\n{listed}") from faults
+
+
+def _import_yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as fault:
+        raise MissingExtraError("Recipes need the training extra: pip install 'edgeseq[train]'") from fault
+    return yaml
+
+
+def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Walk a composed YAML tree: the line on which each value stands, by its path."""
+    if node is None:
+        return
+    yield at, f"line {node.start_mark.line + 1}"
+    if node.id == "mapping":
+        for key, value in node.value:
+            yield from _lines_of(value, (*at, key.value))
+            yield (*at, key.value), f"line {key.start_mark.line + 1}"
+    elif node.id == "sequence":
+        for index, value in enumerate(node.value):
+            yield from _lines_of(value, (*at, index))
+
+
+def _apply_override(values: dict[str, Any], override: str, yaml: Any) -> tuple[Any, ...]:
+    key, equals, text = override.partition("=")
+    if not (key and equals):
+        raise RecipeError(f"{override!r} is no override; wanted key=value, for example train.steps=500.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise RecipeError(f"{override!r}: the value is not valid YAML: {fault}") from fault
+    at: tuple[Any, ...] = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    target: Any = values
+    for part in at[:-1]:
+        try:
+            target = target[part] if isinstance(target, list) else target.setdefault(part, {})
+        except (IndexError, TypeError):
+            target = None
+        if not isinstance(target, dict | list):
+            raise RecipeError(f"{override!r}: the recipe has nothing at {part!r} to set a value in.")
+    try:
+        target[at[-1]] = value
+    except (IndexError, TypeError) as fault:
+        raise RecipeError(f"{override!r}: the recipe has no {at[-1]!r} there to set.") from fault
+    return at
+
+
+def _describe(fault: Any, lines: Mapping[tuple[Any, ...], str]) -> str:
+    at = tuple(fault["loc"])
+    where = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), "")
+    key = ".".join(map(str, at)) or "recipe"
+    prefix = f"{where}: {key}" if where else key
+    if fault["type"] == "extra_forbidden":
+        return f"{prefix}: unknown key{_nearest(at)}"
+    if fault["type"] == "missing":
+        return f"{prefix}: missing, and it has no default"
+    message = fault["msg"].removeprefix("Value error, ")
+    seen = fault["input"]
+    return f"{prefix}: {message}" + ("" if isinstance(seen, dict | BaseModel) else f" (got {seen!r})")
+
+
+def _nearest(at: tuple[Any, ...]) -> str:
+    known = _keys_at(Recipe, at[:-1])
+    close = difflib.get_close_matches(str(at[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _keys_at(part: type[BaseModel], at: Iterable[Any]) -> list[str]:
+    """List the keys that the recipe knows under the path `at`."""
+    for key in at:
+        if isinstance(key, str):
+            part = _part_within(part.model_fields[key].annotation)
+    return list(part.model_fields)
+
+
+def _part_within(annotation: Any) -> type[BaseModel]:
+    """Find the recipe part inside `Part`, `tuple[Part, ...]` or `Annotated[...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(_part_within(inner) for inner in typing.get_args(annotation) if inner is not Ellipsis)

@@ -1,0 +1,1 @@
+"""The training world: recordings to weights, with torch and torchaudio (extra `train`)."""
