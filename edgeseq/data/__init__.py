@@ -1,0 +1,1 @@
+"""Corpora and speech synthesis: whatever becomes a manifest of recordings."""
