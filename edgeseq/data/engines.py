@@ -1,0 +1,194 @@
+"""Speech synthesizers as programs: espeak-ng, flite, festival.
+
+Pitch and speed are factors of the voice's own (1.0: as it is), so that they mean the same for each engine. Nothing is
+copied from these programs; they are run where they are installed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log2
+from pathlib import Path
+from typing import Protocol
+
+from edgeseq.errors import UsageError
+
+INSTALL = "sudo apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts"
+
+SECONDS_TO_SPEAK = 60.0
+"""Longest that one run of a program may take before it is taken for stuck."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One voice of one engine."""
+
+    engine: str
+    name: str
+    licence: str
+    """SPDX identifier of the program and its voice data"""
+    pitched: bool = True
+    """whether its pitch can be changed"""
+
+    @property
+    def speaker(self) -> str:
+        """Engine and voice, as manifests name who spoke: `flite/rms`."""
+        return f"{self.engine}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to say and how."""
+
+    text: str
+    voice: Voice
+    pitch: float
+    """factor of the voice's own pitch"""
+    speed: float
+    """factor of the voice's own speed"""
+
+
+class Engine(Protocol):
+    """A program that speaks."""
+
+    name: str
+    licence: str
+    batch: int
+    """requests that one call of `speak` should be given: more where the program is slow to start"""
+
+    def voices(self) -> tuple[Voice, ...]:
+        """List the English voices, always in the same order; empty when the program is not installed."""
+
+    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+        """Write one WAV file a request; a file that is missing afterwards was not spoken."""
+
+
+class EspeakNg:
+    """espeak-ng: each of its English accents with each of its voice variants (`en-us+f3`)."""
+
+    name = "espeak-ng"
+    licence = "GPL-3.0-or-later"
+    batch = 32
+
+    def voices(self) -> tuple[Voice, ...]:
+        """List accents times variants; mbrola's voices (mb/*) need data of their own and are left out."""
+        if not shutil.which(self.name):
+            return ()
+        accents = re.findall(r"^ *\d+ +(\S+) .*? gmw/", _output(self.name, "--voices=en"), flags=re.MULTILINE)
+        variants = re.findall(r"!v/(.+?) *$", _output(self.name, "--voices=variant"), flags=re.MULTILINE)
+        names = [f"{a}+{v}" if v else a for a in sorted(set(accents)) for v in ["", *sorted(set(variants))]]
+        return tuple(Voice(self.name, name, self.licence) for name in names)
+
+    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+        """Run espeak-ng once a request (it starts in milliseconds)."""
+        for request, file in zip(requests, files, strict=True):
+            # Measured on f3 and m3: 45 points of -p are about 0.8 octaves; 175 words a minute is the default.
+            pitch = min(99, max(0, round(50 + 55 * log2(request.pitch))))
+            speed = max(80, round(175 * request.speed))
+            arguments = ["-z", "-v", request.voice.name, "-p", str(pitch), "-s", str(speed), "-w", str(file), "--stdin"]
+            _run([self.name, *arguments], request.text)
+
+
+class Flite:
+    """flite, with the voices compiled into it (kal16 rather than the 8 kHz kal)."""
+
+    name = "flite"
+    licence = "MIT-Festival"
+    batch = 32
+    own_pitch = {"kal": 105.0, "kal16": 105.0, "awb": 131.0, "rms": 100.0, "slt": 176.0}  # noqa: RUF012
+    """Hz of `int_f0_target_mean` at which a voice speaks as it does by default, measured"""
+
+    def voices(self) -> tuple[Voice, ...]:
+        """List the general voices; awb_time only tells the time."""
+        if not shutil.which(self.name):
+            return ()
+        names = set(_output(self.name, "-lv").partition(":")[2].split()) & set(self.own_pitch)
+        if "kal16" in names:
+            names.discard("kal")
+        return tuple(Voice(self.name, name, self.licence, pitched=name != "rms") for name in sorted(names))
+
+    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+        """Run flite once a request (it starts in milliseconds)."""
+        for request, file in zip(requests, files, strict=True):
+            command = [self.name, "-voice", request.voice.name, "--setf", f"duration_stretch={1 / request.speed:.3f}"]
+            if request.pitch != 1.0:
+                mean = self.own_pitch[request.voice.name] * request.pitch
+                command += ["--setf", f"int_f0_target_mean={mean:.1f}"]
+            _run([*command, "-t", request.text, "-o", str(file)])
+
+
+class Festival:
+    """festival, many requests to a process, since its start costs half a second."""
+
+    name = "festival"
+    licence = "MIT-Festival"
+    batch = 100
+    known = ("cmu_us_slt_arctic_hts", "kal_diphone", "ked_diphone")
+    unpitched = ("cmu_us_slt_arctic_hts",)
+
+    def voices(self) -> tuple[Voice, ...]:
+        """List those of the known voices that are installed."""
+        if not shutil.which(self.name):
+            return ()
+        listed = _output(self.name, "-b", "(print (voice.list))")
+        installed = set(re.findall(r"[\w]+", listed))
+        names = [name for name in self.known if name in installed]
+        return tuple(Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names)
+
+    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+        """Run festival once over a Scheme script of all requests; one that fails does not stop the others."""
+        script = files[0].with_suffix(".scm")
+        said = "".join(self._say(request, file) for request, file in zip(requests, files, strict=True))
+        script.write_text(_FESTIVAL_BEGIN + said, encoding="utf-8")
+        _run([self.name, "-b", str(script)], seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
+
+    def _say(self, request: Request, file: Path) -> str:
+        say = f"(say {_scheme_string(request.text)} {_scheme_string(str(file))})"
+        pitch, speed = f"{request.pitch:.3f}", f"{request.speed:.3f}"
+        return f"(voice_{request.voice.name})\n(manner {pitch} {speed})\n(unwind-protect {say} (print 'failed))\n"
+
+
+_FESTIVAL_BEGIN = """
+(define (lr_pitch params pitch)
+  (mapcar (lambda (p) (if (string-matches (car p) "target_f0_.*") (list (car p) (* pitch (cadr p))) p)) params))
+(define (manner pitch speed)
+  (if (string-equal (Parameter.get 'Synth_Method) "HTS")
+      (set! hts_engine_params (append hts_engine_params (list (list "-r" speed))))
+      (begin
+        (set! int_lr_params (lr_pitch int_lr_params pitch))
+        (Parameter.set 'Duration_Stretch (/ 1 speed)))))
+(define (say text file) (utt.save.wave (utt.synth (eval (list 'Utterance 'Text text))) file 'riff))
+"""
+
+ENGINES: tuple[Engine, ...] = (EspeakNg(), Flite(), Festival())
+
+
+def engine(name: str) -> Engine:
+    """Look an engine up by name; raises UsageError for an unknown one."""
+    for known in ENGINES:
+        if known.name == name:
+            return known
+    names = ", ".join(known.name for known in ENGINES)
+    raise UsageError(f"{name!r} is no speech synthesizer that edgeseq knows. Choose from: {names}.")
+
+
+def _scheme_string(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _run(command: list[str], text: str = "", seconds: float = SECONDS_TO_SPEAK) -> None:
+    """Run a synthesizer; whether it spoke is seen by its file alone."""
+    try:
+        subprocess.run(command, input=text.encode(), capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _output(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, timeout=SECONDS_TO_SPEAK, check=False)
+    return done.stdout.decode(errors="replace")
