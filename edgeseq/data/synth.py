@@ -30,7 +30,7 @@ SHARES = {"espeak-ng": 0.45, "flite": 0.275, "festival": 0.275}
 """Share of each engine among the files; those of missing engines go to the others."""
 
 PITCH_OCTAVES = (-0.4, 0.45)
-SPEED_OCTAVES = (-0.35, 0.55)
+SPEED_OCTAVES = (-0.5, 0.5)
 ATTEMPTS = 4
 """Manners drawn for a file before it is given up."""
 
@@ -199,7 +199,7 @@ def plausible(samples: npt.NDArray[np.float32], sample_rate: int, text: str) -> 
     """Tell speech from the failures of voices: too short, too long for its text, or silent."""
     seconds = len(samples) / sample_rate
     letters = sum(character.isalnum() for character in text)
-    shortest, longest = 2 * MARGIN_SECONDS + 0.03 * letters, 1.0 + 0.2 * letters
+    shortest, longest = 2 * MARGIN_SECONDS + 0.015 * letters, 1.0 + 0.2 * letters
     return shortest < seconds < longest and float(np.abs(samples).max(initial=0.0)) > 1e-3
 
 
