@@ -174,8 +174,8 @@ class AugmentRecipe(_Part):
 
     speed: PositiveRange = (0.85, 1.2)
     """resampled: pitch, formants and pace move together"""
-    level_db: Range = (-20.0, 6.0)
-    """of a row"""
+    level_db: Range = (-25.0, 10.0)
+    """of a row, against clips at -25 dB of full scale"""
     clip_level_db: Range = (-4.0, 4.0)
     """of a clip, against the others of its row"""
     noise: NoiseRecipe = NoiseRecipe()

@@ -1,7 +1,7 @@
 """The command line: one module a command, which reads arguments, calls the library once and shows the result.
 
-Command modules are all imported for `edgeseq --help`, so whatever is slow to import (numpy, onnxruntime, torch,
-pydantic) waits inside the commands.
+Command modules are all imported for `edgeseq --help`, so whatever is slow to import (numpy, onnxruntime,
+torch, pydantic) waits inside the commands.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import devices, listen, models, transcribe
+from edgeseq.cli import data, devices, listen, models, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="edgeseq",
     cls=Commands,
-    help="Train, shrink and run streaming recurrent models on small computers: a microphone in, words out, live.",
+    help="Train, shrink and run streaming recurrent models on small computers: live words from a microphone.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -52,17 +52,26 @@ app.command("listen")(listen.listen)
 app.command("transcribe")(transcribe.transcribe)
 app.command("devices")(devices.devices)
 app.add_typer(models.app, name="models")
+app.command("train")(train.train)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"edgeseq {version('edgeseq')}")
+        raise typer.Exit()
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True),
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"edgeseq {installed('edgeseq')}")
-        raise typer.Exit()
+    """Hold the options of `edgeseq` itself; each command has its own."""
 
 
 def main() -> None:
@@ -78,5 +87,5 @@ def main() -> None:
 
 
 def _discard_output() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush of a closed pipe says nothing."""
+    """Point standard output at nothing, so that the interpreter's last flush of a closed pipe is quiet."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

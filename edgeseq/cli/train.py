@@ -1,0 +1,155 @@
+"""`edgeseq train`: a recipe to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeseq.recipe import Recipe
+    from edgeseq.training.metrics import StepReport, ValidReport
+
+EXIT_INTERRUPTED = 130
+LINE_SECONDS = 15.0
+"""Where there is no terminal, a line of progress is printed this often."""
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Changes to it, such as train.steps=500.", metavar="[KEY=VALUE]..."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
+) -> None:
+    """Train a streaming model as a recipe says.
+
+    Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME. Ctrl-C saves a
+    checkpoint and ends with exit code 130.
+
+    Example: edgeseq train recipes/ctc.yaml train.steps=500
+    """
+    from edgeseq.errors import MissingExtraError
+    from edgeseq.recipe import load_recipe
+
+    resolved = load_recipe(recipe, overrides or [])
+    try:
+        from edgeseq.training import trainer
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
+        ) from fault
+    if check:
+        batches, tokens = trainer.load_batches(resolved)
+        n_recordings = sum(len(source.recordings) for source in batches.sources)
+        typer.echo(
+            f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}"
+        )
+        return
+    folder = out or Path("runs") / resolved.name
+    _write_resolved(resolved, folder)
+    with _Progress(resolved) as progress, _sigterm_as_interrupt():
+        try:
+            trainer.train(resolved, folder, resume=resume, report=progress.show, workers=workers)
+        except KeyboardInterrupt:
+            typer.echo(
+                f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(f"Trained. Next: edgeseq export {folder} --out models/{resolved.name}", err=True)
+
+
+def _write_resolved(recipe: Recipe, folder: Path) -> None:
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+
+
+class _sigterm_as_interrupt:  # noqa: N801  # reads as what it does
+    """SIGTERM ends a training as Ctrl-C does."""
+
+    def __enter__(self) -> None:
+        import signal
+
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGTERM, self._before)
+
+
+class _Progress:
+    """What a person judges a training by: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        import sys
+
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._steps = recipe.train.steps
+        self._task = self._bar.add_task("", total=self._steps)
+        self._terminal = sys.stderr.isatty()
+        self._loss: float | None = None
+        self._speed: float | None = None
+        self._printed = 0.0
+        self._began: tuple[int, float] | None = None
+
+    def __enter__(self) -> _Progress:
+        if self._terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, report: StepReport | ValidReport) -> None:
+        """Show one step, or error rates."""
+        from edgeseq.training.metrics import ValidReport
+
+        if isinstance(report, ValidReport):
+            rates = "  ".join(f"{name} {wer:.1f} %" for name, wer in report.wer.items())
+            self._print(f"step {report.step}: words wrong: {rates}")
+            return
+        self._show_step(report)
+
+    def _show_step(self, report: StepReport) -> None:
+        import time
+
+        now = time.monotonic()
+        self._began = self._began or (report.step - 1, now - report.seconds)
+        self._loss = report.loss if self._loss is None else 0.98 * self._loss + 0.02 * report.loss
+        per_step = (now - self._began[1]) / (report.step - self._began[0])
+        text = (
+            f"loss {self._loss:.3f}  difficulty {report.difficulty:.2f}  lr {report.lr:.1e}  "
+            f"gradient {report.gradient_norm:.2f}  {report.audio_seconds / per_step:,.0f}x real time"
+        )
+        self._bar.update(self._task, completed=report.step, description=text)
+        if not self._terminal and (now - self._printed > LINE_SECONDS or report.step == self._steps):
+            self._printed = now
+            minutes = per_step * (self._steps - report.step) / 60
+            self._print(f"step {report.step}/{self._steps}  {text}  {minutes:.0f} min left")
+
+    def _print(self, line: str) -> None:
+        if self._terminal:
+            self._bar.console.print(line)
+        else:
+            typer.echo(line, err=True)

@@ -1,0 +1,84 @@
+"""Checkpoints: everything a training needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgeseq.errors import EdgeseqError, ModelError
+
+KEPT = 2
+"""Checkpoints of a run that stay on disk: the newest, and one before it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training after `step` steps."""
+
+    step: int
+    recipe: dict[str, Any]
+    tokens: tuple[str, ...]
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    carried: tuple[torch.Tensor, ...]
+    """the streams' state at the end of the last batch: samples, frames, hidden ..."""
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write to `folder`; the file appears whole or not at all, and older ones go only when it is there.
+
+    Raises EdgeseqError when it cannot be written (a full disk); earlier checkpoints are then untouched.
+    """
+    packed = io.BytesIO()
+    torch.save(checkpoint.__dict__, packed)
+    path = folder / f"step-{checkpoint.step:08d}.pt"
+    part = path.with_suffix(".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(packed.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as fault:
+        part.unlink(missing_ok=True)
+        left = latest_checkpoint(folder)
+        raise EdgeseqError(
+            f"{path}: the checkpoint cannot be written ({fault.strerror or fault}); {packed.tell():,} bytes are needed.\n"
+            f"  {f'{left} is untouched. ' if left else ''}Make room, then go on with --resume."
+        ) from fault
+    for old in _checkpoints(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, tensors and plain values only.
+
+    Raises ModelError when the file is none of ours.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(**values)
+    except FileNotFoundError as fault:
+        raise ModelError(f"{path}: no such checkpoint.") from fault
+    except Exception as fault:  # torch raises many kinds for a file that is not a checkpoint
+        raise ModelError(
+            f"{path}: cannot be read as a checkpoint of edgeseq ({type(fault).__name__}).\n"
+            "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote."
+        ) from fault
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Find the newest whole checkpoint in `folder`."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.pt"))
