@@ -1,7 +1,8 @@
 """Manifests: JSON lines that list recordings, as NeMo writes them.
 
-One line, one recording: `audio_filepath` (relative to the manifest), `duration` in seconds, `text`, and optionally
-`offset` in seconds, `speaker`, and whatever else a corpus knows (`intent`, `slots`, `licence` ...), which is kept.
+One line, one recording: `audio_filepath` (relative to the manifest), `duration` in seconds, `text`, and
+optionally `offset` in seconds, `speaker`, and whatever else a corpus knows (`intent`, `slots`, ...), which is
+kept.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ def read_manifest(
 ) -> list[Recording]:
     """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
 
-    Raises ManifestError that names every fault of the file at once: lines that are not JSON objects, keys that are
-    missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there (unless
-    `check_files` is off). `hint` is a command that brings the data; known corpora have one of their own.
+    are missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files not there (unless
+    are missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there
+    (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """
     path = Path(path)
     lines = _read_lines(path, hint)
@@ -79,7 +80,9 @@ def read_manifest(
     if faults:
         raise ManifestError(_describe_faults(path, faults, n_missing, hint))
     if not recordings:
-        raise ManifestError(f"{path}: lists no recordings; one JSON line a recording is wanted.{_advice(path, hint)}")
+        raise ManifestError(
+            f"{path}: lists no recordings. Wanted: one JSON line for each.{_advice(path, hint)}"
+        )
     return recordings
 
 
@@ -101,7 +104,7 @@ def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]
 
 
 def find_data(name: str | os.PathLike[str]) -> Path:
-    """Find a manifest such as `fsdd/train.jsonl`: in ./data, in the folder $EDGESEQ_DATA, then as a plain path.
+    """Find a manifest such as `fsdd/train.jsonl`: in ./data, in $EDGESEQ_DATA, then as a plain path.
 
     Raises ManifestError that lists the places looked at and the command that brings the corpus.
     """
@@ -192,7 +195,7 @@ def _speaker(value: str | int | None) -> str | None:
 
 
 def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
-    # The folder is resolved, so that `..` means what it says; the file itself may be a link and keeps its name.
+    # The folder is resolved, so that `..` means what it says; the file may be a link and keeps its name.
     audio = Path(os.path.realpath(recording.path.parent)) / recording.path.name
     line: dict[str, Any] = {
         "audio_filepath": os.path.relpath(audio, folder),

@@ -1,7 +1,7 @@
 """Speech synthesizers as programs: espeak-ng, flite, festival.
 
-Pitch and speed are factors of the voice's own (1.0: as it is), so that they mean the same for each engine. Nothing is
-copied from these programs; they are run where they are installed.
+Pitch and speed are factors of the voice's own (1.0: as it is), so that they mean the same for each engine.
+Nothing is copied from these programs; they are run where they are installed.
 """
 
 from __future__ import annotations
@@ -78,8 +78,9 @@ class EspeakNg:
         """List accents times variants; mbrola's voices (mb/*) need data of their own and are left out."""
         if not shutil.which(self.name):
             return ()
-        accents = re.findall(r"^ *\d+ +(\S+) .*? gmw/", _output(self.name, "--voices=en"), flags=re.MULTILINE)
-        variants = re.findall(r"!v/(.+?) *$", _output(self.name, "--voices=variant"), flags=re.MULTILINE)
+        english, variant = (_output(self.name, f"--voices={kind}") for kind in ("en", "variant"))
+        accents = re.findall(r"^ *\d+ +(\S+) .*? gmw/", english, flags=re.MULTILINE)
+        variants = re.findall(r"!v/(.+?)(?:  .*)?$", variant, flags=re.MULTILINE)
         names = [f"{a}+{v}" if v else a for a in sorted(set(accents)) for v in ["", *sorted(set(variants))]]
         return tuple(Voice(self.name, name, self.licence) for name in names)
 
@@ -89,8 +90,8 @@ class EspeakNg:
             # Measured on f3 and m3: 45 points of -p are about 0.8 octaves; 175 words a minute is the default.
             pitch = min(99, max(0, round(50 + 55 * log2(request.pitch))))
             speed = max(80, round(175 * request.speed))
-            arguments = ["-z", "-v", request.voice.name, "-p", str(pitch), "-s", str(speed), "-w", str(file), "--stdin"]
-            _run([self.name, *arguments], request.text)
+            manner = ["-v", request.voice.name, "-p", str(pitch), "-s", str(speed)]
+            _run([self.name, "-z", *manner, "-w", str(file), "--stdin"], request.text)
 
 
 class Flite:
@@ -114,7 +115,8 @@ class Flite:
     def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
         """Run flite once a request (it starts in milliseconds)."""
         for request, file in zip(requests, files, strict=True):
-            command = [self.name, "-voice", request.voice.name, "--setf", f"duration_stretch={1 / request.speed:.3f}"]
+            stretch = f"duration_stretch={1 / request.speed:.3f}"
+            command = [self.name, "-voice", request.voice.name, "--setf", stretch]
             if request.pitch != 1.0:
                 mean = self.own_pitch[request.voice.name] * request.pitch
                 command += ["--setf", f"int_f0_target_mean={mean:.1f}"]
@@ -137,7 +139,9 @@ class Festival:
         listed = _output(self.name, "-b", "(print (voice.list))")
         installed = set(re.findall(r"[\w]+", listed))
         names = [name for name in self.known if name in installed]
-        return tuple(Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names)
+        return tuple(
+            Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names
+        )
 
     def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
         """Run festival once over a Scheme script of all requests; one that fails does not stop the others."""
@@ -149,12 +153,15 @@ class Festival:
     def _say(self, request: Request, file: Path) -> str:
         say = f"(say {_scheme_string(request.text)} {_scheme_string(str(file))})"
         pitch, speed = f"{request.pitch:.3f}", f"{request.speed:.3f}"
-        return f"(voice_{request.voice.name})\n(manner {pitch} {speed})\n(unwind-protect {say} (print 'failed))\n"
+        manner = f"(voice_{request.voice.name}) (manner {pitch} {speed})"
+        return f"{manner}\n(unwind-protect {say} (print 'failed))\n"
 
 
 _FESTIVAL_BEGIN = """
 (define (lr_pitch params pitch)
-  (mapcar (lambda (p) (if (string-matches (car p) "target_f0_.*") (list (car p) (* pitch (cadr p))) p)) params))
+  (mapcar
+    (lambda (p) (if (string-matches (car p) "target_f0_.*") (list (car p) (* pitch (cadr p))) p))
+    params))
 (define (manner pitch speed)
   (if (string-equal (Parameter.get 'Synth_Method) "HTS")
       (set! hts_engine_params (append hts_engine_params (list (list "-r" speed))))

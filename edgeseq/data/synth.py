@@ -1,7 +1,7 @@
 """Training speech from text: who says what, in which manner, and the files made of it.
 
-What a file says and how is a pure function of (seed, text, number, attempt), so a run that was stopped goes on where it
-was, and asking for more files a text, or for more texts, keeps the files that are there.
+What a file says and how is a pure function of (seed, text, number, attempt), so a run that was stopped goes
+on where it was, and asking for more files a text, or for more texts, keeps the files that are there.
 """
 
 from __future__ import annotations
@@ -80,21 +80,23 @@ def slug(text: str) -> str:
     """Name the folder of a text; texts whose names would be alike are told apart by a checksum.
 
     >>> slug("three one"), slug("Three, one!")
-    ('three-one', 'three-one-b7ad3bf1')
+    ('three-one', 'three-one-3a40198a')
     """
     words = re.sub(r"[^a-z0-9']+", "-", text.lower()).strip("-")[:40].strip("-")
     return words if words.replace("-", " ") == text else f"{words}-{zlib.crc32(text.encode()):08x}".strip("-")
 
 
 def read_texts(path: Path) -> list[str]:
-    """Read texts to speak, one a line; blank lines and lines that begin with # are skipped, repeats said once."""
+    """Read texts to speak, one a line; blank lines, lines that begin with # and repeats are skipped."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
-        raise EdgeseqError(f"{path}: cannot be read ({fault}). A text file is wanted, one text a line.") from None
+        raise EdgeseqError(
+            f"{path}: cannot be read ({fault}). A text file is wanted, one text a line."
+        ) from None
     if tabs := [number for number, line in enumerate(lines, start=1) if "\t" in line]:
         raise EdgeseqError(
-            f"{path}: line {tabs[0]} holds a tab ({len(tabs)} lines do). One text a line is wanted, nothing beside it;\n"
+            f"{path}: line {tabs[0]} holds a tab ({len(tabs)} lines do). Wanted: one text a line, nothing else.\n"
             "  `cut -f 2` takes the second column of a table."
         )
     texts = list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip() and line[0] != "#"))
@@ -104,7 +106,10 @@ def read_texts(path: Path) -> list[str]:
 
 
 def installed_voices(
-    engines: Sequence[str] = (), exclude_engines: Sequence[str] = (), voices: str = "*", exclude_voices: str = ""
+    engines: Sequence[str] = (),
+    exclude_engines: Sequence[str] = (),
+    voices: str = "*",
+    exclude_voices: str = "",
 ) -> tuple[Voice, ...]:
     """List the voices of the engines that are installed, or of those in `engines`, less `exclude_engines`.
 
@@ -115,9 +120,11 @@ def installed_voices(
     unwanted = {engine(name).name for name in exclude_engines}
     found = {one.name: one.voices() for one in wanted if one.name not in unwanted}
     if missing := [name for name in engines if name not in unwanted and not found[name]]:
-        raise EdgeseqError(f"Not installed: {', '.join(missing)}, or no voices of it.\n  On Debian: {INSTALL}")
+        raise EdgeseqError(f"Not installed, or without voices: {', '.join(missing)}.\n  On Debian: {INSTALL}")
     if not any(found.values()):
-        raise EdgeseqError(f"No speech synthesizer is installed ({', '.join(found)}).\n  On Debian: {INSTALL}")
+        raise EdgeseqError(
+            f"No speech synthesizer is installed ({', '.join(found)}).\n  On Debian: {INSTALL}"
+        )
     chosen = tuple(
         voice
         for several in found.values()
@@ -125,17 +132,19 @@ def installed_voices(
         if fnmatchcase(voice.speaker, voices) and not fnmatchcase(voice.speaker, exclude_voices)
     )
     if not chosen:
-        raise UsageError(f"No voice is called like {voices!r}; `edgeseq data synth --list-voices` lists them.")
+        raise UsageError(f"No voice is called like {voices!r}. `edgeseq data synth --list-voices` lists all.")
     return chosen
 
 
-def draw(text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]], attempt: int = 0) -> Utterance:
+def draw(
+    text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]], attempt: int = 0
+) -> Utterance:
     """Draw who says `text` and how; `voices` by engine. The same arguments always give the same answer."""
     random = np.random.default_rng([seed, zlib.crc32(text.encode()), number, attempt])
     names = list(voices)
     shares = np.array([SHARES.get(name, 1.0) for name in names])
     of_engine = voices[names[random.choice(len(names), p=shares / shares.sum())]]
-    voice = of_engine[random.integers(len(of_engine))]
+    voice = of_engine[int(random.integers(len(of_engine)))]
     pitch = round(2 ** random.uniform(*PITCH_OCTAVES), 3) if voice.pitched else 1.0
     speed = round(2 ** random.uniform(*SPEED_OCTAVES), 3)
     return Utterance(text, number, Request(text, voice, pitch, speed))
@@ -154,7 +163,8 @@ def synthesize(
 ) -> SynthReport:
     """Speak each text `per_text` times into mono FLAC files under `folder`, listed in its manifest.jsonl.
 
-    Files that the manifest lists already are kept. KeyboardInterrupt ends the run well: what is finished is listed.
+    Files that the manifest lists already are kept. KeyboardInterrupt ends the run well: what is finished is
+    listed.
     Raises UsageError when `folder` holds other speech, EdgeseqError when nothing could be spoken.
     """
     by_engine = _by_engine(voices)
@@ -164,7 +174,9 @@ def synthesize(
     pending, stopped = [utterance for utterance in plan if utterance.name not in listed], False
     try:
         for attempt in range(ATTEMPTS):
-            again = [draw(u.text, u.number, seed, by_engine, attempt) for u in pending] if attempt else pending
+            again = (
+                [draw(u.text, u.number, seed, by_engine, attempt) for u in pending] if attempt else pending
+            )
             pending = maker.make(again, jobs or os.cpu_count() or 1)
     except KeyboardInterrupt:
         stopped = True
@@ -178,12 +190,14 @@ def synthesize(
         stopped=stopped,
     )
     if not maker.listed and not stopped:
-        raise EdgeseqError(f"{folder}: none of {len(plan)} texts could be spoken, with {len(voices)} voices to choose from.")
+        raise EdgeseqError(
+            f"{folder}: none of {len(plan)} texts could be spoken, by any of {len(voices)} voices."
+        )
     return report
 
 
 def trim(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float32]:
-    """Cut silence from both ends of `samples` [n_samples], but for 50 ms; all of it when it is silence throughout."""
+    """Cut silence from both ends of `samples` [n_samples], but for 50 ms; everything when all is silent."""
     window = max(1, sample_rate // 200)  # 5 ms
     n_windows = -(-len(samples) // window)
     padded = np.pad(samples, (0, n_windows * window - len(samples)))
@@ -228,13 +242,15 @@ def _already_listed(
             listed[name] = recording
     if strangers:
         raise UsageError(
-            f"{manifest}: lists {len(strangers)} files that these texts, voices, counts and seed would not give "
+            f"{manifest}: lists {len(strangers)} files that these texts, voices, counts and seed do not give "
             f"({strangers[0]} ...).\n  Choose another --out, or remove {folder} first."
         )
     return listed
 
 
-def _is_drawn(recording: Recording, first: Utterance, seed: int, voices: Mapping[str, Sequence[Voice]]) -> bool:
+def _is_drawn(
+    recording: Recording, first: Utterance, seed: int, voices: Mapping[str, Sequence[Voice]]
+) -> bool:
     """Whether one of the attempts would have drawn this recording."""
     for attempt in range(ATTEMPTS):
         drawn = draw(first.text, first.number, seed, voices, attempt) if attempt else first
@@ -315,7 +331,9 @@ def _batches(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
     yield from waiting.values()
 
 
-def _make_batch(batch: Sequence[Utterance], folder: Path, sample_rate: int) -> dict[Utterance, Recording | None]:
+def _make_batch(
+    batch: Sequence[Utterance], folder: Path, sample_rate: int
+) -> dict[Utterance, Recording | None]:
     """Speak utterances of one engine; None for those that failed."""
     speaker = engine(batch[0].request.voice.engine)
     with tempfile.TemporaryDirectory(prefix="edgeseq-synth-") as scratch:
@@ -341,7 +359,9 @@ def _finish(utterance: Utterance, spoken: Path, folder: Path, sample_rate: int) 
     half = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(exist_ok=True)
-        soundfile.write(half, clip * (PEAK / np.abs(clip).max()), sample_rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(
+            half, clip * (PEAK / np.abs(clip).max()), sample_rate, format="FLAC", subtype="PCM_16"
+        )
         half.replace(target)
     except (OSError, soundfile.LibsndfileError) as fault:
         half.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""`edgeseq data`: corpora, folders and text to manifests of recordings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeseq.cli.progress import progress
+from edgeseq.errors import EdgeseqError, UsageError
+
+app = typer.Typer(
+    help="Bring or make recordings, as manifests to train on and measure with.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+EXIT_INTERRUPTED = 130
+
+
+@app.command("import")
+def import_(
+    corpus: Annotated[str, typer.Argument(help="The corpus: fsdd.", metavar="CORPUS")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="A folder or archive that holds it already; nothing is downloaded then."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for its manifests.  [default: data/CORPUS]")
+    ] = None,
+) -> None:
+    """Bring a corpus from its public home, or from a folder already there, as train.jsonl and test.jsonl.
+
+    A folder $EDGESEQ_DATA/CORPUS is used where there is one. A download that broke off goes on where it
+    ended.
+
+    Example: edgeseq data import fsdd
+    """
+    from edgeseq.data.corpora import importer
+
+    import_corpus = importer(corpus)
+    with progress(f"Importing {corpus}", unit="bytes") as show:
+        imported = import_corpus(
+            out or Path("data") / corpus, source or _already_here(corpus), on_progress=show
+        )
+    for manifest, n_recordings in imported.manifests.items():
+        typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
+    typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
+
+
+@app.command()
+def synth(
+    text: Annotated[Path | None, typer.Option(help="File of texts to say, one a line.")] = None,
+    words: Annotated[str, typer.Option(help="Or the texts themselves, between commas.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for the files and their manifest.jsonl.")] = None,
+    per_text: Annotated[int, typer.Option(min=1, help="Files of each text.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other voices and manners.")] = 0,
+    engines: Annotated[
+        str, typer.Option(help="Synthesizers, between commas.  [default: all installed]")
+    ] = "",
+    exclude_engines: Annotated[str, typer.Option(help="Synthesizers not to use, between commas.")] = "",
+    voices: Annotated[
+        str, typer.Option(help="Only voices like this, such as 'flite/*' or '*/en-us*'.")
+    ] = "*",
+    exclude_voices: Annotated[str, typer.Option(help="No voices like this, such as '*whisper*'.")] = "",
+    rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
+    jobs: Annotated[int, typer.Option(min=0, help="Synthesizers at a time; 0: one a core.")] = 0,
+    list_voices: Annotated[bool, typer.Option("--list-voices", help="List the voices, then end.")] = False,
+) -> None:
+    """Make training speech from text with espeak-ng, flite and festival, where they are installed.
+
+    Voice, pitch and speed are drawn for each file from the seed, the text and the file's number. A run that
+    was stopped (Ctrl-C) goes on when it is started again; so does one that is to have more files of each
+    text, or more texts. The manifest says what made each file, and under which licence the program is.
+
+    Example: edgeseq data synth --words yes,no --per-text 200 --out data/yes-no
+    """
+    from edgeseq.data.synth import installed_voices, read_texts, synthesize
+
+    chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices)
+    if list_voices:
+        for voice in chosen:
+            typer.echo(f"{voice.speaker}\t{voice.licence}")
+        return
+    if (text is None) == (not words) or out is None:
+        raise UsageError("Wanted: --text FILE or --words WORD,WORD (one of them), and --out FOLDER.")
+    texts = read_texts(text) if text else list(dict.fromkeys(_split(words)))
+    began = time.monotonic()
+    with progress(f"Speaking to {out}") as show, _sigterm_as_interrupt():
+        report = synthesize(
+            texts, per_text, out, chosen, seed=seed, sample_rate=rate, jobs=jobs, on_progress=show
+        )
+    seconds = time.monotonic() - began
+    typer.echo(
+        f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True
+    )
+    if report.stopped:
+        typer.echo("Stopped; the same command goes on from here.", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if report.failed:
+        raise EdgeseqError(
+            f"{len(report.failed)} files could not be spoken in any manner drawn ({report.failed[0]} ...).\n"
+            "  The manifest lists the others. The same command tries again; or leave these voices out."
+        )
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _already_here(corpus: str) -> Path | None:
+    folder = os.environ.get("EDGESEQ_DATA")
+    here = Path(folder) / corpus if folder else None
+    return here if here is not None and here.is_dir() else None
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,79 @@
+"""Fetching one file over HTTP: whole or not at all, and going on where a broken-off download ended."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+from edgeseq.errors import EdgeseqError
+
+TIMEOUT_SECONDS = 30.0
+TRIES = 3
+BLOCK_BYTES = 1 << 18
+
+Progress = Callable[[int, int], None]
+"""Called with bytes fetched and bytes wanted; the latter is 0 while it is not known."""
+
+
+def download(
+    url: str, target: Path, *, on_progress: Progress = lambda done, total: None, hint: str = ""
+) -> Path:
+    """Fetch `url` to `target`, through `target`.part, which a later call goes on from.
+
+    Raises EdgeseqError when it cannot be fetched; `hint` then says what to do instead.
+    """
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    for tries_left in reversed(range(TRIES)):
+        try:
+            _fetch(url, part, on_progress)
+            break
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as fault:
+            if _code(fault) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                part.unlink(missing_ok=True)  # as long as the file, or longer: no part of it
+            elif not tries_left or not _worth_trying_again(fault):
+                raise EdgeseqError(f"{url}: could not be fetched ({_reason(fault)}).{hint}") from None
+    else:
+        raise EdgeseqError(f"{url}: could not be fetched.{hint}")
+    return part.replace(target)
+
+
+def _fetch(url: str, part: Path, on_progress: Progress) -> None:
+    """Append to `part` what is missing of it, or begin anew where the server gives the whole only."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "edgeseq"} | _range(have))
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else 0
+        with part.open("ab" if have else "wb") as file:
+            on_progress(have, total)
+            while block := answer.read(BLOCK_BYTES):
+                file.write(block)
+                have += len(block)
+                on_progress(have, total)
+    if have < total:
+        raise ConnectionError(f"the connection broke off after {have:,} of {total:,} bytes")
+
+
+def _range(have: int) -> dict[str, str]:
+    return {"Range": f"bytes={have}-"} if have else {}
+
+
+def _worth_trying_again(fault: Exception) -> bool:
+    return not isinstance(fault, urllib.error.URLError) or _code(fault) >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _code(fault: Exception) -> int:
+    return fault.code if isinstance(fault, urllib.error.HTTPError) else 0
+
+
+def _reason(fault: Exception) -> str:
+    return str(fault.reason if isinstance(fault, urllib.error.URLError) else fault) or type(fault).__name__
