@@ -96,7 +96,7 @@ def read_texts(path: Path) -> list[str]:
         ) from None
     if tabs := [number for number, line in enumerate(lines, start=1) if "\t" in line]:
         raise EdgeseqError(
-            f"{path}: line {tabs[0]} holds a tab ({len(tabs)} lines do). Wanted: one text a line, nothing else.\n"
+            f"{path}: line {tabs[0]} holds a tab ({len(tabs)} lines do). Wanted: a text a line, no more.\n"
             "  `cut -f 2` takes the second column of a table."
         )
     texts = list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip() and line[0] != "#"))
