@@ -56,7 +56,7 @@ def read_manifest(
 ) -> list[Recording]:
     """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
 
-    Raises ManifestError that names every fault of the file at once: lines that are not JSON objects, keys that
+    Raises ManifestError that names every fault at once: lines that are not JSON objects, keys that
     are missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there
     (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """

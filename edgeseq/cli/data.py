@@ -110,6 +110,33 @@ def synth(
         )
 
 
+@app.command()
+def cut(
+    manifest: Annotated[Path, typer.Argument(help="Manifest of transcribed sentences.", metavar="MANIFEST")],
+    words: Annotated[str, typer.Option(help="The words to cut out, between commas.")],
+    out: Annotated[Path, typer.Option(help="Folder for the clips and their manifest.jsonl.")],
+) -> None:
+    """Cut single words out of transcribed sentences, as clips of many people.
+
+    Where a word lies is found by pocketsphinx, an optional package: pip install pocketsphinx
+
+    Example: edgeseq data cut librispeech/train.jsonl --words yes,no --out data/cut
+    """
+    from edgeseq.data.cut import cut_words
+    from edgeseq.manifest import find_data, read_manifest
+
+    recordings = read_manifest(find_data(manifest))
+    with progress(f"Cutting to {out}", unit="sentences") as show:
+        report = cut_words(recordings, _split(words), out, on_progress=show)
+    for failure in report.failed:
+        typer.echo(f"left out: {failure}", err=True)
+    typer.echo(
+        f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True
+    )
+    if report.failed:
+        raise typer.Exit(1)
+
+
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeseq.data.clips import write_clip
 from edgeseq.data.engines import ENGINES, INSTALL, Request, Voice, engine
-from edgeseq.errors import EdgeseqError, ManifestError, UsageError
+from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, read_manifest, write_manifest
 
 MANIFEST = "manifest.jsonl"
@@ -356,16 +357,7 @@ def _finish(utterance: Utterance, spoken: Path, folder: Path, sample_rate: int) 
     if not plausible(clip, sample_rate, utterance.text):
         return None
     target = folder / utterance.name
-    half = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(exist_ok=True)
-        soundfile.write(
-            half, clip * (PEAK / np.abs(clip).max()), sample_rate, format="FLAC", subtype="PCM_16"
-        )
-        half.replace(target)
-    except (OSError, soundfile.LibsndfileError) as fault:
-        half.unlink(missing_ok=True)
-        raise ManifestError(f"{target}: cannot be written ({fault}). Is the disk full?") from None
+    write_clip(target, clip * (PEAK / np.abs(clip).max()), sample_rate)
     return Recording(
         path=target,
         duration=len(clip) / sample_rate,

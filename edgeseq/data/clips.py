@@ -1,0 +1,56 @@
+"""The sound of a manifest's line, and clips written so that none is ever half there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseq.errors import AudioError
+from edgeseq.manifest import Recording
+
+Samples = npt.NDArray[np.float32]
+
+
+def read_clip(recording: Recording, sample_rate: int) -> Samples:
+    """Read the stretch that a recording names: float32 [n_samples], mono, in [-1, 1], at `sample_rate`.
+
+    A recording without `offset` is read to the end of its file. Raises AudioError when it cannot be read,
+    holds no sound there, or numbers that are none.
+    """
+    import soundfile
+    import soxr
+
+    try:
+        with soundfile.SoundFile(recording.path) as file:
+            rate = file.samplerate
+            file.seek(min(round(recording.offset * rate), file.frames))
+            n_frames = round(recording.duration * rate) if recording.offset else -1
+            samples = file.read(n_frames, dtype="float32", always_2d=True).mean(axis=1)
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as fault:
+        raise AudioError(f"{recording.path}: cannot be read ({fault}). Wanted: a sound file.") from None
+    if not len(samples):
+        raise AudioError(
+            f"{recording.path}: no sound at {recording.offset} s; the file is shorter, or empty."
+        )
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{recording.path}: holds NaN or infinite samples. Record or convert it again.")
+    return np.asarray(soxr.resample(samples, rate, sample_rate), dtype=np.float32)
+
+
+def write_clip(path: Path, samples: Samples, sample_rate: int) -> None:
+    """Write FLAC, 16 bit, mono, making the folder; the file appears whole or not at all.
+
+    Raises AudioError when the disk does not take it.
+    """
+    import soundfile
+
+    half = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(half, samples, sample_rate, format="FLAC", subtype="PCM_16")
+        half.replace(path)
+    except (OSError, soundfile.LibsndfileError) as fault:
+        half.unlink(missing_ok=True)
+        raise AudioError(f"{path}: cannot be written ({fault}). Is the disk full?") from None
