@@ -1,0 +1,54 @@
+"""`edgeseq export`: trained weights to verified model files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the model files.")],
+    chunk_ms: Annotated[
+        int | None, typer.Option(min=1, help="Milliseconds of audio the graph takes at a time.  [default: the recipe's]")
+    ] = None,
+    flush_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]")
+    ] = None,
+    scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
+) -> None:
+    """Write model.onnx (float), model.int8.onnx (8 bit) and weights.safetensors.
+
+    Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
+    several batch sizes and ways of cutting the audio.
+
+    Example: edgeseq export runs/digits-en --out models/digits-en
+    """
+    from dataclasses import replace
+
+    from edgeseq.errors import MissingExtraError
+    from edgeseq.recipe import parse_recipe
+
+    try:
+        from edgeseq.export.exporter import export as write
+        from edgeseq.export.exporter import read_scores
+        from edgeseq.export.weights import load_trained
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
+        ) from fault
+    trained = load_trained(source)
+    if chunk_ms is not None:
+        values = trained.recipe.model_dump(mode="json") | {"export": {"chunk_ms": chunk_ms}}
+        trained = replace(trained, recipe=parse_recipe(values, f"--chunk-ms {chunk_ms}"))
+    kept = read_scores(scores) if scores else {}
+    for file in write(trained, out, scores=kept, flush_seconds=flush_seconds):
+        typer.echo(
+            f"{file.path}  {file.size:,} bytes  {file.quantization}; differs from torch by at most "
+            f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
+            err=True,
+        )

@@ -1,0 +1,149 @@
+"""Trained weights to a model's folder: graphs built, verified, and only then written."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgeseq.errors import EdgeseqError, ExportError
+from edgeseq.export.graph import build_graph
+from edgeseq.export.verify import Difference, verify_graph
+from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
+from edgeseq.manifest import Recording, find_data, read_manifest
+from edgeseq.metadata import ModelMetadata
+from edgeseq.training.batches import ClipReader
+
+FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+TEXT_NORMALIZATION = "NFC, lower case, single spaces"
+
+LONGEST_FLUSH_SECONDS = 1.0
+FLUSH_QUANTILE = 0.995
+"""Share of clips whose last token must come out within the flush."""
+MAX_FLUSH_CLIPS = 400
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One file that was written."""
+
+    path: Path
+    quantization: str
+    size: int
+    """bytes"""
+    difference: Difference
+
+
+def export(trained: Trained, folder: Path, *, scores: dict[str, Any], flush_seconds: float | None = None) -> list[Exported]:
+    """Write `model.onnx`, `model.int8.onnx` and `weights.safetensors` to `folder`.
+
+    Every graph is verified before the first file is written. `flush_seconds` is measured on the recipe's clips unless given
+    or known from an earlier release. Raises ExportError when a graph differs from torch; `folder` is then untouched.
+    """
+    model = trained.model.cpu().eval()
+    flush = flush_seconds or trained.flush_seconds or measure_flush(trained)
+    graphs = {}
+    for quantization in FILES:
+        metadata = describe(trained, quantization, flush, scores)
+        graph = build_graph(model, metadata)
+        graphs[quantization] = graph.SerializeToString(), verify_graph(graph, model, metadata)
+    packed = {FILES[q]: content for q, (content, _) in graphs.items()} | {WEIGHTS_FILE: pack_weights(trained, flush)}
+    write_together(folder, packed)
+    return [Exported(folder / FILES[q], q, len(content), difference) for q, (content, difference) in graphs.items()]
+
+
+def describe(trained: Trained, quantization: str, flush_seconds: float, scores: dict[str, Any]) -> ModelMetadata:
+    """Fill in the metadata of one file."""
+    recipe = trained.recipe
+    return ModelMetadata(
+        name=recipe.name,
+        task=recipe.task,
+        sample_rate=recipe.frontend.sample_rate,
+        chunk_samples=recipe.chunk_samples,
+        hop_samples=recipe.frontend.hop_samples,
+        subsampling=recipe.network.subsampling,
+        tokens=trained.tokens.symbols,
+        blank_id=trained.tokens.blank_id,
+        language=recipe.language,
+        text_normalization=TEXT_NORMALIZATION,
+        flush_seconds=flush_seconds,
+        quantization=quantization,
+        license=recipe.license,
+        data=recipe.data_statement,
+        scores=scores,
+        config=recipe.model_dump(mode="json"),
+    )
+
+
+def measure_flush(trained: Trained) -> float:
+    """Seconds of silence after which the last token of closely cut clips is out, in whole steps.
+
+    Measured on up to 400 of the recipe's easy training clips. Raises ExportError when their manifest is not there.
+    """
+    try:
+        source = next(s for s in trained.recipe.data.train if s.easy)
+        recordings = read_manifest(find_data(source.manifest))
+    except EdgeseqError as fault:
+        raise ExportError(
+            f"flush_seconds is measured on the recipe's training clips, and they are not here:\n{fault}\n"
+            "  Bring them, or give --flush-seconds."
+        ) from fault
+    stride = -(-len(recordings) // MAX_FLUSH_CLIPS)
+    lags = last_token_lags(trained, recordings[::stride])
+    step_seconds = trained.recipe.step_samples / trained.recipe.frontend.sample_rate
+    return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / step_seconds - 1e-9) * step_seconds
+
+
+@torch.inference_mode()
+def last_token_lags(trained: Trained, recordings: Sequence[Recording]) -> list[float]:
+    """Seconds from the end of each clip to the end of the step in which its last token appears; at most a second."""
+    rate, step_samples = trained.recipe.frontend.sample_rate, trained.recipe.step_samples
+    reader = ClipReader(rate)
+    lags = []
+    for recording in recordings:
+        clip = torch.from_numpy(reader.read(recording))
+        heard = torch.nn.functional.pad(clip, (0, int(LONGEST_FLUSH_SECONDS * rate)))
+        log_probs, _ = trained.model.step(heard[None], trained.model.init_state(1))
+        best = log_probs[0].argmax(dim=-1)
+        starts = torch.nonzero((best != trained.tokens.blank_id) & (best != torch.roll(best, 1)))
+        if len(starts):
+            lags.append(((int(starts[-1]) + 1) * step_samples - len(clip)) / rate)
+    if not lags:
+        raise ExportError("The network says nothing to any of the recipe's training clips; train it longer before exporting.")
+    return lags
+
+
+def write_together(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write all files or none: each under another name first, then all renamed."""
+    parts = {folder / name: folder / f".{name}.part" for name in contents}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for (path, part), content in zip(parts.items(), contents.values(), strict=True):
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path, part in parts.items():
+            part.replace(path)
+    except OSError as fault:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+        raise ExportError(f"{folder}: cannot be written to ({fault.strerror or fault}). Nothing was changed.") from fault
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read what `edgeseq eval --json` printed, to be kept in the model file."""
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ExportError(f"{path}: not scores in JSON ({fault}). Name a file written by `edgeseq eval --json`.") from fault
+    if not isinstance(scores, dict):
+        raise ExportError(f"{path}: holds {type(scores).__name__}, wanted an object of scores.")
+    return scores

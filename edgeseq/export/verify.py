@@ -1,0 +1,150 @@
+"""Is the graph the network? Asked of every graph before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgeseq.errors import ExportError
+from edgeseq.export.graph import state_names
+from edgeseq.export.quantize import simulate
+from edgeseq.metadata import ModelMetadata
+from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState
+
+N_CHUNKS = 12
+BATCH_SIZES = (1, 2, 5)
+SPLITS = ((1, 79, 160, 777), (100_000,), (640,))
+"""Lengths, in samples and repeated in turn, of the pieces in which torch hears the same audio."""
+
+FLOAT_TOLERANCE = 1e-3
+INT8_TOLERANCE = 0.2
+"""A value on the border between two of the 255 levels may round to either side, and the recurrence carries that on."""
+INT8_MEAN_TOLERANCE = 5e-3
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The largest absolute differences found between a graph and torch, over all trials."""
+
+    log_probs: float
+    state: float
+    log_probs_mean: float
+    """the largest mean of a trial"""
+
+
+def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMetadata) -> Difference:
+    """Compare log-probs and final state with torch (8 bit: with its simulation) from random starts.
+
+    Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
+    """
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    trials = [
+        _compare(session, model, metadata, batch, split, seed)
+        for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
+    ]
+    worst = Difference(*(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True)))
+    _refuse_difference(worst, metadata)
+    return worst
+
+
+def _refuse_difference(found: Difference, metadata: ModelMetadata) -> None:
+    is_float = metadata.quantization == "float32"
+    largest = FLOAT_TOLERANCE if is_float else INT8_TOLERANCE
+    mean = FLOAT_TOLERANCE if is_float else INT8_MEAN_TOLERANCE
+    if not (found.log_probs <= largest and found.state <= largest and found.log_probs_mean <= mean):  # also for NaN
+        raise ExportError(
+            f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: log-probs by "
+            f"{found.log_probs:.2g} (mean {found.log_probs_mean:.2g}), final state by {found.state:.2g}; at most {largest:g} "
+            f"(mean {mean:g}) is allowed.\n  Nothing was written. This is a fault of edgeseq or onnxruntime "
+            f"({onnxruntime.__version__}), or the weights hold NaN; please report it with the recipe."
+        )
+
+
+@torch.inference_mode()
+def _compare(
+    session: onnxruntime.InferenceSession,
+    model: AcousticModel,
+    metadata: ModelMetadata,
+    batch: int,
+    split: Sequence[int],
+    seed: int,
+) -> Difference:
+    audio = random_audio(batch, N_CHUNKS * metadata.chunk_samples, seed)
+    state = random_state(model, batch, seed)
+    if metadata.quantization == "float32":
+        wanted, wanted_state = _run_torch(model, audio, state, split)
+    else:
+        wanted, wanted_state = _run_simulation(model, audio, state)
+    found, found_state = _run_graph(session, audio, as_arrays(model, state), metadata.chunk_samples)
+    differences = np.abs(found - wanted.numpy())
+    expected = as_arrays(model, wanted_state)
+    state_difference = max(float(np.abs(found_state[name] - expected[name]).max()) for name in expected)
+    return Difference(float(differences.max()), state_difference, float(differences.mean()))
+
+
+def random_audio(batch: int, n_samples: int, seed: int) -> Tensor:
+    """Noise at levels from a whisper to full scale, changing over time, each row its own; `[batch, n_samples]` in [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    level_db = torch.linspace(-60, 0, n_samples).repeat(batch, 1) - 20 * torch.rand(batch, 1, generator=generator)
+    return (torch.randn(batch, n_samples, generator=generator) * 10 ** (level_db / 20)).clamp(-1, 1)
+
+
+def random_state(model: AcousticModel, batch: int, seed: int) -> StreamState:
+    """Draw a state in the range that states have."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    zero = model.init_state(batch)
+    hidden = tuple(2 * torch.rand(h.shape, generator=generator) - 1 for h in zero.encoder.hidden)
+    samples = 0.1 * torch.randn(zero.samples.shape, generator=generator)
+    return StreamState(samples, EncoderState(zero.encoder.frames, hidden))
+
+
+def as_arrays(model: AcousticModel, state: StreamState) -> Arrays:
+    """Name the parts of a torch state as the graph does."""
+    arrays = {"state_samples": state.samples.numpy()}
+    for layer in range(model.encoder.layers.num_layers):
+        for name, hidden in zip(state_names(model.encoder, layer), state.encoder.hidden, strict=True):
+            arrays[name] = hidden[layer].numpy()
+    return arrays
+
+
+def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: Sequence[int]) -> tuple[Tensor, StreamState]:
+    parts = []
+    for piece in cut(audio, split):
+        log_probs, state = model.step(piece, state)
+        parts.append(log_probs)
+    return torch.cat(parts, dim=1), state
+
+
+def _run_simulation(model: AcousticModel, audio: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+    frames, samples = model.frontend.step(audio, state.samples)
+    log_probs, encoder = simulate(model.encoder, frames, state.encoder, model.frontend.limit)
+    return log_probs, StreamState(samples, encoder)
+
+
+def _run_graph(
+    session: onnxruntime.InferenceSession, audio: Tensor, state: Arrays, chunk_samples: int
+) -> tuple[NDArray[np.float32], Arrays]:
+    names = [output.name for output in session.get_outputs()]
+    parts = []
+    for chunk in audio.split(chunk_samples, dim=1):
+        outputs = dict(zip(names, session.run(names, {"audio": chunk.numpy(), **state}), strict=True))
+        parts.append(outputs.pop("log_probs"))
+        state = {name.removesuffix("_next"): value for name, value in outputs.items()}
+    return np.concatenate(parts, axis=1), state
+
+
+def cut(audio: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
+    """Cut `[batch, n_samples]` into pieces of the given lengths, in turn, to its end."""
+    first, turn = 0, 0
+    while first < audio.shape[1]:
+        yield audio[:, first : first + lengths[turn % len(lengths)]]
+        first, turn = first + lengths[turn % len(lengths)], turn + 1

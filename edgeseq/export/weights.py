@@ -1,0 +1,82 @@
+"""Where an export, or a fine-tuning, begins: a checkpoint, a run's folder or a released model's folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from edgeseq.errors import ModelError
+from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.tokens import TokenTable
+from edgeseq.training.acoustic_model import AcousticModel, build_model
+from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
+
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights, and what they need to be used."""
+
+    recipe: Recipe
+    tokens: TokenTable
+    model: AcousticModel
+    flush_seconds: float | None = None
+    """known when the weights were released before"""
+
+
+def load_trained(path: Path) -> Trained:
+    """Read a checkpoint file, a folder of `edgeseq train`, or a folder that holds weights.safetensors.
+
+    Raises ModelError when it is none of these.
+    """
+    if (path / WEIGHTS_FILE).is_file():
+        return _load_released(path / WEIGHTS_FILE)
+    checkpoint = latest_checkpoint(path / "checkpoints") if path.is_dir() else path
+    if checkpoint is None:
+        raise ModelError(
+            f"{path}: holds neither checkpoints/ nor {WEIGHTS_FILE}.\n"
+            "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
+        )
+    saved = load_checkpoint(checkpoint)
+    return _assemble(saved.recipe, saved.tokens, saved.model, checkpoint)
+
+
+def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
+    """Write the weights as safetensors, float32, with recipe, tokens and flush in the metadata."""
+    about = {
+        "recipe": trained.recipe.model_dump_json(),
+        "tokens": json.dumps(trained.tokens.symbols),
+        "flush_seconds": str(flush_seconds),
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
+    return save(tensors, metadata=about)
+
+
+def _load_released(path: Path) -> Trained:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        recipe, tokens = json.loads(about["recipe"]), tuple(json.loads(about["tokens"]))
+        flush_seconds = float(about["flush_seconds"])
+    except (SafetensorError, KeyError, ValueError) as fault:
+        raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
+    trained = _assemble(recipe, tokens, weights, path)
+    return Trained(trained.recipe, trained.tokens, trained.model, flush_seconds)
+
+
+def _assemble(recipe: dict[str, Any], tokens: tuple[str, ...], weights: dict[str, Tensor], path: Path) -> Trained:
+    resolved = parse_recipe(recipe, str(path))
+    model = build_model(resolved.frontend, resolved.network, len(tokens))
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as fault:
+        raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({fault}).") from fault
+    return Trained(resolved, TokenTable(tokens), model.eval())
