@@ -1,1 +1,43 @@
-"""From a microphone to words, live, on small computers."""
+"""From a microphone to words, live, on small computers.
+
+>>> import edgeseq
+>>> recognizer = edgeseq.load("digits-en")                # doctest: +SKIP
+>>> recognizer.transcribe("three-one-four.wav").text      # doctest: +SKIP
+'three one four'
+
+Public names are loaded when they are first used, so that `import edgeseq` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgeseq.errors import EdgeseqError
+    from edgeseq.events import Event, Final, Partial, Word
+    from edgeseq.models import load
+    from edgeseq.recognizer import Recognizer, State
+
+__all__ = ["EdgeseqError", "Event", "Final", "Partial", "Recognizer", "State", "Word", "load"]
+
+_HOMES = {
+    "EdgeseqError": "errors",
+    "Event": "events",
+    "Final": "events",
+    "Partial": "events",
+    "Recognizer": "recognizer",
+    "State": "recognizer",
+    "Word": "events",
+    "load": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeseq' has no attribute '{name}'")
+    return getattr(import_module(f"edgeseq.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

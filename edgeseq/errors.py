@@ -4,6 +4,13 @@ Every message holds three things: what was seen, what was wanted, and what to do
 the message alone (no traceback) and ends with `exit_code`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeseq.events import Final
+
 
 class EdgeseqError(Exception):
     """Something went wrong that the user, a file or a device can mend. The command ends with exit code 1."""
@@ -19,6 +26,12 @@ class UsageError(EdgeseqError):
 
 class AudioError(EdgeseqError):
     """A file, pipe or program did not give usable sound."""
+
+
+class CutShortError(AudioError):
+    """A recording broke off; `final` holds the words of what was there, once a recognizer has heard it."""
+
+    final: Final | None = None
 
 
 class DeviceError(EdgeseqError):

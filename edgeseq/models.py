@@ -1,0 +1,197 @@
+"""Names, folders and files to model files, and what is known about them without running them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeseq.errors import ModelError, UsageError
+from edgeseq.metadata import ModelMetadata
+from edgeseq.network import Network, check_content, read_model_bytes
+
+if TYPE_CHECKING:
+    from edgeseq.recognizer import Recognizer
+
+DEFAULT_MODEL = "digits-en"
+FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
+"""Bits a weight -> file in a model's folder, in the order of preference."""
+
+ENVIRONMENT = "EDGESEQ_MODELS"
+PACKAGE = Path(__file__).parent
+RELEASED = PACKAGE / "released"
+"""Models that the wheel brings along."""
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model that `edgeseq models list` shows."""
+
+    name: str
+    path: Path
+    files: dict[int, Path]
+    """bits a weight -> file"""
+
+
+def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer:
+    """Open a model by its name, folder or file; in a folder `bits` chooses the file (8, 4 or 32).
+
+    Raises UsageError when there is no such model, ModelError when its file cannot be used.
+    """
+    from edgeseq.recognizer import Recognizer
+
+    return Recognizer(Network(find_model(model, bits)))
+
+
+def model_folders() -> list[Path]:
+    """List the folders that hold models, first found first: $EDGESEQ_MODELS, the user's, the repository's, the wheel's."""
+    named = [Path(part) for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
+    checkout = PACKAGE.parent
+    repository = [checkout / "models"] if (checkout / "pyproject.toml").is_file() else []
+    return [*named, _user_folder(), *repository, RELEASED]
+
+
+def list_models() -> list[ModelFolder]:
+    """List the models there are, by name; of one name the first found."""
+    found: dict[str, ModelFolder] = {}
+    for folder in model_folders():
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            files = _files(path)
+            if files and path.name not in found:
+                found[path.name] = ModelFolder(path.name, path, files)
+    return sorted(found.values(), key=lambda model: model.name)
+
+
+def find_model(model: str | os.PathLike[str], bits: int | None = None) -> Path:
+    """Find a model's file by a name, a folder or a file.
+
+    A folder means its 8-bit file, or the one there is, unless `bits` says which. A plain word is a name
+    first and a path second. Raises UsageError when there is no such model or no such file in its
+    folder.
+    """
+    if bits is not None and bits not in FILES:
+        raise UsageError(f"--bits {bits}: wanted {', '.join(map(str, FILES))}.")
+    path = _named(os.fspath(model)) or Path(model).expanduser()
+    if path.is_dir():
+        return _choose(path, bits)
+    if not path.exists():
+        raise UsageError(_not_found(os.fspath(model)))
+    wanted = FILES.get(bits or 0)
+    if wanted is not None and path.name in FILES.values() and path.name != wanted:
+        raise UsageError(f"{path}: not the {bits}-bit file. Name its folder, or leave --bits out.")
+    return path
+
+
+def read_metadata(path: Path) -> ModelMetadata:
+    """Read what a model file says about itself; onnxruntime is not loaded. Raises ModelError."""
+    return check_content(read_model_bytes(path), path)
+
+
+def verify(path: Path) -> Iterator[tuple[str, str]]:
+    """Check a model file from end to end; yield (what was checked, what was seen) as it goes.
+
+    Raises ModelError at the first check that fails.
+    """
+    yield "sha256", hashlib.sha256(read_model_bytes(path)).hexdigest()
+    metadata = read_metadata(path)
+    yield (
+        "metadata",
+        f"{metadata.name}, {metadata.task}, {len(metadata.tokens)} tokens, format {metadata.format}",
+    )
+    network = Network(path)
+    states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
+    yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
+    noise = np.random.default_rng(0).normal(0, 0.1, metadata.sample_rate).astype(np.float32)
+    yield "probabilities", _check_probabilities(network, noise)
+    yield "streams", _check_neighbours(network, noise)
+    yield "chunks equal the whole", _check_chunks(network, noise)
+
+
+def _check_probabilities(network: Network, noise: np.ndarray) -> str:
+    rows = _log_probs(network, [noise])[0]
+    off = np.abs(np.exp(rows.astype(np.float64)).sum(axis=-1) - 1).max()
+    if not off < 1e-3:
+        raise ModelError(f"{network.path}: the probabilities of a row miss a sum of 1 by {off:.3g}.")
+    return f"{len(rows)} rows of noise, each adds up to 1 within {off:.1g}"
+
+
+def _check_neighbours(network: Network, noise: np.ndarray) -> str:
+    alone = _log_probs(network, [noise])[0]
+    beside = _log_probs(network, [noise[::-1] * 8, noise])[1]
+    off = np.abs(alone - beside).max()
+    if not off < 1e-3:
+        raise ModelError(
+            f"{network.path}: a stream's log_probs change by {off:.3g} beside a louder stream in its batch."
+        )
+    return f"beside a louder stream log_probs move by {off:.1g} at most"
+
+
+def _check_chunks(network: Network, noise: np.ndarray) -> str:
+    from edgeseq.recognizer import Recognizer
+
+    recognizer = Recognizer(network)
+    sizes = (len(noise), 777, 79)
+    told = [list(recognizer.follow(np.split(noise, range(n, len(noise), n)))) for n in sizes]
+    if any(events != told[0] for events in told):
+        raise ModelError(f"{network.path}: a second of noise cut to {sizes} samples gives different events.")
+    return (
+        f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: the same {len(told[0])} events"
+    )
+
+
+def _log_probs(network: Network, streams: list[np.ndarray]) -> np.ndarray:
+    """Run whole chunks of equally long streams through the network: `[batch, n_steps, n_tokens]`."""
+    n_chunk = network.metadata.chunk_samples
+    state, rows = network.init_state(len(streams)), []
+    for start in range(0, len(streams[0]) - n_chunk + 1, n_chunk):
+        log_probs, state = network.step(np.stack([s[start : start + n_chunk] for s in streams]), state)
+        rows.append(log_probs)
+    return np.concatenate(rows, axis=1)
+
+
+def _user_folder() -> Path:
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "edgeseq" / "models"
+
+
+def _named(name: str) -> Path | None:
+    if Path(name).name != name or name in ("", ".", ".."):
+        return None
+    folders = (folder / name for folder in model_folders())
+    return next((folder for folder in folders if _files(folder)), None)
+
+
+def _files(folder: Path) -> dict[int, Path]:
+    return {bits: folder / name for bits, name in FILES.items() if (folder / name).is_file()}
+
+
+def _choose(folder: Path, bits: int | None) -> Path:
+    files = _files(folder)
+    if not files:
+        raise UsageError(f"{folder}: no model in this folder; wanted one of {', '.join(FILES.values())}.")
+    if bits is None:
+        return next(iter(files.values()))
+    if bits not in files:
+        there = ", ".join(map(str, files))
+        raise UsageError(
+            f"{folder}: no {bits}-bit file ({FILES[bits]}); there is {there} bits.\n"
+            f"  Leave --bits out, or export it: edgeseq export {folder} --bits {bits} --out {folder}"
+        )
+    return files[bits]
+
+
+def _not_found(model: str) -> str:
+    names = [found.name for found in list_models()]
+    near = difflib.get_close_matches(model, names, n=1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    places = ", ".join(str(folder) for folder in model_folders())
+    return (
+        f"no model '{model}': neither a name, a folder nor a file.{guess}\n"
+        f"  There are: {', '.join(names) or 'none'}. Looked in {places}."
+    )
