@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeseq.audio import read_blocks
 from edgeseq.errors import AudioError
 from edgeseq.manifest import Recording
 
@@ -16,9 +17,15 @@ Samples = npt.NDArray[np.float32]
 def read_clip(recording: Recording, sample_rate: int) -> Samples:
     """Read the stretch that a recording names: float32 [n_samples], mono, in [-1, 1], at `sample_rate`.
 
-    A recording without `offset` is read to the end of its file. Raises AudioError when it cannot be read,
-    holds no sound there, or numbers that are none.
+    Without `offset` the file is read whole, by whatever reads it. Raises AudioError when it cannot be read,
+    breaks off, or holds no sound there.
     """
+    if not recording.offset:
+        return np.concatenate([np.zeros(0, np.float32), *read_blocks(recording.path, sample_rate)])
+    return _read_stretch(recording, sample_rate)
+
+
+def _read_stretch(recording: Recording, sample_rate: int) -> Samples:
     import soundfile
     import soxr
 
@@ -26,13 +33,14 @@ def read_clip(recording: Recording, sample_rate: int) -> Samples:
         with soundfile.SoundFile(recording.path) as file:
             rate = file.samplerate
             file.seek(min(round(recording.offset * rate), file.frames))
-            n_frames = round(recording.duration * rate) if recording.offset else -1
-            samples = file.read(n_frames, dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as fault:
+            samples = file.read(round(recording.duration * rate), dtype="float32", always_2d=True).mean(
+                axis=1
+            )
+    except (soundfile.SoundFileError, OSError) as fault:
         raise AudioError(f"{recording.path}: cannot be read ({fault}). Wanted: a sound file.") from None
     if not len(samples):
         raise AudioError(
-            f"{recording.path}: no sound at {recording.offset} s; the file is shorter, or empty."
+            f"{recording.path}: no sound at {recording.offset} s. Correct 'offset' in the manifest."
         )
     if not np.isfinite(samples).all():
         raise AudioError(f"{recording.path}: holds NaN or infinite samples. Record or convert it again.")
@@ -51,6 +59,6 @@ def write_clip(path: Path, samples: Samples, sample_rate: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(half, samples, sample_rate, format="FLAC", subtype="PCM_16")
         half.replace(path)
-    except (OSError, soundfile.LibsndfileError) as fault:
+    except (OSError, soundfile.SoundFileError) as fault:
         half.unlink(missing_ok=True)
         raise AudioError(f"{path}: cannot be written ({fault}). Is the disk full?") from None

@@ -29,40 +29,11 @@ MARGIN_SECONDS = 0.06
 Progress = Callable[[int, int], None]
 """Called with the number of sentences done and to do."""
 
-LETTER_PHONES = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        [
-            "AE",
-            "B",
-            "K",
-            "D",
-            "EH",
-            "F",
-            "G",
-            "HH",
-            "IH",
-            "JH",
-            "K",
-            "L",
-            "M",
-            "N",
-            "AA",
-            "P",
-            "K",
-            "R",
-            "S",
-            "T",
-            "AH",
-            "V",
-            "W",
-            "K",
-            "Y",
-            "Z",
-        ],
-        strict=True,
-    )
+LETTERS = (
+    "a:AE b:B c:K d:D e:EH f:F g:G h:HH i:IH j:JH k:K l:L m:M n:N o:AA "
+    "p:P q:K r:R s:S t:T u:AH v:V w:W x:K y:Y z:Z"
 )
+LETTER_PHONES = dict(pair.split(":") for pair in LETTERS.split())
 """How a word that the dictionary lacks is sounded: roughly, but enough to find its neighbours."""
 
 

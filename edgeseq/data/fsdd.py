@@ -129,7 +129,7 @@ def _read(path: Path) -> Recording | str:
     assert named is not None, "only files named so are listed"
     try:
         about = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError) as fault:
+    except (soundfile.SoundFileError, OSError) as fault:
         return f"{path.name}: {fault}"
     if not about.frames:
         return f"{path.name}: holds no sound"

@@ -350,7 +350,7 @@ def _finish(utterance: Utterance, spoken: Path, folder: Path, sample_rate: int) 
 
     try:
         samples, rate = soundfile.read(spoken, dtype="float32")
-    except (soundfile.LibsndfileError, OSError):
+    except (soundfile.SoundFileError, OSError):
         return None
     mono = samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
     clip = trim(soxr.resample(mono, rate, sample_rate).astype(np.float32), sample_rate)

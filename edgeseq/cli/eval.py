@@ -1,0 +1,136 @@
+"""`edgeseq eval`: how well a model does on recordings whose words are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeseq.cli.progress import progress
+from edgeseq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.evaluate import Clip, Comparison, Report
+    from edgeseq.manifest import Recording
+    from edgeseq.recognizer import Recognizer
+
+ALL_PASSES = "0,1,2,3,4"
+
+
+def evaluate(
+    manifest: Annotated[
+        Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")
+    ],
+    model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = "digits-en",
+    bits: Annotated[int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: 8]")] = None,
+    connected: Annotated[
+        str, typer.Option(help="Join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
+    ] = "",
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Another model (NAME:32 takes its 32 bit file), for the paired difference."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Hear the first clips only.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Count the words that a model gets wrong, and time it, chunk by chunk as a microphone would feed it.
+
+    With --connected, the recordings must be single words: each pass joins every clip into strings of 3 to 7 words
+    of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the five connected
+    passes (or those of --connected). Error rates in the JSON are fractions.
+
+    Example: edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+    """
+    from edgeseq.evaluate import check_texts, connected_clips, single_clips
+    from edgeseq.manifest import find_data, read_manifest
+
+    seeds = _seeds(connected or (ALL_PASSES if compare else ""))
+    recognizer = _load(model, bits)
+    other = _load(*_with_bits(compare)) if compare else None
+    recordings: list[Recording] = read_manifest(find_data(manifest))[:limit]
+    for one in (recognizer, other):
+        if one is not None:
+            check_texts(recordings, one.metadata.token_table)
+    clips: list[Clip] = connected_clips(recordings, seeds) if seeds else single_clips(recordings)
+    if other is not None:
+        clips = single_clips(recordings) + clips
+    report = _hear(recognizer, clips, model)
+    if other is None or compare is None:
+        typer.echo(json.dumps(report.to_dict()) if as_json else _table(report))
+    else:
+        _show_comparison(report, _hear(other, clips, compare), (model, compare), as_json)
+    for failure in report.failed:
+        typer.echo(f"not heard: {failure}", err=True)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _load(model: str, bits: int | None) -> Recognizer:
+    import edgeseq
+
+    if bits not in (None, 8, 32):
+        raise UsageError(f"--bits {bits}: a model has files of 8 and of 32 bits.")
+    return edgeseq.load(model, bits=bits)
+
+
+def _with_bits(model: str) -> tuple[str, int | None]:
+    """Take `NAME:32` apart."""
+    name, colon, bits = model.rpartition(":")
+    return (name, int(bits)) if colon and bits.isdigit() else (model, None)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(seed) for seed in text.split(",") if seed.strip()]
+    except ValueError:
+        seeds = [-1]
+    if any(seed < 0 for seed in seeds):
+        raise UsageError(
+            f"--connected {text!r}: wanted are seeds, numbers from 0, between commas: {ALL_PASSES}"
+        )
+    return seeds
+
+
+def _hear(recognizer: Recognizer, clips: list[Clip], model: str) -> Report:
+    from edgeseq.evaluate import evaluate
+
+    with progress(f"Hearing with {model}", unit="clips") as show:
+        return evaluate(recognizer, clips, on_progress=show)
+
+
+def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_json: bool) -> None:
+    from edgeseq.evaluate import compare
+
+    comparison = compare(report, other)
+    if as_json:
+        reports = {"model": report.to_dict(), "other": other.to_dict()}
+        typer.echo(json.dumps(comparison.to_dict() | reports))
+    else:
+        typer.echo(f"{names[0]}\n{_table(report)}\n\n{names[1]}\n{_table(other)}\n\n{_verdict(comparison)}")
+
+
+def _table(report: Report) -> str:
+    low, high = (100 * bound for bound in report.ci95)
+    lines = [
+        f"words wrong   {100 * report.wer:.2f} %  ({report.errors:,} of {report.words:,}; "
+        f"95 % interval {low:.2f} to {high:.2f} %)",
+        f"letters wrong {100 * report.cer:.2f} %",
+        f"clips right   {100 * report.right / report.clips:.2f} %  ({report.right:,} of {report.clips:,})",
+        f"real time     {1 / report.rtf:,.0f} times faster (rtf {report.rtf:.4f}), reading and resampling excluded",
+        f"80 ms chunk   {report.p99_ms:.2f} ms at most, in 99 of 100",
+        f"memory        {report.rss_mb:.0f} MB, this whole process",
+    ]
+    for said, heard, n in report.confusions():
+        lines.append(f"  {n:4} x  {said or '(nothing)'} heard as {heard or '(nothing)'}")
+    return "\n".join(lines)
+
+
+def _verdict(comparison: Comparison) -> str:
+    low, high = comparison.ci95
+    return (
+        f"net extra errors: {comparison.net_extra_errors:+d} "
+        f"({comparison.errors} against {comparison.other_errors}, over {comparison.words:,} words; "
+        f"95 % interval {low:+.1f} to {high:+.1f})"
+    )

@@ -1,0 +1,298 @@
+"""How well a model does: error rates through the streaming path, and paired differences of two models.
+
+The error rate ("words wrong") is (S + D + I) / N: words substituted, deleted and inserted, by the words of
+the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jiwer
+import numpy as np
+import numpy.typing as npt
+
+from edgeseq.data.clips import Samples, read_clip
+from edgeseq.data.connected import WordString, connect
+from edgeseq.errors import AudioError, ManifestError
+from edgeseq.events import Final
+from edgeseq.manifest import MAX_FAULTS, Recording
+from edgeseq.recognizer import Recognizer
+from edgeseq.tokens import TokenTable, normalize_text
+
+CHUNK_SECONDS = 0.08
+"""What a microphone hands over at a time."""
+
+RESAMPLES = 10_000
+BOOTSTRAP_SEED = 0
+
+Progress = Callable[[int, int], None]
+"""Called with the number of clips heard and to hear."""
+
+
+class Clip(Protocol):
+    """Something to be heard, whose text is known."""
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+
+    def read(self, sample_rate: int) -> Samples:
+        """Give its sound: float32 [n_samples], mono. Raises AudioError."""
+
+
+@dataclass(frozen=True)
+class SingleClip:
+    """One recording as it is."""
+
+    recording: Recording
+
+    @property
+    def text(self) -> str:
+        """What is said."""
+        return self.recording.text
+
+    def read(self, sample_rate: int) -> Samples:
+        """Read the sound: float32 [n_samples], mono, at `sample_rate`."""
+        return read_clip(self.recording, sample_rate)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model made of one clip."""
+
+    reference: str
+    hypothesis: str
+    errors: int
+    """words substituted, deleted, inserted"""
+    n_words: int
+    """of the reference"""
+    edits: tuple[tuple[str, str], ...]
+    """(said, heard), "" where a word was inserted or deleted"""
+    seconds: float
+    """of sound"""
+    compute_seconds: float
+    """in step and flush, without reading and resampling"""
+    chunk_ms: tuple[float, ...] = field(repr=False)
+    """time of each step of 80 ms"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one model over some clips."""
+
+    heard: tuple[Heard, ...] = field(repr=False)
+    failed: tuple[str, ...]
+    """clips that could not be heard, and why"""
+    wer: float
+    """fraction, not percent"""
+    cer: float
+    """fraction, spaces counted"""
+    errors: int
+    words: int
+    right: int
+    """clips whose text is exactly the reference"""
+    clips: int
+    ci95: tuple[float, float]
+    """of `wer`, by bootstrap over clips"""
+    rtf: float
+    """compute time by time of sound, reading and resampling excluded"""
+    p99_ms: float
+    """99 % of 80 ms chunks take less"""
+    rss_mb: float
+    """largest memory of this process so far, in 10^6 bytes"""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the figures as `edgeseq eval --json` prints them."""
+        digits = {"wer": 5, "cer": 5, "rtf": 5, "p99_ms": 3, "rss_mb": 1}
+        keys = ("wer", "cer", "errors", "words", "right", "clips", "ci95", "rtf", "p99_ms", "rss_mb")
+        figures = {key: getattr(self, key) for key in keys}
+        return {
+            **{key: round(value, digits[key]) if key in digits else value for key, value in figures.items()},
+            "ci95": [round(bound, 5) for bound in self.ci95],
+            "failed": len(self.failed),
+        }
+
+    def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
+        """List the most frequent errors: said, heard, how often."""
+        counts = Counter(edit for heard in self.heard for edit in heard.edits)
+        return [(said, heard, n) for (said, heard), n in counts.most_common(most)]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models over the same clips."""
+
+    errors: int
+    """of the model"""
+    other_errors: int
+    """of the one it is compared with"""
+    words: int
+    ci95: tuple[float, float]
+    """of the net extra errors, by paired bootstrap over clips"""
+
+    @property
+    def net_extra_errors(self) -> int:
+        """Errors that the model makes beyond the other's; negative where it is better."""
+        return self.errors - self.other_errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the figures as `edgeseq eval --compare --json` prints them."""
+        return {
+            "errors": self.errors,
+            "other_errors": self.other_errors,
+            "words": self.words,
+            "net_extra_errors": self.net_extra_errors,
+            "net_extra_ci95": [round(bound, 2) for bound in self.ci95],
+        }
+
+
+def single_clips(recordings: Iterable[Recording]) -> list[Clip]:
+    """Hear each recording by itself."""
+    return [SingleClip(recording) for recording in recordings]
+
+
+def connected_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
+    """Hear recordings of single words as strings, in one pass over all of them for each seed."""
+    strings: list[WordString] = [string for seed in seeds for string in connect(recordings, seed)]
+    return list(strings)
+
+
+def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
+    """Raise ManifestError that lists all texts which the model has no tokens for."""
+    faults = []
+    for recording in recordings:
+        unknown = sorted(set(normalize_text(recording.text)) - {" "} - set(tokens.symbols))
+        if unknown:
+            faults.append(f"{recording.path}: {recording.text!r} holds {', '.join(map(repr, unknown))}")
+    if faults:
+        shown = "\n".join(f"  {fault}" for fault in faults[:MAX_FAULTS])
+        more = f"\n  ... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        raise ManifestError(
+            f"{len(faults)} texts cannot be spelled by this model (its tokens: {' '.join(tokens.symbols)}).\n"
+            f"{shown}{more}\n  Correct them, or leave these recordings out."
+        )
+
+
+def evaluate(
+    recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None
+) -> Report:
+    """Hear clips as a microphone would give them, and compare what was understood with what was said.
+
+    A clip that cannot be read is reported in `failed`, and the others go on. Raises AudioError when none can.
+    """
+    heard: list[Heard] = []
+    failed: list[str] = []
+    for n_done, clip in enumerate(clips, start=1):
+        try:
+            heard.append(hear(recognizer, clip))
+        except AudioError as fault:
+            failed.append(str(fault))
+        on_progress(n_done, len(clips))
+    if not heard:
+        raise AudioError(f"None of {len(clips)} clips could be heard:\n  " + "\n  ".join(failed[:MAX_FAULTS]))
+    return _report(heard, failed)
+
+
+def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+    """Push one clip through the streaming path: 80 ms at a time, then the flush."""
+    samples = clip.read(recognizer.sample_rate)
+    n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)
+    state = recognizer.init_state()
+    events, chunk_ms = [], []
+    for first in range(0, len(samples), n_chunk):
+        began = time.perf_counter()
+        new, state = recognizer.step(samples[first : first + n_chunk], state)
+        chunk_ms.append(1000 * (time.perf_counter() - began))
+        events += new
+    began = time.perf_counter()
+    new, _ = recognizer.flush(state)
+    flush_seconds = time.perf_counter() - began
+    text = " ".join(event.text for event in [*events, *new] if isinstance(event, Final))
+    reference = normalize_text(clip.text)
+    edits = word_edits(reference, text)
+    return Heard(
+        reference=reference,
+        hypothesis=text,
+        errors=len(edits),
+        n_words=len(reference.split()),
+        edits=edits,
+        seconds=len(samples) / recognizer.sample_rate,
+        compute_seconds=sum(chunk_ms) / 1000 + flush_seconds,
+        chunk_ms=tuple(chunk_ms),
+    )
+
+
+def word_edits(reference: str, hypothesis: str) -> tuple[tuple[str, str], ...]:
+    """List what must be changed, as (said, heard), by the shortest alignment.
+
+    >>> word_edits("three one four", "tree one four nine")
+    (('three', 'tree'), ('', 'nine'))
+    """
+    said, heard = reference.split(), hypothesis.split()
+    edits: list[tuple[str, str]] = []
+    for piece in jiwer.process_words(reference, hypothesis).alignments[0]:
+        of_said = said[piece.ref_start_idx : piece.ref_end_idx]
+        of_heard = heard[piece.hyp_start_idx : piece.hyp_end_idx]
+        if piece.type == "substitute":
+            edits += zip(of_said, of_heard, strict=True)
+        elif piece.type == "delete":
+            edits += [(word, "") for word in of_said]
+        elif piece.type == "insert":
+            edits += [("", word) for word in of_heard]
+    return tuple(edits)
+
+
+def compare(report: Report, other: Report) -> Comparison:
+    """Set two models' reports over the same clips side by side."""
+    errors = np.array([heard.errors for heard in report.heard])
+    other_errors = np.array([heard.errors for heard in other.heard])
+    return Comparison(
+        errors=int(errors.sum()),
+        other_errors=int(other_errors.sum()),
+        words=report.words,
+        ci95=bootstrap(lambda rows: (errors - other_errors)[rows].sum(axis=1), len(errors)),
+    )
+
+
+def bootstrap(
+    statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int
+) -> tuple[float, float]:
+    """Give the 95 % interval of a statistic over clips drawn anew with replacement (Efron's percentiles).
+
+    `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw. Always the same draws.
+    """
+    random = np.random.default_rng(BOOTSTRAP_SEED)
+    n_at_once = max(1, 1_000_000 // n_clips)  # 8 MB of clip numbers
+    values = [
+        statistic(random.integers(n_clips, size=(min(n_at_once, RESAMPLES - first), n_clips)))
+        for first in range(0, RESAMPLES, n_at_once)
+    ]
+    low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _report(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
+    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
+    errors = np.array([one.errors for one in heard])
+    words = np.array([one.n_words for one in heard])
+    chunk_ms = np.concatenate([one.chunk_ms for one in heard])
+    return Report(
+        heard=tuple(heard),
+        failed=tuple(failed),
+        wer=float(errors.sum() / words.sum()),
+        cer=float(jiwer.cer([one.reference for one in heard], [one.hypothesis for one in heard])),
+        errors=int(errors.sum()),
+        words=int(words.sum()),
+        right=sum(one.hypothesis == one.reference for one in heard),
+        clips=len(heard),
+        ci95=bootstrap(lambda rows: errors[rows].sum(axis=1) / words[rows].sum(axis=1), len(heard)),
+        rtf=sum(one.compute_seconds for one in heard) / sum(one.seconds for one in heard),
+        p99_ms=float(np.percentile(chunk_ms, 99)),
+        rss_mb=rss_mb,
+    )
