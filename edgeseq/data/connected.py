@@ -33,7 +33,7 @@ class WordString:
         return " ".join(recording.text for recording in self.recordings)
 
     def read(self, sample_rate: int) -> Samples:
-        """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError naming a bad file."""
+        """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         noise = np.random.default_rng(self.noise_seed)
         pieces = [read_clip(self.recordings[0], sample_rate)]
         for recording, gap in zip(self.recordings[1:], self.gaps, strict=True):
@@ -45,7 +45,8 @@ class WordString:
 def connect(recordings: Sequence[Recording], seed: int) -> list[WordString]:
     """Make one pass over `recordings`: each is in one string, and a string has one speaker.
 
-    The same recordings and seed always give the same strings. Recordings without a speaker count as one speaker.
+    The same recordings and seed always give the same strings. Recordings without a speaker
+    count as one speaker's.
     """
     random = np.random.default_rng(seed)
     by_speaker: dict[str, list[Recording]] = {}
