@@ -14,9 +14,10 @@ import numpy as np
 
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Network, check_content, read_model_bytes
+from edgeseq.network import Network, NetworkState, check_content, read_model_bytes
 
 if TYPE_CHECKING:
+    from edgeseq.events import Event
     from edgeseq.recognizer import Recognizer
 
 DEFAULT_MODEL = "digits-en"
@@ -50,7 +51,10 @@ def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None)
 
 
 def model_folders() -> list[Path]:
-    """List the folders that hold models, first found first: $EDGESEQ_MODELS, the user's, the repository's, the wheel's."""
+    """List the folders that hold models: $EDGESEQ_MODELS, the user's, the repository's, the wheel's.
+
+    Of several models of one name the first in this order is meant.
+    """
     named = [Path(part) for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
     checkout = PACKAGE.parent
     repository = [checkout / "models"] if (checkout / "pyproject.toml").is_file() else []
@@ -137,12 +141,22 @@ def _check_chunks(network: Network, noise: np.ndarray) -> str:
 
     recognizer = Recognizer(network)
     sizes = (len(noise), 777, 79)
-    told = [list(recognizer.follow(np.split(noise, range(n, len(noise), n)))) for n in sizes]
-    if any(events != told[0] for events in told):
-        raise ModelError(f"{network.path}: a second of noise cut to {sizes} samples gives different events.")
-    return (
-        f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: the same {len(told[0])} events"
-    )
+    rows, states = zip(*(_heard_in_pieces(recognizer, noise, n) for n in sizes), strict=True)
+    if any(events != rows[0] for events in rows) or any(
+        not np.array_equal(state[name], states[0][name]) for state in states for name in state
+    ):
+        raise ModelError(f"{network.path}: noise cut to {sizes} samples gives different events or states.")
+    return f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: same events, same states"
+
+
+def _heard_in_pieces(
+    recognizer: Recognizer, noise: np.ndarray, n_samples: int
+) -> tuple[list[Event], NetworkState]:
+    events, state = [], recognizer.init_state()
+    for start in range(0, len(noise), n_samples):
+        new, state = recognizer.step(noise[start : start + n_samples], state)
+        events += new
+    return events, state.network
 
 
 def _log_probs(network: Network, streams: list[np.ndarray]) -> np.ndarray:

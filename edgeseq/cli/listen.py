@@ -1,10 +1,106 @@
-"""`edgeseq listen`."""
+"""`edgeseq listen`: live words from a microphone, or from a file as if it were one."""
 
 from __future__ import annotations
 
-from edgeseq.errors import UsageError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeseq.cli.display import Display, Format
+from edgeseq.cli.options import DEFAULT_MODEL, BitsOption, FormatOption, ModelOption, RateOption
+from edgeseq.cli.stopping import stop_on_signals, until
+
+if TYPE_CHECKING:
+    from edgeseq.blocks import Floats
 
 
-def listen() -> None:
-    """Not there yet."""
-    raise UsageError("not there yet")
+def listen(
+    model: ModelOption = DEFAULT_MODEL,
+    bits: BitsOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "-d",
+            metavar="INDEX|NAME",
+            help="Microphone, as `edgeseq devices` lists it; part of a name does.  [default: the system's]",
+        ),
+    ] = None,
+    input_file: Annotated[
+        str | None,
+        typer.Option(
+            "--input", "-i", metavar="FILE", help="Hear a file at real pace instead; '-' is standard input."
+        ),
+    ] = None,
+    rate: RateOption = None,
+    form: FormatOption = Format.text,
+    chunk_ms: Annotated[
+        int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
+    ] = 80,
+) -> None:
+    """Print words while they are being said.
+
+    On a terminal the line that is being said is rewritten until it is final; in a pipe text is one final line
+    an utterance, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
+    and end with exit code 0.
+
+    A file is heard at the pace it was said, through the same path as the microphone. Standard input is heard
+    as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
+
+    \b
+    Examples:
+      edgeseq listen
+      edgeseq listen --device USB --format jsonl | while read -r line; do echo "$line"; done
+      edgeseq listen --input call.wav
+      arecord -f S16_LE -r 8000 | edgeseq listen --input -
+    """
+    from edgeseq.models import load
+
+    with stop_on_signals() as stop:
+        recognizer = load(model, bits)
+        chunk_seconds = chunk_ms / 1000
+        sample_rate = recognizer.sample_rate
+        source = (
+            _microphone(device, sample_rate, chunk_seconds)
+            if input_file is None
+            else _file(input_file, sample_rate, rate, chunk_seconds)
+        )
+        with source as (name, blocks):
+            typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
+            display = Display(form, input_file)
+            for event in recognizer.follow(until(blocks, stop)):
+                display.show(event)
+
+
+Source = tuple[str, "Iterator[Floats]"]
+"""A name to show, and blocks of sound as they come."""
+
+
+@contextmanager
+def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -> Iterator[Source]:
+    from edgeseq.audio import STANDARD_INPUT, read_blocks
+    from edgeseq.blocks import cut, paced
+
+    blocks = read_blocks(path, sample_rate, rate)
+    if path == STANDARD_INPUT:
+        yield "standard input", blocks
+    else:
+        yield path, paced(cut(blocks, max(1, round(chunk_seconds * sample_rate))), sample_rate)
+
+
+@contextmanager
+def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> Iterator[Source]:
+    from edgeseq.microphone import Microphone
+
+    with Microphone(device, sample_rate, chunk_seconds) as microphone:
+        try:
+            yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks()
+        finally:
+            if microphone.n_lost:
+                typer.echo(
+                    f"edgeseq: {microphone.n_lost} pieces of sound were lost: they were not taken in time.\n"
+                    "  Stop other programs, or use a smaller model.",
+                    err=True,
+                )

@@ -1,12 +1,100 @@
-"""`edgeseq models`."""
+"""`edgeseq models`: what is here, what it was trained on, whether it works."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Models: what is here.", no_args_is_help=True, rich_markup_mode=None)
+from edgeseq.cli.display import printable
+from edgeseq.cli.options import DEFAULT_MODEL, BitsOption
+from edgeseq.errors import EdgeseqError
+
+if TYPE_CHECKING:
+    from edgeseq.metadata import ModelMetadata
+
+app = typer.Typer(
+    help="Models: what is here, what they were trained on, whether they work.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, folder or file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
 
 
 @app.command("list")
-def list_models() -> None:
-    """Not there yet."""
+def list_models(as_json: JsonOption = False) -> None:
+    """List the models that are found by name.
+
+    They are looked for in the folders of $EDGESEQ_MODELS, in ~/.local/share/edgeseq/models, in the repository
+    and among those that came with edgeseq.
+    """
+    from edgeseq import models
+
+    found = models.list_models()
+    if as_json:
+        typer.echo(
+            json.dumps([{"name": m.name, "folder": str(m.path), "bits": list(m.files)} for m in found])
+        )
+    elif not found:
+        places = "\n  ".join(str(folder) for folder in models.model_folders())
+        typer.echo(f"no models found; looked in\n  {places}", err=True)
+    else:
+        for model in found:
+            sizes = ", ".join(
+                f"{bits} bit {p.stat().st_size / 1e6:.2f} MB" for bits, p in model.files.items()
+            )
+            typer.echo(f"{printable(model.name)}  {sizes}  {model.path}")
+
+
+@app.command("info")
+def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json: JsonOption = False) -> None:
+    """Show what a model file says about itself: data, licence, scores, tokens.
+
+    \b
+    Example:
+      edgeseq models info digits-en
+    """
+    from edgeseq.models import find_model, read_metadata
+
+    path = find_model(model, bits)
+    metadata = read_metadata(path)
+    if as_json:
+        typer.echo(json.dumps({"file": str(path), **metadata.model_dump(mode="json")}, ensure_ascii=False))
+    else:
+        typer.echo(_described(path, metadata))
+
+
+@app.command("verify")
+def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> None:
+    """Check that a model file works on this machine, from its bytes to words.
+
+    It says nothing about how well the model hears: that is `edgeseq eval`.
+
+    \b
+    Example:
+      edgeseq models verify digits-en
+    """
+    from edgeseq import models
+
+    path = models.find_model(model, bits)
+    typer.echo(str(path))
+    try:
+        for what, seen in models.verify(path):
+            typer.echo(f"  ok  {what}: {printable(seen)}")
+    except EdgeseqError:
+        typer.echo("  FAILED")
+        raise
+    typer.echo("all checks passed")
+
+
+def _described(path: Path, metadata: ModelMetadata) -> str:
+    fields: dict[str, Any] = metadata.model_dump(mode="json")
+    fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
+    fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
+    del fields["config"]
+    lines = [f"{'file':<20}{path}", *(f"{key:<20}{value}" for key, value in fields.items())]
+    return "\n".join(printable(line) for line in lines)
