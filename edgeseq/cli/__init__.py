@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import data, devices, eval, export, listen, models, train, transcribe
+from edgeseq.cli import bench, data, devices, eval, export, listen, models, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -55,6 +55,7 @@ app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("export")(export.export)
+app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 
 
