@@ -175,7 +175,8 @@ def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
     if subtype is None or not 1 <= n_channels <= 1024:
         raise AudioError(
             f"{name}: a WAV of format {tag} with {bits} bits and {n_channels} channels, which is not read "
-            "from a pipe.\n  Wanted PCM of 8 to 32 bits, float, A-law or mu-law; `ffmpeg -i - -f wav -` converts."
+            "from a pipe.\n"
+            "  Wanted PCM of 8 to 32 bits, float, A-law or mu-law; `ffmpeg -i - -f wav -` converts."
         )
     known = 0 < n_bytes < UNFINISHED_BYTES or n_bytes > 0xFFFF_FFFF
     return Layout(rate, n_channels, subtype, bits // 8, offset, n_bytes if known else None)

@@ -59,9 +59,9 @@ class Hypothesis:
     def to_json(self, file: str | None = None) -> str:
         """Return one jsonl line, without its line end.
 
-        >>> Final("no", 0.32, 0.7119, 0.97, ()).to_json("a.wav")
-        '{"type": "final", "file": "a.wav", "start": 0.32, "end": 0.712, "text": "no", "confidence": 0.97, "words": []}'
-        """  # noqa: E501
+        >>> Final("no", 0, 0.71, 0.97, ()).to_json()
+        '{"type": "final", "start": 0, "end": 0.71, "text": "no", "confidence": 0.97, "words": []}'
+        """
         return json.dumps(self.to_dict(file), ensure_ascii=False)
 
 

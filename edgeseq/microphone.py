@@ -180,12 +180,10 @@ class Microphone:
         if self._stopped:
             return
         if self._ended.is_set():
-            raise DeviceError(
-                f"the microphone '{self.name}' has gone: unplugged, or its sound server ended.\n{ADVICE}"
-            )
+            raise DeviceError(f"the microphone '{self.name}' has gone: unplugged, or its sound server ended.\n{ADVICE}")
         if silent_seconds > DEAD_SECONDS:
             raise DeviceError(
-                f"the microphone '{self.name}' has given no sound for {DEAD_SECONDS:.0f} s, not even silence.\n"
+                f"the microphone '{self.name}' has given nothing for {DEAD_SECONDS:.0f} s, not even silence.\n"
                 "  Plug it in again, or restart the sound server."
             )
 

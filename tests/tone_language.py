@@ -23,7 +23,7 @@ TOKENS = ("<blk>", *LETTERS)
 FREQUENCIES = 300 + 125 * np.arange(len(LETTERS))
 """Hz; a window of 480 samples tells 17 Hz apart"""
 
-TONE_SECONDS, GAP_SECONDS = 0.12, 0.12
+TONE_SECONDS, GAP_SECONDS = 0.08, 0.16
 
 
 def say(text: str, sample_rate: int = SAMPLE_RATE, level: float = 0.5) -> np.ndarray:

@@ -74,7 +74,7 @@ def width(character: str) -> int:
 
 
 def printable(text: str) -> str:
-    """Replace control characters, which could move the cursor or worse: names and tokens are strangers' text."""
+    """Replace control characters, which could move the cursor or worse; texts come from strangers."""
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
