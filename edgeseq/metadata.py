@@ -91,9 +91,7 @@ class ModelMetadata(BaseModel):
             fields = {key: json.loads(v) if key in JSON_KEYS else v for key, v in found.items()}
             return cls.model_validate(fields)
         except (ValidationError, json.JSONDecodeError) as fault:
-            raise ModelError(
-                f"{path}: {_describe(fault)}\n  Export the model again with this version of edgeseq."
-            ) from fault
+            raise ModelError(f"{path}: {_describe(fault)}\n  Export the model again with this version of edgeseq.") from fault
 
 
 def _refuse_newer(version: str, path: object) -> None:

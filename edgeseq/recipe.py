@@ -255,7 +255,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
-        raise RecipeError(f"{path}: cannot be read as a recipe ({fault}).\n  Name a YAML file, such as recipes/ctc.yaml.") from fault
+        raise RecipeError(
+            f"{path}: cannot be read as a recipe ({fault}).\n  Name a YAML file, such as recipes/ctc.yaml."
+        ) from fault
     try:
         values = yaml.safe_load(text)
         lines = dict(_lines_of(yaml.compose(text, Loader=yaml.SafeLoader)))

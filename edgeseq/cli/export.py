@@ -10,14 +10,17 @@ import typer
 
 def export(
     source: Annotated[
-        Path, typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder.")
+        Path,
+        typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the model files.")],
     chunk_ms: Annotated[
-        int | None, typer.Option(min=1, help="Milliseconds of audio the graph takes at a time.  [default: the recipe's]")
+        int | None,
+        typer.Option(min=1, help="Milliseconds of audio the graph takes at a time.  [default: the recipe's]"),
     ] = None,
     flush_seconds: Annotated[
-        float | None, typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]")
+        float | None,
+        typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]"),
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
 ) -> None:

@@ -23,9 +23,7 @@ def train(
         typer.Argument(help="Changes to it, such as train.steps=500.", metavar="[KEY=VALUE]..."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
 ) -> None:
@@ -43,15 +41,11 @@ def train(
     try:
         from edgeseq.training import trainer
     except ModuleNotFoundError as fault:
-        raise MissingExtraError(
-            f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
-        ) from fault
+        raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     if check:
         batches, tokens = trainer.load_batches(resolved)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
-        typer.echo(
-            f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}"
-        )
+        typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
         return
     folder = out or Path("runs") / resolved.name
     _write_resolved(resolved, folder)
@@ -59,9 +53,7 @@ def train(
         try:
             trainer.train(resolved, folder, resume=resume, report=progress.show, workers=workers)
         except KeyboardInterrupt:
-            typer.echo(
-                f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True
-            )
+            typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(f"Trained. Next: edgeseq export {folder} --out models/{resolved.name}", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -125,7 +126,7 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
     parts = {folder / name: folder / f".{name}.part" for name in contents}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for (path, part), content in zip(parts.items(), contents.values(), strict=True):
+        for part, content in zip(parts.values(), contents.values(), strict=True):
             with part.open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -134,7 +135,8 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
             part.replace(path)
     except OSError as fault:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
         raise ExportError(f"{folder}: cannot be written to ({fault.strerror or fault}). Nothing was changed.") from fault
 
 

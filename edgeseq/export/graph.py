@@ -32,6 +32,7 @@ class GraphBuilder:
     """Collects nodes, constants, inputs and outputs; every method returns the name of what it made."""
 
     def __init__(self) -> None:
+        """Begin an empty graph."""
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -129,7 +130,7 @@ def add_frontend(graph: GraphBuilder, frontend: LogMel, audio: str) -> str:
 
 
 def dft_kernels(frontend: LogMel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Make the convolution kernels `[2 * n_bins, 1, win_samples]` and the mel matrix for their squares `[2 * n_bins, n_mels]`."""
+    """Make convolution kernels `[2 * n_bins, 1, win_samples]` and the mel matrix for their squares `[2 * n_bins, n_mels]`."""
     mel_matrix = to_numpy(frontend.mel_matrix)
     bins = np.flatnonzero(mel_matrix.any(axis=1))
     n = frontend.win_samples
@@ -178,9 +179,17 @@ def _add_float_layer(graph: GraphBuilder, encoder: Encoder, layer: int, sequence
     names = state_names(encoder, layer)
     axis = graph.integers(0)
     states = [graph.node("Unsqueeze", graph.input(name, ["batch", size]), axis) for name in names]
-    attributes = {"linear_before_reset": 1} if mode == "GRU" else {}  # torch applies the reset gate after the product
+    # torch applies the reset gate after the product
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if mode == "GRU" else {}
     outputs, *finals = graph.nodes(
-        mode.split("_")[0], sequence, *weights, "", *states, n_outputs=1 + len(names), hidden_size=size, **attributes
+        mode.split("_")[0],
+        sequence,
+        *weights,
+        "",
+        *states,
+        n_outputs=1 + len(names),
+        hidden_size=size,
+        **attributes,
     )
     for name, final in zip(names, finals, strict=True):
         graph.output(f"{name}_next", graph.node("Squeeze", final, axis), ["batch", size])

@@ -51,7 +51,9 @@ def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMe
         _compare(session, model, metadata, batch, split, seed)
         for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
     ]
-    worst = Difference(*(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True)))
+    worst = Difference(
+        *(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True))
+    )
     _refuse_difference(worst, metadata)
     return worst
 

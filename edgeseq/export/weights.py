@@ -18,6 +18,7 @@ from edgeseq.training.acoustic_model import AcousticModel, build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
 
 WEIGHTS_FILE = "weights.safetensors"
+METADATA_KEY = "edgeseq"
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,23 @@ def load_trained(path: Path) -> Trained:
 
 
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
-    """Write the weights as safetensors, float32, with recipe, tokens and flush in the metadata."""
+    """Write the weights as safetensors, float32, with recipe, tokens and flush as JSON in the metadata."""
     about = {
-        "recipe": trained.recipe.model_dump_json(),
-        "tokens": json.dumps(trained.tokens.symbols),
-        "flush_seconds": str(flush_seconds),
+        "recipe": trained.recipe.model_dump(mode="json"),
+        "tokens": trained.tokens.symbols,
+        "flush_seconds": flush_seconds,
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
-    return save(tensors, metadata=about)
+    # One key only: safetensors writes several in random order, and equal weights should make equal files.
+    return save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
 
 
 def _load_released(path: Path) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        recipe, tokens = json.loads(about["recipe"]), tuple(json.loads(about["tokens"]))
-        flush_seconds = float(about["flush_seconds"])
+        recipe, tokens, flush_seconds = about["recipe"], tuple(about["tokens"]), float(about["flush_seconds"])
     except (SafetensorError, KeyError, ValueError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
     trained = _assemble(recipe, tokens, weights, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.frontend import LogMel
 
-CELLS: dict[str, type[nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,14 @@ class Encoder(nn.Module):
     """Causal recurrent layers over stacked frames, and the output layer."""
 
     def __init__(
-        self, n_mels: int, cell: str, hidden_size: int, num_layers: int, subsampling: int, dropout: float, n_tokens: int
+        self,
+        n_mels: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        subsampling: int,
+        dropout: float,
+        n_tokens: int,
     ) -> None:
         """Take plain numbers; `cell` is one of `CELLS`."""
         super().__init__()

@@ -86,7 +86,10 @@ def augment_row(samples: Waveform, recipe: AugmentRecipe, sample_rate: int, rng:
 def spec_augment(log_mel: Tensor, recipe: SpecAugmentRecipe, strength: float, generator: torch.Generator) -> Tensor:
     """Warp and mask normalized log-mel `[batch, n_frames, n_mels]`; `strength` in [0, 1] scales widths and warp."""
     warped = warp_mels(log_mel, recipe.mel_warp * strength, generator)
-    for axis, count, width in ((2, recipe.mel_masks, recipe.mel_width), (1, recipe.time_masks, recipe.time_width)):
+    for axis, count, width in (
+        (2, recipe.mel_masks, recipe.mel_width),
+        (1, recipe.time_masks, recipe.time_width),
+    ):
         for _ in range(count):
             warped = mask(warped, axis, width * strength, generator)
     return warped

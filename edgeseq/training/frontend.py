@@ -61,12 +61,12 @@ class LogMel(nn.Module):
     @property
     def mel_matrix(self) -> Tensor:
         """Weights from power spectrum to mel energies, `[win_samples // 2 + 1, n_mels]`."""
-        return self.mel_spectrogram.mel_scale.fb  # type: ignore[no-any-return]
+        return self.mel_spectrogram.mel_scale.fb
 
     @property
     def window(self) -> Tensor:
         """The periodic Hann window, `[win_samples]`."""
-        return self.mel_spectrogram.spectrogram.window  # type: ignore[no-any-return]
+        return self.mel_spectrogram.spectrogram.window
 
     def init_state(self, batch: int) -> Tensor:
         """Zeros that stand for what came before the stream, `[batch, win_samples - hop_samples]`."""

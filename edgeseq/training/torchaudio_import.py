@@ -24,7 +24,7 @@ def _absent_extension() -> ModuleType:
     extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
     extension._IS_ALIGN_AVAILABLE = False
     extension.fail_if_no_align = refuse
-    return extension  # type: ignore[no-any-return]
+    return extension
 
 
 def _import_torchaudio() -> ModuleType:
@@ -35,7 +35,7 @@ def _import_torchaudio() -> ModuleType:
             del sys.modules[name]
         sys.modules["torchaudio._extension"] = _absent_extension()
         import torchaudio
-    return torchaudio  # type: ignore[no-any-return]
+    return torchaudio
 
 
 torchaudio = _import_torchaudio()

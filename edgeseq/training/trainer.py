@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,9 +68,7 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     return JoinedBatches(sources, recipe, tokens), tokens
 
 
-def train(
-    recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[Report], None], workers: int = 1
-) -> Training:
+def train(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[Report], None], workers: int = 1) -> Training:
     """Train to the last step of `recipe`, writing checkpoints, metrics and pictures to `folder`.
 
     With `resume` the newest checkpoint in `folder` is gone on from, exactly as if training had not stopped. KeyboardInterrupt
@@ -79,13 +78,15 @@ def train(
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
     if found and not resume:
-        raise UsageError(f"{folder} holds a training already ({found.name}).\n  Go on with it by --resume, or name another --out.")
+        raise UsageError(
+            f"{folder} holds a training already ({found.name}).\n  Go on with it by --resume, or name another --out."
+        )
     batches, tokens = load_batches(recipe)
     valid = {name: read_manifest(find_data(name)) for name in recipe.data.valid}
     training = _restore(recipe, tokens, load_checkpoint(found), device) if found else _begin(recipe, tokens, batches, device)
     log = RunLog(folder, training.step + 1)
     try:
-        _run(training, batches, valid, checkpoints, lambda r: (_record(log, r), report(r)), workers)
+        _run(training, batches, valid, checkpoints, _tee(log, report), workers)
     except KeyboardInterrupt:
         save_checkpoint(checkpoints, _snapshot(training))
         raise
@@ -182,7 +183,14 @@ def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, device: torc
     optimizer = _make_optimizer(model, recipe)
     optimizer.load_state_dict(saved.optimizer)
     samples, frames, *hidden = (tensor.to(device) for tensor in saved.carried)
-    return Training(recipe, tokens, model, optimizer, StreamState(samples, EncoderState(frames, tuple(hidden))), saved.step)
+    return Training(
+        recipe,
+        tokens,
+        model,
+        optimizer,
+        StreamState(samples, EncoderState(frames, tuple(hidden))),
+        saved.step,
+    )
 
 
 def _snapshot(training: Training) -> Checkpoint:
@@ -201,7 +209,7 @@ def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimiz
     """AdamW; biases do not decay."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
 
 
@@ -209,7 +217,7 @@ def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterato
     loader: DataLoader[Batch] = DataLoader(
         batches,
         batch_size=None,  # a batch is made whole
-        sampler=steps,  # type: ignore[arg-type]  # any sequence of indices serves
+        sampler=steps,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_parent,
@@ -225,15 +233,19 @@ def _leave_signals_to_parent(_: int) -> None:
 def _validate(training: Training, valid: dict[str, list[Recording]], reader: ClipReader) -> ValidReport:
     rates = {}
     for name, recordings in valid.items():
-        texts = transcribe_clips(
-            training.model, recordings, reader, training.tokens, training.recipe.joining.tail_seconds
-        )
+        texts = transcribe_clips(training.model, recordings, reader, training.tokens, training.recipe.joining.tail_seconds)
         rates[name] = words_wrong([r.text for r in recordings], texts)
     return ValidReport(training.step, rates)
 
 
-def _record(log: RunLog, report: Report) -> None:
-    if isinstance(report, StepReport):
-        log.add_step(report)
-    else:
-        log.add_valid(report)
+def _tee(log: RunLog, report: Callable[[Report], None]) -> Callable[[Report], None]:
+    """Write a report down, then hand it on."""
+
+    def write_and_report(what: Report) -> None:
+        if isinstance(what, StepReport):
+            log.add_step(what)
+        else:
+            log.add_valid(what)
+        report(what)
+
+    return write_and_report

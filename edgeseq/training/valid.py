@@ -24,7 +24,11 @@ def collapse(log_probs: Tensor, blank_id: int) -> list[int]:
 
 @torch.inference_mode()
 def transcribe_clips(
-    model: AcousticModel, recordings: Sequence[Recording], reader: ClipReader, tokens: TokenTable, tail_seconds: float
+    model: AcousticModel,
+    recordings: Sequence[Recording],
+    reader: ClipReader,
+    tokens: TokenTable,
+    tail_seconds: float,
 ) -> list[str]:
     """Spell what the model hears in each recording from a zero state, with `tail_seconds` of silence after it."""
     model.eval()

@@ -1,0 +1,40 @@
+"""A small model with random weights, in every cell; speech-like numbers in its normalization."""
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from edgeseq.export.weights import Trained
+from edgeseq.recipe import parse_recipe
+from edgeseq.tokens import TokenTable
+from edgeseq.training.acoustic_model import build_model
+
+RECIPE = {
+    "name": "random",
+    "language": "en",
+    "license": "CC0-1.0",
+    "data_statement": "none: random weights",
+    "data": {"train": [{"manifest": "none/train.jsonl", "easy": True}]},
+}
+
+
+@pytest.fixture
+def make_trained():
+    def make(cell="gru", hidden_size=24, num_layers=2, **parts):
+        torch.manual_seed(0)
+        recipe = parse_recipe(
+            RECIPE | {"network": {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers}} | parts,
+            "test",
+        )
+        tokens = TokenTable.of_characters(["one two three"])
+        model = build_model(recipe.frontend, recipe.network, len(tokens)).eval()
+        model.frontend.mean.fill_(-6.0)
+        model.frontend.std.fill_(3.0)
+        with torch.no_grad():  # far from uniform, so that differences show
+            for parameter in model.encoder.parameters():
+                parameter.mul_(3)
+        return Trained(recipe, tokens, model)
+
+    return make

@@ -1,0 +1,115 @@
+"""Batches: pure functions of seed and step, from easy to hard."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from edgeseq.errors import ManifestError, RecipeError
+from edgeseq.manifest import read_manifest
+from edgeseq.training.augment import augment_row, colored_noise, spec_augment
+from edgeseq.training.batches import JoinedBatches, difficulty, pick_source, spell
+from edgeseq.training.trainer import load_batches
+
+
+def test_a_batch_is_a_function_of_seed_and_step(tiny_recipe):
+    first, second = load_batches(tiny_recipe())[0][4], load_batches(tiny_recipe())[0][4]
+    assert torch.equal(first.audio, second.audio)
+    assert torch.equal(first.targets, second.targets)
+    other = load_batches(tiny_recipe())[0][5]
+    assert first.audio.shape != other.audio.shape or not torch.equal(first.audio, other.audio)
+
+
+def test_rows_are_whole_steps_and_leave_room_for_the_last_word(tiny_recipe):
+    recipe = tiny_recipe()
+    batches, _ = load_batches(recipe)
+    for step in range(8):
+        batch = batches[step]
+        assert batch.audio.shape[1] % recipe.step_samples == 0
+        assert batch.audio.dtype == torch.float32 and batch.audio.abs().max() <= 1
+        assert batch.target_lengths.sum() == len(batch.targets)
+    assert not batches[0].audio[:, -int(0.2 * 8000) :].any()
+
+
+def test_the_first_steps_are_single_clips_and_later_ones_joined(tiny_recipe):
+    batches, tokens = load_batches(tiny_recipe())
+    words_in = [int((batches[step].targets == tokens.word_start_id).sum()) for step in range(6)]
+    assert words_in[0] == 4
+    assert words_in[5] > 4
+    assert batches[0].restart.all()
+
+
+def test_carried_rows_and_restarts_both_occur(tiny_recipe):
+    batches, _ = load_batches(tiny_recipe())
+    restarts = torch.stack([batches[step].restart for step in range(10, 40)]).float().mean()
+    assert 0.1 < restarts < 0.6
+
+
+def test_silent_rows_occur_and_have_no_targets(tiny_recipe):
+    recipe = tiny_recipe(joining={"row_seconds": 1.5, "silence": 1.0})
+    batch = load_batches(recipe)[0][10]
+    assert batch.target_lengths.sum() == 0
+
+
+def test_difficulty_rises_from_zero_to_one():
+    assert [difficulty(step, 10, 4) for step in (0, 10, 12, 14, 99)] == [0, 0, 0.5, 1, 1]
+
+
+def test_excluded_speakers_are_left_out(tiny_recipe, tone_corpus):
+    recipe = tiny_recipe().data.train[0]
+    recordings = read_manifest(tone_corpus)
+    kept = pick_source(recipe.model_copy(update={"exclude": ("voice[0-2]",)}), recordings)
+    assert {r.speaker for r in kept.recordings} == {"voice3", "voice4", "voice5"}
+    with pytest.raises(RecipeError, match="leaves no recording"):
+        pick_source(recipe.model_copy(update={"exclude": ("*",)}), recordings)
+
+
+def test_all_texts_that_cannot_be_spelled_are_listed(tiny_recipe, tone_corpus):
+    _, tokens = load_batches(tiny_recipe())
+    recordings = [dataclasses.replace(r, text="cab") for r in read_manifest(tone_corpus)][:2]
+    with pytest.raises(ManifestError) as caught:
+        spell(recordings, tokens)
+    assert str(caught.value).count("'c'") == 2
+
+
+def test_stretches_of_long_files_are_read(tone_corpus, tiny_recipe):
+    batches, _ = load_batches(tiny_recipe())
+    recording = dataclasses.replace(read_manifest(tone_corpus)[0], offset=0.1, duration=0.05)
+    assert len(batches.reader.read(recording)) == 400
+
+
+def test_noise_has_the_wanted_colour_and_level():
+    rng = np.random.default_rng(0)
+    for color in (0.0, 1.0, 2.0):
+        noise = colored_noise(1 << 16, color, rng)
+        power = np.abs(np.fft.rfft(noise)) ** 2
+        low, high = power[100:200].mean(), power[10_000:20_000].mean()
+        slope = np.log(low / high) / np.log(15_000 / 150)
+        assert slope == pytest.approx(color, abs=0.1)
+        assert np.sqrt(np.mean(noise**2)) == pytest.approx(1, rel=1e-3)
+
+
+def test_augmentation_keeps_length_and_range_and_changes_the_sound(tiny_recipe):
+    samples = np.sin(np.arange(8000) / 5).astype(np.float32) * 0.3
+    augmented = augment_row(samples, tiny_recipe().augment, 8000, np.random.default_rng(1))
+    assert augmented.shape == samples.shape and augmented.dtype == np.float32
+    assert np.abs(augmented).max() <= 1 and not np.allclose(augmented, samples)
+
+
+def test_masks_have_strength_and_leave_the_rest(tiny_recipe):
+    frames = torch.ones(4, 50, 32)
+    recipe = tiny_recipe().augment.spec_augment
+    assert torch.equal(spec_augment(frames, recipe, 0.0, torch.Generator().manual_seed(0)), frames)
+    masked = spec_augment(frames, recipe, 1.0, torch.Generator().manual_seed(0))
+    assert 0 < (masked == 0).float().mean() < 0.6
+    assert set(masked.unique().tolist()) == {0.0, 1.0}
+
+
+def test_batches_survive_pickling_for_worker_processes(tiny_recipe):
+    import pickle
+
+    batches, _ = load_batches(tiny_recipe())
+    copy = pickle.loads(pickle.dumps(batches))
+    assert isinstance(copy, JoinedBatches)
+    assert torch.equal(copy[3].audio, batches[3].audio)
