@@ -33,15 +33,11 @@ def _read_stretch(recording: Recording, sample_rate: int) -> Samples:
         with soundfile.SoundFile(recording.path) as file:
             rate = file.samplerate
             file.seek(min(round(recording.offset * rate), file.frames))
-            samples = file.read(round(recording.duration * rate), dtype="float32", always_2d=True).mean(
-                axis=1
-            )
+            samples = file.read(round(recording.duration * rate), dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.SoundFileError, OSError) as fault:
         raise AudioError(f"{recording.path}: cannot be read ({fault}). Wanted: a sound file.") from None
     if not len(samples):
-        raise AudioError(
-            f"{recording.path}: no sound at {recording.offset} s. Correct 'offset' in the manifest."
-        )
+        raise AudioError(f"{recording.path}: no sound at {recording.offset} s. Correct 'offset' in the manifest.")
     if not np.isfinite(samples).all():
         raise AudioError(f"{recording.path}: holds NaN or infinite samples. Record or convert it again.")
     return np.asarray(soxr.resample(samples, rate, sample_rate), dtype=np.float32)

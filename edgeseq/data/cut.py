@@ -29,10 +29,7 @@ MARGIN_SECONDS = 0.06
 Progress = Callable[[int, int], None]
 """Called with the number of sentences done and to do."""
 
-LETTERS = (
-    "a:AE b:B c:K d:D e:EH f:F g:G h:HH i:IH j:JH k:K l:L m:M n:N o:AA "
-    "p:P q:K r:R s:S t:T u:AH v:V w:W x:K y:Y z:Z"
-)
+LETTERS = "a:AE b:B c:K d:D e:EH f:F g:G h:HH i:IH j:JH k:K l:L m:M n:N o:AA p:P q:K r:R s:S t:T u:AH v:V w:W x:K y:Y z:Z"
 LETTER_PHONES = dict(pair.split(":") for pair in LETTERS.split())
 """How a word that the dictionary lacks is sounded: roughly, but enough to find its neighbours."""
 
@@ -69,8 +66,7 @@ class Aligner:
             pocketsphinx = import_module("pocketsphinx")
         except ModuleNotFoundError:
             raise MissingExtraError(
-                "Cutting words out of sentences needs pocketsphinx, which is not installed.\n"
-                "  pip install pocketsphinx"
+                "Cutting words out of sentences needs pocketsphinx, which is not installed.\n  pip install pocketsphinx"
             ) from None
         self._decoder: Any = pocketsphinx.Decoder(samprate=SAMPLE_RATE, lm=None, loglevel="FATAL")
         self._frames_per_second = float(self._decoder.config["frate"])
@@ -138,9 +134,7 @@ def cut_words(
     return CutReport(tuple(clips), len(sentences), tuple(failed), out / MANIFEST)
 
 
-def _cut_sentence(
-    sentence: Recording, wanted: Collection[str], out: Path, aligner: Aligner
-) -> list[Recording]:
+def _cut_sentence(sentence: Recording, wanted: Collection[str], out: Path, aligner: Aligner) -> list[Recording]:
     samples = read_clip(sentence, SAMPLE_RATE)
     clips = []
     for number, span in enumerate(aligner.align(samples, sentence.text)):
@@ -151,7 +145,5 @@ def _cut_sentence(
         path = out / span.word / f"{sentence.path.stem}-{number}.flac"
         write_clip(path, clip, SAMPLE_RATE)
         cut_from = {"source": sentence.path.name, "source_start": round(sentence.offset + start, 2)}
-        clips.append(
-            Recording(path, len(clip) / SAMPLE_RATE, span.word, speaker=sentence.speaker, extra=cut_from)
-        )
+        clips.append(Recording(path, len(clip) / SAMPLE_RATE, span.word, speaker=sentence.speaker, extra=cut_from))
     return clips

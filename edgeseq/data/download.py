@@ -19,9 +19,7 @@ Progress = Callable[[int, int], None]
 """Called with bytes fetched and bytes wanted; the latter is 0 while it is not known."""
 
 
-def download(
-    url: str, target: Path, *, on_progress: Progress = lambda done, total: None, hint: str = ""
-) -> Path:
+def download(url: str, target: Path, *, on_progress: Progress = lambda done, total: None, hint: str = "") -> Path:
     """Fetch `url` to `target`, through `target`.part, which a later call goes on from.
 
     Raises EdgeseqError when it cannot be fetched; `hint` then says what to do instead.

@@ -91,7 +91,7 @@ class EspeakNg:
             pitch = min(99, max(0, round(50 + 55 * log2(request.pitch))))
             speed = max(80, round(175 * request.speed))
             manner = ["-v", request.voice.name, "-p", str(pitch), "-s", str(speed)]
-            _run([self.name, "-z", *manner, "-w", str(file), "--stdin"], request.text)
+            _run([self.name, "-z", *manner, "-w", str(file), "--stdin"], [file], request.text)
 
 
 class Flite:
@@ -120,7 +120,7 @@ class Flite:
             if request.pitch != 1.0:
                 mean = self.own_pitch[request.voice.name] * request.pitch
                 command += ["--setf", f"int_f0_target_mean={mean:.1f}"]
-            _run([*command, "-t", request.text, "-o", str(file)])
+            _run([*command, "-t", request.text, "-o", str(file)], [file])
 
 
 class Festival:
@@ -139,16 +139,14 @@ class Festival:
         listed = _output(self.name, "-b", "(print (voice.list))")
         installed = set(re.findall(r"[\w]+", listed))
         names = [name for name in self.known if name in installed]
-        return tuple(
-            Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names
-        )
+        return tuple(Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names)
 
     def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
         """Run festival once over a Scheme script of all requests; one that fails does not stop the others."""
         script = files[0].with_suffix(".scm")
         said = "".join(self._say(request, file) for request, file in zip(requests, files, strict=True))
         script.write_text(_FESTIVAL_BEGIN + said, encoding="utf-8")
-        _run([self.name, "-b", str(script)], seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
+        _run([self.name, "-b", str(script)], files, seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
 
     def _say(self, request: Request, file: Path) -> str:
         say = f"(say {_scheme_string(request.text)} {_scheme_string(str(file))})"
@@ -188,12 +186,19 @@ def _scheme_string(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _run(command: list[str], text: str = "", seconds: float = SECONDS_TO_SPEAK) -> None:
-    """Run a synthesizer; whether it spoke is seen by its file alone."""
+def _run(command: list[str], files: Sequence[Path], text: str = "", seconds: float = SECONDS_TO_SPEAK) -> None:
+    """Run a synthesizer that writes `files`; if it fails or hangs, none is left, since it may be half spoken."""
     try:
-        subprocess.run(command, input=text.encode(), capture_output=True, timeout=seconds, check=False)
+        # In a session of its own, so that Ctrl-C does not cut a word short.
+        done = subprocess.run(
+            command, input=text.encode(), capture_output=True, timeout=seconds, start_new_session=True, check=False
+        )
+        spoken = done.returncode == 0
     except subprocess.TimeoutExpired:
-        return
+        spoken = False
+    if not spoken:
+        for file in files:
+            file.unlink(missing_ok=True)
 
 
 def _output(*command: str) -> str:

@@ -94,9 +94,7 @@ def _unpack(archive: Path, folder: Path) -> Path:
             shutil.rmtree(folder)
         return half.replace(folder)
     except zipfile.BadZipFile as fault:
-        raise EdgeseqError(
-            f"{archive}: not a whole zip file ({fault}). Remove it and import again."
-        ) from None
+        raise EdgeseqError(f"{archive}: not a whole zip file ({fault}). Remove it and import again.") from None
     finally:
         shutil.rmtree(half, ignore_errors=True)
 

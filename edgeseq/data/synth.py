@@ -92,9 +92,7 @@ def read_texts(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
-        raise EdgeseqError(
-            f"{path}: cannot be read ({fault}). A text file is wanted, one text a line."
-        ) from None
+        raise EdgeseqError(f"{path}: cannot be read ({fault}). A text file is wanted, one text a line.") from None
     if tabs := [number for number, line in enumerate(lines, start=1) if "\t" in line]:
         raise EdgeseqError(
             f"{path}: line {tabs[0]} holds a tab ({len(tabs)} lines do). Wanted: a text a line, no more.\n"
@@ -123,9 +121,7 @@ def installed_voices(
     if missing := [name for name in engines if name not in unwanted and not found[name]]:
         raise EdgeseqError(f"Not installed, or without voices: {', '.join(missing)}.\n  On Debian: {INSTALL}")
     if not any(found.values()):
-        raise EdgeseqError(
-            f"No speech synthesizer is installed ({', '.join(found)}).\n  On Debian: {INSTALL}"
-        )
+        raise EdgeseqError(f"No speech synthesizer is installed ({', '.join(found)}).\n  On Debian: {INSTALL}")
     chosen = tuple(
         voice
         for several in found.values()
@@ -137,9 +133,7 @@ def installed_voices(
     return chosen
 
 
-def draw(
-    text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]], attempt: int = 0
-) -> Utterance:
+def draw(text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]], attempt: int = 0) -> Utterance:
     """Draw who says `text` and how; `voices` by engine. The same arguments always give the same answer."""
     random = np.random.default_rng([seed, zlib.crc32(text.encode()), number, attempt])
     names = list(voices)
@@ -175,9 +169,7 @@ def synthesize(
     pending, stopped = [utterance for utterance in plan if utterance.name not in listed], False
     try:
         for attempt in range(ATTEMPTS):
-            again = (
-                [draw(u.text, u.number, seed, by_engine, attempt) for u in pending] if attempt else pending
-            )
+            again = [draw(u.text, u.number, seed, by_engine, attempt) for u in pending] if attempt else pending
             pending = maker.make(again, jobs or os.cpu_count() or 1)
     except KeyboardInterrupt:
         stopped = True
@@ -191,9 +183,7 @@ def synthesize(
         stopped=stopped,
     )
     if not maker.listed and not stopped:
-        raise EdgeseqError(
-            f"{folder}: none of {len(plan)} texts could be spoken, by any of {len(voices)} voices."
-        )
+        raise EdgeseqError(f"{folder}: none of {len(plan)} texts could be spoken, by any of {len(voices)} voices.")
     return report
 
 
@@ -249,9 +239,7 @@ def _already_listed(
     return listed
 
 
-def _is_drawn(
-    recording: Recording, first: Utterance, seed: int, voices: Mapping[str, Sequence[Voice]]
-) -> bool:
+def _is_drawn(recording: Recording, first: Utterance, seed: int, voices: Mapping[str, Sequence[Voice]]) -> bool:
     """Whether one of the attempts would have drawn this recording."""
     for attempt in range(ATTEMPTS):
         drawn = draw(first.text, first.number, seed, voices, attempt) if attempt else first
@@ -294,17 +282,27 @@ class _Maker:
         batches = iter(_batches(utterances))
         running: set[Future[dict[Utterance, Recording | None]]] = set()
         with ThreadPoolExecutor(jobs) as pool:
-            while True:
-                while len(running) < 2 * jobs and (batch := next(batches, None)):
-                    running.add(pool.submit(_make_batch, batch, self.folder, self.sample_rate))
-                if not running:
-                    return failed
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                failed += [u for future in done for u in self._enter(future.result())]
-                self.on_progress(len(self.listed), len(self.order))
-                if time.monotonic() - written > LIST_SECONDS:
-                    self.write()
-                    written = time.monotonic()
+            try:
+                while True:
+                    while len(running) < 2 * jobs and (batch := next(batches, None)):
+                        running.add(pool.submit(_make_batch, batch, self.folder, self.sample_rate))
+                    if not running:
+                        return failed
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    failed += [u for future in done for u in self._enter(future.result())]
+                    self.on_progress(len(self.listed), len(self.order))
+                    if time.monotonic() - written > LIST_SECONDS:
+                        self.write()
+                        written = time.monotonic()
+            except KeyboardInterrupt:
+                self._finish({future for future in running if not future.cancel()})
+                raise
+
+    def _finish(self, running: set[Future[dict[Utterance, Recording | None]]]) -> None:
+        """List what is being made at this moment as well."""
+        for future in wait(running).done:
+            if future.exception() is None:
+                self._enter(future.result())
 
     def write(self) -> None:
         """Write the manifest in the plan's order."""
@@ -312,12 +310,10 @@ class _Maker:
             names = sorted(self.listed, key=self.order.__getitem__)
             write_manifest(self.folder / MANIFEST, [self.listed[name] for name in names])
 
-    def _enter(self, made: Mapping[Utterance, Recording | None]) -> Iterator[Utterance]:
-        for utterance, recording in made.items():
-            if recording is None:
-                yield utterance
-            else:
-                self.listed[utterance.name] = recording
+    def _enter(self, made: Mapping[Utterance, Recording | None]) -> list[Utterance]:
+        """List what was made; gives back what was not."""
+        self.listed |= {utterance.name: recording for utterance, recording in made.items() if recording}
+        return [utterance for utterance, recording in made.items() if not recording]
 
 
 def _batches(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
@@ -332,9 +328,7 @@ def _batches(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
     yield from waiting.values()
 
 
-def _make_batch(
-    batch: Sequence[Utterance], folder: Path, sample_rate: int
-) -> dict[Utterance, Recording | None]:
+def _make_batch(batch: Sequence[Utterance], folder: Path, sample_rate: int) -> dict[Utterance, Recording | None]:
     """Speak utterances of one engine; None for those that failed."""
     speaker = engine(batch[0].request.voice.engine)
     with tempfile.TemporaryDirectory(prefix="edgeseq-synth-") as scratch:

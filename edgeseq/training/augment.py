@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
+from scipy import fft
 from torch import Tensor
 
 from edgeseq.recipe import AugmentRecipe, MicrophoneRecipe, NoiseRecipe, RoomRecipe, SpecAugmentRecipe
@@ -37,10 +38,11 @@ def change_speed(samples: Waveform, factor: float, sample_rate: int) -> Waveform
 
 def colored_noise(n_samples: int, color: float, rng: np.random.Generator) -> Waveform:
     """Noise whose power falls with frequency to the power of `color`, at an RMS of 1."""
-    spectrum = np.fft.rfft(rng.standard_normal(n_samples))
-    spectrum *= np.maximum(np.arange(len(spectrum)), 1.0) ** (-color / 2)
-    noise = np.fft.irfft(spectrum, n_samples).astype(np.float32)
-    return noise / np.float32(rms(noise))
+    n_fft = fft.next_fast_len(n_samples, real=True)
+    spectrum = fft.rfft(rng.standard_normal(n_fft, dtype=np.float32))
+    spectrum *= np.maximum(np.arange(len(spectrum), dtype=np.float32), 1) ** np.float32(-color / 2)
+    noise = fft.irfft(spectrum, n_fft)[:n_samples]
+    return np.asarray(noise / np.float32(rms(noise)), dtype=np.float32)
 
 
 def room_response(recipe: RoomRecipe, sample_rate: int, rng: np.random.Generator) -> Waveform:
@@ -73,11 +75,11 @@ def augment_row(samples: Waveform, recipe: AugmentRecipe, sample_rate: int, rng:
     response = np.ones(1, dtype=np.float32)
     if rng.random() < recipe.room.probability:
         response = room_response(recipe.room, sample_rate, rng)
-    n_fft = len(samples) + len(response)
-    spectrum = np.fft.rfft(samples, n_fft) * np.fft.rfft(response, n_fft)
+    n_fft = fft.next_fast_len(len(samples) + len(response), real=True)
+    spectrum = fft.rfft(samples, n_fft) * fft.rfft(response, n_fft)
     if rng.random() < recipe.microphone.probability:
         spectrum *= microphone_gains(len(spectrum), sample_rate, recipe.microphone, rng)
-    heard = np.fft.irfft(spectrum, n_fft)[: len(samples)].astype(np.float32)
+    heard = fft.irfft(spectrum, n_fft)[: len(samples)]
     if rng.random() < recipe.noise.probability:
         heard = add_noise(heard, recipe.noise, rng)
     return np.clip(heard * np.float32(db_to_gain(rng.uniform(*recipe.level_db))), -1.0, 1.0)

@@ -31,6 +31,9 @@ CACHE_SAMPLES = 500_000_000
 CLIP_LEVEL_DB = -25.0
 """RMS to which clips are brought, against full scale, before the recipe's levels; corpora differ by 25 dB."""
 
+FILLED = (0.25, 1.0)
+"""Rows of a batch are filled to a length drawn from this range, times the recipe's `row_seconds`."""
+
 EASY_GAP_SECONDS = (0.05, 0.25)
 """Before the only clip of an easy row."""
 
@@ -139,7 +142,8 @@ class JoinedBatches(Dataset[Batch]):
         train, joining = self.recipe.train, self.recipe.joining
         rng = np.random.default_rng([train.seed, step])
         hardness = difficulty(step, train.easy_steps, train.ramp_steps)
-        rows = [self._draw_row(rng, hardness) for _ in range(train.batch_size)]
+        filled = joining.row_seconds * rng.uniform(*FILLED) * max(hardness, FILLED[0])
+        rows = [self._draw_row(rng, hardness, filled) for _ in range(train.batch_size)]
         restart = rng.random(train.batch_size) < (joining.restart if hardness > 0 else 1.0)
         n_samples = self._row_samples(max(row.n_samples for row in rows))
         audio = np.stack([self._finish_row(row, n_samples, rng, hardness) for row in rows])
@@ -156,15 +160,14 @@ class JoinedBatches(Dataset[Batch]):
         tail = int(self.recipe.joining.tail_seconds * self.recipe.frontend.sample_rate)
         return -(-(longest + tail) // step_samples) * step_samples
 
-    def _draw_row(self, rng: np.random.Generator, hardness: float) -> Row:
-        """Draw clips until the row is full; at hardness 0 one clip."""
-        joining, rate = self.recipe.joining, self.recipe.frontend.sample_rate
+    def _draw_row(self, rng: np.random.Generator, hardness: float, filled: float) -> Row:
+        """Draw clips until `filled` seconds are reached; at hardness 0 one clip."""
+        joining, wanted = self.recipe.joining, filled * self.recipe.frontend.sample_rate
         if hardness == 0:
             clip, targets = self._draw_clip(rng, hardness)
             return Row((self._silence(rng.uniform(*EASY_GAP_SECONDS)), clip), targets)
         if rng.random() < joining.silence * hardness:
-            return Row((self._silence(rng.uniform(0.5, 1.0) * joining.row_seconds),), ())
-        wanted = joining.row_seconds * rate * rng.uniform(0.25, 1.0) * max(hardness, 0.25)
+            return Row((self._silence(filled),), ())
         pieces: list[Waveform] = []
         row_targets: tuple[int, ...] = ()
         while sum(map(len, pieces)) < wanted:

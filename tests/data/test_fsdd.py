@@ -26,9 +26,7 @@ def wav():
 
 
 def names():
-    return [
-        f"{digit}_{speaker}_{index}.wav" for digit in range(10) for speaker in SPEAKERS for index in range(N_INDICES)
-    ]
+    return [f"{digit}_{speaker}_{index}.wav" for digit in range(10) for speaker in SPEAKERS for index in range(N_INDICES)]
 
 
 @pytest.fixture(autouse=True)
