@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,5 +57,6 @@ def write_clip(path: Path, samples: Samples, sample_rate: int) -> None:
         soundfile.write(half, samples, sample_rate, format="FLAC", subtype="PCM_16")
         half.replace(path)
     except (OSError, soundfile.SoundFileError) as fault:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):  # there may be no such folder either
+            half.unlink()
         raise AudioError(f"{path}: cannot be written ({fault}). Is the disk full?") from None

@@ -1,0 +1,108 @@
+"""`edgeseq eval`, from arguments to exit codes."""
+
+import json
+
+import pytest
+import soundfile
+import tone_language
+from typer.testing import CliRunner
+
+from edgeseq.cli import app
+from edgeseq.manifest import Recording, write_manifest
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    """Single words by two speakers, one of them not what is written."""
+    recordings = []
+    for speaker in ("anna", "ben"):
+        for said in ("one", "two", "three", "four"):
+            path = tmp_path / f"{said}-{speaker}.wav"
+            samples = tone_language.say(said)
+            soundfile.write(path, samples, tone_language.SAMPLE_RATE)
+            text = "six" if (said, speaker) == ("two", "ben") else said
+            recordings.append(Recording(path, len(samples) / tone_language.SAMPLE_RATE, text, speaker=speaker))
+    write_manifest(tmp_path / "test.jsonl", recordings)
+    return tmp_path / "test.jsonl"
+
+
+def run(manifest, *arguments):
+    return CliRunner().invoke(app, ["eval", "--manifest", str(manifest), *map(str, arguments)])
+
+
+def test_figures_for_machines(tone_model, manifest):
+    result = run(manifest, "--model", tone_model, "--json")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert (figures["errors"], figures["words"], figures["right"], figures["clips"]) == (1, 8, 7, 8)
+    assert figures["wer"] == 1 / 8 and len(figures["ci95"]) == 2
+
+
+def test_figures_for_people(tone_model, manifest):
+    result = run(manifest, "--model", tone_model)
+    assert "12.50 %" in result.stdout and "1 of 8" in result.stdout
+    assert "six heard as two" in result.stdout
+
+
+def test_connected_words(tone_model, manifest):
+    result = run(manifest, "--model", tone_model, "--connected", "0,1,2", "--json")
+    figures = json.loads(result.stdout)
+    assert (figures["words"], figures["errors"]) == (24, 3)
+
+
+def test_comparison_hears_clips_and_five_passes(tone_model, manifest):
+    result = run(manifest, "--model", tone_model, "--compare", tone_model, "--json")
+    figures = json.loads(result.stdout)
+    assert (figures["words"], figures["net_extra_errors"], figures["net_extra_ci95"]) == (48, 0, [0, 0])
+    assert figures["errors"] == figures["other_errors"] == figures["model"]["errors"] == 6
+    result = run(manifest, "--model", tone_model, "--compare", f"{tone_model.parent}:32", "--connected", "0")
+    assert "net extra errors: +0 (2 against 2, over 16 words" in result.stdout
+
+
+def test_the_first_clips_only(tone_model, manifest):
+    result = run(manifest, "--model", tone_model, "--limit", 3, "--json")
+    assert json.loads(result.stdout)["clips"] == 3
+
+
+def test_a_broken_recording_is_named_and_ends_with_1(tone_model, manifest):
+    (manifest.parent / "one-anna.wav").write_bytes(b"RIFF")
+    result = run(manifest, "--model", tone_model, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["clips"] == 7
+    assert "one-anna.wav" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--connected", "zero"], 2, "numbers from 0"),
+        (["--connected", "-1"], 2, "numbers from 0"),
+        (["--limit", "0"], 2, "--limit"),
+        (["--compare", "no-such-model"], 2, "no-such-model"),
+    ],
+)
+def test_wrong_usage(tone_model, manifest, arguments, code, message):
+    result = run(manifest, "--model", tone_model, *arguments)
+    assert result.exit_code == code and message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("not json", "line 9: not JSON"),
+        (json.dumps({"audio_filepath": "gone.wav", "duration": 1, "text": "one"}), "line 9: no audio file"),
+        (json.dumps({"audio_filepath": "one-anna.wav", "duration": 1, "text": ""}), "line 9: 'text' is empty"),
+        (json.dumps({"audio_filepath": "one-anna.wav", "duration": 1, "text": "zwölf"}), "'ö'"),
+    ],
+)
+def test_a_bad_manifest_ends_with_1(tone_model, manifest, line, message):
+    with manifest.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    result = run(manifest, "--model", tone_model)
+    assert result.exit_code == 1 and message in result.stderr
+
+
+def test_a_missing_manifest_ends_with_1(tone_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("fsdd/test.jsonl", "--model", tone_model)
+    assert result.exit_code == 1 and "edgeseq data import fsdd" in result.stderr
