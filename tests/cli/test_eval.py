@@ -104,5 +104,6 @@ def test_a_bad_manifest_ends_with_1(tone_model, manifest, line, message):
 
 def test_a_missing_manifest_ends_with_1(tone_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGESEQ_DATA", raising=False)
     result = run("fsdd/test.jsonl", "--model", tone_model)
     assert result.exit_code == 1 and "edgeseq data import fsdd" in result.stderr
