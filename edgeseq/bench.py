@@ -96,8 +96,7 @@ class Row:
         """Give the figures as `edgeseq bench --json` prints them."""
         digits = {"rtf": 5, "rtf_without_resampling": 5, "start_seconds": 3, "peak_rss_mb": 1}
         return {
-            key: round(value, digits.get(key, 3)) if isinstance(value, float) else value
-            for key, value in asdict(self).items()
+            key: round(value, digits.get(key, 3)) if isinstance(value, float) else value for key, value in asdict(self).items()
         }
 
 
@@ -176,13 +175,9 @@ def run_process(arguments: Sequence[str]) -> ProcessFigures:
             _, said = process.communicate(timeout=PROCESS_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise EdgeseqError(
-                f"edgeseq {' '.join(arguments)}: did not end in {PROCESS_SECONDS:.0f} s."
-            ) from None
+            raise EdgeseqError(f"edgeseq {' '.join(arguments)}: did not end in {PROCESS_SECONDS:.0f} s.") from None
     if process.returncode:
-        raise EdgeseqError(
-            f"edgeseq {' '.join(arguments)}: ended with code {process.returncode}.\n  {said.strip()}"
-        )
+        raise EdgeseqError(f"edgeseq {' '.join(arguments)}: ended with code {process.returncode}.\n  {said.strip()}")
     return ProcessFigures(seconds, _peak_rss_mb(said))
 
 

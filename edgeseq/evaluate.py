@@ -179,9 +179,7 @@ def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
         )
 
 
-def evaluate(
-    recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None
-) -> Report:
+def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> Report:
     """Hear clips as a microphone would give them, and compare what was understood with what was said.
 
     A clip that cannot be read is reported in `failed`, and the others go on. Raises AudioError when none can.
@@ -260,9 +258,7 @@ def compare(report: Report, other: Report) -> Comparison:
     )
 
 
-def bootstrap(
-    statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int
-) -> tuple[float, float]:
+def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int) -> tuple[float, float]:
     """Give the 95 % interval of a statistic over clips drawn anew with replacement (Efron's percentiles).
 
     `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw. Always the same draws.

@@ -80,9 +80,7 @@ def read_manifest(
     if faults:
         raise ManifestError(_describe_faults(path, faults, n_missing, hint))
     if not recordings:
-        raise ManifestError(
-            f"{path}: lists no recordings. Wanted: one JSON line for each.{_advice(path, hint)}"
-        )
+        raise ManifestError(f"{path}: lists no recordings. Wanted: one JSON line for each.{_advice(path, hint)}")
     return recordings
 
 

@@ -12,13 +12,9 @@ from edgeseq.cli.progress import progress
 
 def bench(
     model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = "digits-en",
-    bits: Annotated[
-        int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: all there are]")
-    ] = None,
+    bits: Annotated[int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: all there are]")] = None,
     seconds: Annotated[float, typer.Option(min=2.0, help="Sound to go through.")] = 60.0,
-    audio: Annotated[
-        Path | None, typer.Option(help="Sound to use, repeated.  [default: bursts of noise]")
-    ] = None,
+    audio: Annotated[Path | None, typer.Option(help="Sound to use, repeated.  [default: bursts of noise]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Measure speed, latency and memory: sound at 48 kHz in 80 ms chunks, resampling included, to words.

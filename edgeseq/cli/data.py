@@ -31,9 +31,7 @@ def import_(
         Path | None,
         typer.Option("--from", help="A folder or archive that holds it already; nothing is downloaded then."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for its manifests.  [default: data/CORPUS]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for its manifests.  [default: data/CORPUS]")] = None,
 ) -> None:
     """Bring a corpus from its public home, or from a folder already there, as train.jsonl and test.jsonl.
 
@@ -46,9 +44,7 @@ def import_(
 
     import_corpus = importer(corpus)
     with progress(f"Importing {corpus}", unit="bytes") as show:
-        imported = import_corpus(
-            out or Path("data") / corpus, source or _already_here(corpus), on_progress=show
-        )
+        imported = import_corpus(out or Path("data") / corpus, source or _already_here(corpus), on_progress=show)
     for manifest, n_recordings in imported.manifests.items():
         typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
     typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
@@ -61,13 +57,9 @@ def synth(
     out: Annotated[Path | None, typer.Option(help="Folder for the files and their manifest.jsonl.")] = None,
     per_text: Annotated[int, typer.Option(min=1, help="Files of each text.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, other voices and manners.")] = 0,
-    engines: Annotated[
-        str, typer.Option(help="Synthesizers, between commas.  [default: all installed]")
-    ] = "",
+    engines: Annotated[str, typer.Option(help="Synthesizers, between commas.  [default: all installed]")] = "",
     exclude_engines: Annotated[str, typer.Option(help="Synthesizers not to use, between commas.")] = "",
-    voices: Annotated[
-        str, typer.Option(help="Only voices like this, such as 'flite/*' or '*/en-us*'.")
-    ] = "*",
+    voices: Annotated[str, typer.Option(help="Only voices like this, such as 'flite/*' or '*/en-us*'.")] = "*",
     exclude_voices: Annotated[str, typer.Option(help="No voices like this, such as '*whisper*'.")] = "",
     rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
     jobs: Annotated[int, typer.Option(min=0, help="Synthesizers at a time; 0: one a core.")] = 0,
@@ -93,13 +85,9 @@ def synth(
     texts = read_texts(text) if text else list(dict.fromkeys(_split(words)))
     began = time.monotonic()
     with progress(f"Speaking to {out}") as show, _sigterm_as_interrupt():
-        report = synthesize(
-            texts, per_text, out, chosen, seed=seed, sample_rate=rate, jobs=jobs, on_progress=show
-        )
+        report = synthesize(texts, per_text, out, chosen, seed=seed, sample_rate=rate, jobs=jobs, on_progress=show)
     seconds = time.monotonic() - began
-    typer.echo(
-        f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True
-    )
+    typer.echo(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
     if report.stopped:
         typer.echo("Stopped; the same command goes on from here.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -130,9 +118,7 @@ def cut(
         report = cut_words(recordings, _split(words), out, on_progress=show)
     for failure in report.failed:
         typer.echo(f"left out: {failure}", err=True)
-    typer.echo(
-        f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True
-    )
+    typer.echo(f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True)
     if report.failed:
         raise typer.Exit(1)
 

@@ -20,9 +20,7 @@ ALL_PASSES = "0,1,2,3,4"
 
 
 def evaluate(
-    manifest: Annotated[
-        Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")
-    ],
+    manifest: Annotated[Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")],
     model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = "digits-en",
     bits: Annotated[int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: 8]")] = None,
     connected: Annotated[
@@ -85,9 +83,7 @@ def _seeds(text: str) -> list[int]:
     except ValueError:
         seeds = [-1]
     if any(seed < 0 for seed in seeds):
-        raise UsageError(
-            f"--connected {text!r}: wanted are seeds, numbers from 0, between commas: {ALL_PASSES}"
-        )
+        raise UsageError(f"--connected {text!r}: wanted are seeds, numbers from 0, between commas: {ALL_PASSES}")
     return seeds
 
 
