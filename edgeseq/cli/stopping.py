@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from edgeseq.errors import AudioError
+
 
 @dataclass
 class Stop:
@@ -36,11 +38,19 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 def until(blocks: Iterable[Any], stop: Stop) -> Iterator[Any]:
-    """Pass on blocks of sound until a stop is requested; sources give empty ones while they wait."""
+    """Pass on blocks of sound until a stop is requested; sources give empty ones while they wait.
+
+    In `arecord | edgeseq listen` Ctrl-C ends both at once: that the sound then breaks off is no fault.
+    """
     source = iter(blocks)
     try:
         while not stop.requested:
-            block = next(source, None)
+            try:
+                block = next(source, None)
+            except AudioError:
+                if stop.requested:
+                    return
+                raise
             if block is None:
                 return
             yield block

@@ -1,0 +1,254 @@
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from edgeseq.cli.display import fit, printable, width
+
+pytest.importorskip("onnx")
+import tone_language as tones
+from command_line import EDGESEQ, run, start
+from sound_server import needs_sound_server, sound_server
+
+TEXT = ["go", "on"]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory):
+    """Two utterances in a file, 2.3 s."""
+    path = tmp_path_factory.mktemp("sound") / "speech.wav"
+    samples = np.concatenate([tones.say("go"), tones.silence(0.9), tones.say("on")])
+    soundfile.write(path, samples, tones.SAMPLE_RATE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """Two words, then a minute of silence."""
+    path = tmp_path_factory.mktemp("sound") / "endless.wav"
+    soundfile.write(path, np.concatenate([tones.say("go on"), tones.silence(60)]), tones.SAMPLE_RATE)
+    return path
+
+
+def events_of(output):
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_text_in_a_pipe_is_one_final_a_line(tone_model, speech):
+    done = run("listen", "--model", tone_model, "--input", speech)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == TEXT
+    assert done.stderr == f"listening on {speech}; Ctrl-C ends\n"
+
+
+def test_jsonl_comes_while_it_is_said(tone_model, speech):
+    process = start("listen", "--model", tone_model, "--input", speech, "--format", "jsonl")
+    first = json.loads(process.stdout.readline())
+    at = time.monotonic()
+    rest, errors = process.communicate(timeout=30)
+    assert time.monotonic() - at > 1, "the file was heard at the pace of speech"
+    assert first["type"] == "partial" and first["text"] == "g" and first["file"] == str(speech)
+    finals = [event for event in events_of(rest) if event["type"] == "final"]
+    assert [event["text"] for event in finals] == TEXT
+    assert finals[1]["words"][0]["start"] > 1.6
+    assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("form", ["wav", "raw", "raw 16000"])
+def test_standard_input(tone_model, speech, form):
+    samples = soundfile.read(speech, dtype="int16")[0]
+    options = []
+    content = speech.read_bytes() if form == "wav" else samples.astype("<i2").tobytes()
+    if form == "raw 16000":
+        options = ["--rate", 16000]
+        content = np.repeat(samples, 2).astype("<i2").tobytes()
+    done = run("listen", "--model", tone_model, "--input", "-", *options, input=content, text=False)
+    assert done.stdout.decode().splitlines() == TEXT, done.stderr
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_prints_the_last_words(tone_model, endless, sent):
+    process = start("listen", "--model", tone_model, "--input", endless, "--format", "jsonl")
+    while json.loads(process.stdout.readline())["text"] != "go":
+        pass
+    process.send_signal(sent)
+    at = time.monotonic()
+    rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert [e["text"] for e in events_of(rest) if e["type"] == "final"] == ["go"]
+    assert "Traceback" not in errors
+    assert time.monotonic() - at < 5
+
+
+def test_a_signal_while_standard_input_is_silent(tone_model):
+    process = start("listen", "--model", tone_model, "--input", "-", stdin=subprocess.PIPE)
+    process.stdin.buffer.write((tones.say("go on") * 32767).astype("<i2").tobytes())
+    process.stdin.flush()
+    process.stderr.readline()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read() == "go on\n"
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_signal_before_anything_was_said(tone_model):
+    process = start("listen", "--model", tone_model, "--input", "-", stdin=subprocess.PIPE)
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=30)
+    assert (out, errors, process.returncode) == ("", "", 0)
+
+
+def test_a_closed_pipe_ends_quietly(tone_model, endless):
+    process = start("listen", "--model", tone_model, "--input", endless, "--format", "jsonl")
+    process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=30) == 0
+    assert errors.splitlines() == [f"listening on {endless}; Ctrl-C ends"]
+
+
+def test_a_full_disk_is_told(tone_model, speech):
+    with Path("/dev/full").open("w") as full:
+        process = start("listen", "--model", tone_model, "--input", speech, stdout=full)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1 and "No space left" in errors and "Traceback" not in errors
+
+
+def on_terminal(*words, columns=80, env=None):
+    """Run a command on a terminal of its own; return what it wrote there, standard error aside."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*EDGESEQ, *map(str, words)],
+        stdout=child,
+        stderr=subprocess.DEVNULL,
+        env={**clean, "TERM": "xterm", **(env or {})},
+    )
+    os.close(child)
+    written = b""
+    while select.select([parent], [], [], 30)[0]:
+        try:
+            written += os.read(parent, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(parent)
+    assert process.wait(timeout=30) == 0
+    return written.decode()
+
+
+def screen(written):
+    """What a terminal shows in the end, if nothing has wrapped."""
+    lines, line = [], ""
+    for part in written.replace("\r\n", "\n").replace("\x1b[K", "\0"):
+        if part == "\n":
+            lines, line = [*lines, line], ""
+        elif part == "\r":
+            line = ""
+        elif part != "\0":
+            line += part
+    return [*lines, line]
+
+
+def test_a_terminal_line_is_rewritten(tone_model, speech):
+    written = on_terminal("listen", "--model", tone_model, "--input", speech)
+    assert "\rg\x1b[K" in written and "\rgo\x1b[K" in written
+    assert screen(written) == [*TEXT, ""]
+
+
+def test_a_line_longer_than_the_terminal_does_not_wrap(tone_model, tmp_path):
+    soundfile.write(tmp_path / "long.wav", tones.say("a few"), tones.SAMPLE_RATE)
+    written = on_terminal("listen", "--model", tone_model, "--input", tmp_path / "long.wav", columns=5)
+    partials = written.split("\x1b[K")[:-2]
+    assert max(len(partial.strip("\r")) for partial in partials) == 4
+    assert "\r…few\x1b[K" in written
+    assert screen(written) == ["a few", ""], "the final is whole"
+
+
+def test_a_dumb_terminal_gets_finals_only(tone_model, speech):
+    written = on_terminal("listen", "--model", tone_model, "--input", speech, env={"TERM": "dumb"})
+    assert written == "go\r\non\r\n"
+
+
+def test_fit_and_width():
+    assert fit("abc", 3) == "abc" and fit("abcd", 3) == "…cd" and fit("abc", 0) == "…"
+    assert width("日") == 2 and width("\u0301") == 0
+    assert fit("日本語", 5) == "…本語" and fit("日本語", 4) == "…語"
+    assert printable("a\x1b[2Jb\x07") == "a�[2Jb�"
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (["--model", "nosuch"], 2, "no model 'nosuch'"),
+        (["--input", "none.wav"], 1, "none.wav: cannot be opened (No such file or directory)"),
+        (["--chunk-ms", "0"], 2, "--chunk-ms"),
+        (["--format", "xml"], 2, "--format"),
+        (["--bits", "8"], 2, "not the 8-bit file"),
+        (["--no-such-option"], 2, "No such option"),
+        (["extra"], 2, "unexpected extra argument"),
+    ],
+)
+def test_wrong_usage(tone_model, words, exit_code, said):
+    model = [] if "--model" in words else ["--model", tone_model]
+    done = run("listen", *model, *words)
+    assert (done.returncode, done.stdout) == (exit_code, "")
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_microphone_or_a_wrong_name(tone_model, tmp_path):
+    nowhere = {"PULSE_SERVER": f"unix:{tmp_path}/none"}
+    done = run("listen", "--model", tone_model, "--device", "no such thing", env=nowhere)
+    assert done.returncode in (1, 2) and "microphone" in done.stderr and "Traceback" not in done.stderr
+
+
+@needs_sound_server
+def test_words_from_a_microphone(tone_model, tmp_path):
+    samples = np.concatenate([tones.say(TEXT[0]), tones.silence(1.0), tones.say(TEXT[1])])
+    soundfile.write(tmp_path / "x.wav", np.concatenate([samples, tones.silence(0.5)]), tones.SAMPLE_RATE)
+    with sound_server() as server:
+        process = start("listen", "--model", tone_model, "--format", "jsonl", env=server.environment)
+        assert "Ctrl-C ends" in next(line for line in process.stderr if line.startswith("listening"))
+        server.speak(tmp_path / "x.wav")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    events = events_of(out)
+    assert [event["text"] for event in events if event["type"] == "final"] == TEXT
+    assert all("file" not in event for event in events)
+    assert process.returncode == 0, errors
+
+
+@needs_sound_server
+def test_a_microphone_that_goes_away_leaves_the_last_words(tone_model, tmp_path):
+    samples = np.concatenate([tones.say("go"), tones.silence(0.5)])
+    soundfile.write(tmp_path / "x.wav", samples, tones.SAMPLE_RATE)
+    with sound_server() as server:
+        process = start("listen", "--model", tone_model, env=server.environment)
+        next(line for line in process.stderr if line.startswith("listening"))
+        server.speak(tmp_path / "x.wav")
+        server.process.kill()
+        out, errors = process.communicate(timeout=30)
+    assert out == "go\n"
+    assert process.returncode == 1 and "has gone" in errors
+
+
+@needs_sound_server
+def test_devices(tmp_path):
+    with sound_server() as server:
+        done = run("devices", env=server.environment)
+        lines = run("devices", "--format", "jsonl", env=server.environment).stdout.splitlines()
+    assert done.returncode == 0 and "* " in done.stdout and "pulse" in done.stdout
+    assert {"pulse", "default"} <= {json.loads(line)["name"] for line in lines}
