@@ -43,11 +43,17 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tiny_recipe, tmp_path, c
 
 
 def test_a_tiny_training_learns_to_tell_two_words(tiny_recipe, tmp_path):
-    steps = {"steps": 200, "easy_steps": 100, "ramp_steps": 50, "warmup_steps": 20, "valid_every": 200}
+    steps = {"steps": 300, "easy_steps": 150, "ramp_steps": 50, "warmup_steps": 20, "valid_every": 300}
     recipe = tiny_recipe(
         network={"hidden_size": 32, "num_layers": 1, "dropout": 0},
-        train={**steps, "batch_size": 8, "lr": 1e-2},
-        augment={"noise": {"snr_db": [20, 40]}},
+        train={**steps, "batch_size": 16, "lr": 5e-3},
+        augment={
+            "speed": [0.95, 1.05],
+            "noise": {"snr_db": [20, 40]},
+            "room": {"probability": 0},
+            "microphone": {"probability": 0},
+            "spec_augment": {"mel_masks": 0, "time_masks": 0, "mel_warp": 0},
+        },
     )
     reports = []
     train(recipe, tmp_path, resume=False, report=reports.append, workers=0)
