@@ -21,9 +21,7 @@ UNKNOWN_LENGTH = ("MP3", "OGG")
 """Formats whose number of samples soundfile estimates."""
 
 
-def read_blocks(
-    path: str | os.PathLike[str], sample_rate: int, raw_rate: int | None = None
-) -> Iterator[Floats]:
+def read_blocks(path: str | os.PathLike[str], sample_rate: int, raw_rate: int | None = None) -> Iterator[Floats]:
     """Read a file, or standard input if `path` is '-', as blocks of mono float32 samples at `sample_rate` Hz.
 
     Files: whatever soundfile reads, and through ffmpeg, if it is installed, whatever that reads;

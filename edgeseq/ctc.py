@@ -34,9 +34,7 @@ class CtcState:
     """the token that the last row said; None after blank"""
 
 
-def greedy_step(
-    log_probs: npt.NDArray[np.floating], state: CtcState, blank_id: int
-) -> tuple[list[Token], CtcState]:
+def greedy_step(log_probs: npt.NDArray[np.floating], state: CtcState, blank_id: int) -> tuple[list[Token], CtcState]:
     """Decode the next rows of one stream.
 
     log_probs: `[n_steps, n_tokens]`, natural logarithm; `n_steps` may be 0.
@@ -58,8 +56,7 @@ def greedy_step(
     ids = best[starts].tolist()
     peaks = np.exp(np.maximum.reduceat(log_probs.max(axis=1), starts).astype(np.float64)).tolist()
     runs = [
-        Token(id_, state.n_steps + start, min(peak, 1.0))
-        for id_, start, peak in zip(ids, starts.tolist(), peaks, strict=True)
+        Token(id_, state.n_steps + start, min(peak, 1.0)) for id_, start, peak in zip(ids, starts.tolist(), peaks, strict=True)
     ]
     fresh = list(runs)
     if state.open is not None and state.open.id == runs[0].id:

@@ -1,12 +1,14 @@
-"""What a model file says about itself: everything needed to use it, so that a loader guesses nothing."""
+"""What a model file says about itself: everything needed to use it, so that a loader guesses nothing.
+
+A plain dataclass, checked by hand: pydantic would cost a board ten megabytes for sixteen fields.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, field_validator
 
 from edgeseq.errors import ModelError
 from edgeseq.tokens import BLANK, TokenTable
@@ -16,23 +18,23 @@ FORMAT = 1
 
 PREFIX = "edgeseq."
 JSON_KEYS = ("tokens", "scores", "config")
+POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
-class ModelMetadata(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class ModelMetadata:
     """The metadata of a model file; each field is one string there, under `edgeseq.` and its name."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format: PositiveInt = FORMAT
+    format: int = FORMAT
     name: str
     task: str
-    sample_rate: PositiveInt
+    sample_rate: int
     """Hz"""
-    chunk_samples: PositiveInt
+    chunk_samples: int
     """samples the graph takes at a time"""
-    hop_samples: PositiveInt
+    hop_samples: int
     """samples from one frame of the frontend to the next"""
-    subsampling: PositiveInt
+    subsampling: int
     """frames of the frontend in one row of `log_probs`"""
     tokens: tuple[str, ...]
     blank_id: int
@@ -49,13 +51,6 @@ class ModelMetadata(BaseModel):
     config: dict[str, Any]
     """the resolved recipe"""
 
-    @field_validator("tokens")
-    @classmethod
-    def _has_blank(cls, tokens: tuple[str, ...]) -> tuple[str, ...]:
-        if BLANK not in tokens:
-            raise ValueError(f"holds no {BLANK}")
-        return tokens
-
     @property
     def token_table(self) -> TokenTable:
         """Symbols by output column."""
@@ -68,10 +63,10 @@ class ModelMetadata(BaseModel):
 
     def to_strings(self) -> dict[str, str]:
         """Write the fields as ONNX metadata: string to string."""
-        fields = self.model_dump(mode="json")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
-            for key, value in fields.items()
+            for key, value in values.items()
         }
 
     @classmethod
@@ -87,23 +82,74 @@ class ModelMetadata(BaseModel):
                 "  Use a file written by `edgeseq export`."
             )
         _refuse_newer(found.get("format", ""), path)
-        try:
-            fields = {key: json.loads(v) if key in JSON_KEYS else v for key, v in found.items()}
-            return cls.model_validate(fields)
-        except (ValidationError, json.JSONDecodeError) as fault:
-            raise ModelError(f"{path}: {_describe(fault)}\n  Export the model again with this version of edgeseq.") from fault
+        values, faults = {}, []
+        for field in fields(cls):
+            try:
+                value = values[field.name] = READERS[str(field.type)](found[field.name])
+                if field.name in POSITIVE and value < 1:
+                    raise ValueError("wanted at least 1")
+            except KeyError:
+                faults.append(f"'{PREFIX}{field.name}' is missing")
+            except ValueError as fault:
+                faults.append(f"'{PREFIX}{field.name}': {fault} (it holds {found[field.name][:60]!r})")
+        if faults:
+            raise ModelError(
+                f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"
+                "  Export the model again with this version of edgeseq."
+            )
+        return cls(**values)
+
+
+def _whole_number(text: str) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if number < 0:
+        raise ValueError("wanted a whole number")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("wanted a number") from None
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    symbols = _parse_json(text)
+    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
+        raise ValueError("wanted a JSON list of strings")
+    if BLANK not in symbols:
+        raise ValueError(f"holds no {BLANK}")
+    return tuple(symbols)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    value = _parse_json(text)
+    if not isinstance(value, dict):
+        raise ValueError("wanted a JSON object")
+    return value
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as fault:
+        raise ValueError(f"not JSON ({fault})") from None
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "int": _whole_number,
+    "float": _number,
+    "str": str,
+    "tuple[str, ...]": _symbols,
+    "dict[str, Any]": _mapping,
+}
+"""How a field of a type is read from its string; a ValueError says what was wanted."""
 
 
 def _refuse_newer(version: str, path: object) -> None:
-    if version.isdigit() and int(version) > FORMAT:
+    if version.isdecimal() and int(version) > FORMAT:
         raise ModelError(
             f"{path}: written in format {version}; this edgeseq reads formats up to {FORMAT}.\n"
             "  Update edgeseq (`pip install --upgrade edgeseq`)."
         )
-
-
-def _describe(fault: ValidationError | json.JSONDecodeError) -> str:
-    if isinstance(fault, json.JSONDecodeError):
-        return f"a JSON value of the metadata is broken ({fault})."
-    faults = (f"'{PREFIX}{'.'.join(map(str, e['loc']))}': {e['msg'].lower()}" for e in fault.errors())
-    return "the metadata is incomplete or wrong: " + "; ".join(faults) + "."

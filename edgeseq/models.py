@@ -130,9 +130,7 @@ def _check_neighbours(network: Network, noise: np.ndarray) -> str:
     beside = _log_probs(network, [noise[::-1] * 8, noise])[1]
     off = np.abs(alone - beside).max()
     if not off < 1e-3:
-        raise ModelError(
-            f"{network.path}: a stream's log_probs change by {off:.3g} beside a louder stream in its batch."
-        )
+        raise ModelError(f"{network.path}: a stream's log_probs change by {off:.3g} beside a louder stream in its batch.")
     return f"beside a louder stream log_probs move by {off:.1g} at most"
 
 
@@ -149,9 +147,7 @@ def _check_chunks(network: Network, noise: np.ndarray) -> str:
     return f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: same events, same states"
 
 
-def _heard_in_pieces(
-    recognizer: Recognizer, noise: np.ndarray, n_samples: int
-) -> tuple[list[Event], NetworkState]:
+def _heard_in_pieces(recognizer: Recognizer, noise: np.ndarray, n_samples: int) -> tuple[list[Event], NetworkState]:
     events, state = [], recognizer.init_state()
     for start in range(0, len(noise), n_samples):
         new, state = recognizer.step(noise[start : start + n_samples], state)

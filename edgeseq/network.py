@@ -55,9 +55,7 @@ class Network:
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """Make the state of `batch` streams that have just opened: zeros."""
-        return {
-            name: np.zeros((batch, *shape), dtype=np.float32) for name, shape in self._state_shapes.items()
-        }
+        return {name: np.zeros((batch, *shape), dtype=np.float32) for name, shape in self._state_shapes.items()}
 
     def step(self, chunk: Floats, state: NetworkState) -> tuple[Floats, NetworkState]:
         """Advance `batch` streams by one network chunk; neither argument is modified.
@@ -118,9 +116,7 @@ def check_content(content: bytes, path: Path) -> ModelMetadata:
     try:
         summary = summarize(content)
     except NotOnnxError as fault:
-        raise ModelError(
-            f"{path}: not an ONNX file, or cut short ({fault}). Copy or export the model again."
-        ) from fault
+        raise ModelError(f"{path}: not an ONNX file, or cut short ({fault}). Copy or export the model again.") from fault
     _refuse_foreign(summary, path)
     metadata = ModelMetadata.from_strings(summary.metadata, path)
     _check_metadata(metadata, path)
@@ -158,9 +154,7 @@ def _open_session(content: bytes, path: Path) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(
-            content, sess_options=_session_options(), providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(content, sess_options=_session_options(), providers=["CPUExecutionProvider"])
     except Exception as fault:  # onnxruntime's own exceptions share no better base
         reason = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise ModelError(
@@ -184,9 +178,7 @@ def _session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _check_interface(
-    session: onnxruntime.InferenceSession, metadata: ModelMetadata, path: Path
-) -> dict[str, tuple[int, ...]]:
+def _check_interface(session: onnxruntime.InferenceSession, metadata: ModelMetadata, path: Path) -> dict[str, tuple[int, ...]]:
     """Compare the graph's inputs and outputs with the model format; return the states' shapes."""
     inputs = {node.name: node for node in session.get_inputs()}
     outputs = {node.name: node for node in session.get_outputs()}
@@ -231,8 +223,7 @@ def _log_probs_faults(node: Any, metadata: ModelMetadata) -> list[str]:
         return [f"{wanted}, and is missing"]
     n_steps = metadata.chunk_samples // metadata.step_samples
     sizes_fit = len(node.shape) == 3 and all(
-        _is_symbolic(seen) or seen == size
-        for seen, size in zip(node.shape[1:], (n_steps, n_tokens), strict=True)
+        _is_symbolic(seen) or seen == size for seen, size in zip(node.shape[1:], (n_steps, n_tokens), strict=True)
     )
     return [] if sizes_fit and node.type == "tensor(float)" else [f"{wanted}, and is {_shown(node)}"]
 

@@ -83,9 +83,7 @@ class Recognizer:
         events, states = self.step_many([samples], [state])
         return events[0], states[0]
 
-    def step_many(
-        self, samples: Sequence[Floats], states: Sequence[State]
-    ) -> tuple[list[list[Event]], list[State]]:
+    def step_many(self, samples: Sequence[Floats], states: Sequence[State]) -> tuple[list[list[Event]], list[State]]:
         """Advance several streams together, each by its own samples; none hears another.
 
         samples: for each stream an array as `step` takes it; lengths may differ.
@@ -168,9 +166,7 @@ class Recognizer:
             chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
             log_probs, network = self.network.step(chunks, _stack([states[i].network for i in ready]))
             for row, i in enumerate(ready):
-                after = replace(
-                    states[i], leftover=states[i].leftover[n_chunk:], network=_pick(network, row, len(ready))
-                )
+                after = replace(states[i], leftover=states[i].leftover[n_chunk:], network=_pick(network, row, len(ready)))
                 new, states[i] = take(log_probs[row], after)
                 events[i] += new
         # A view would keep all of a long array in memory.
@@ -188,9 +184,7 @@ class Recognizer:
             return take(log_probs[: max(0, n_steps - state.ctc.n_steps)], state)
 
         zeros = np.zeros(n_silence + n_padding, dtype=np.float32)
-        events, states = self._run(
-            [replace(state, leftover=np.concatenate([state.leftover, zeros]))], take_wanted
-        )
+        events, states = self._run([replace(state, leftover=np.concatenate([state.leftover, zeros]))], take_wanted)
         return events[0], states[0]
 
     def _tell(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
@@ -240,11 +234,7 @@ Take = Callable[[Floats, State], tuple[list[Event], State]]
 def _hear(samples: Floats, state: State) -> State:
     """Append new samples to what has not been through the network yet."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
-        seen = (
-            f"{samples.dtype} of shape {list(samples.shape)}"
-            if isinstance(samples, np.ndarray)
-            else type(samples).__name__
-        )
+        seen = f"{samples.dtype} of shape {list(samples.shape)}" if isinstance(samples, np.ndarray) else type(samples).__name__
         raise UsageError(
             f"the samples are {seen}; wanted a numpy array of float32, one dimension, in [-1, 1].\n"
             "  Mix channels by `.mean(axis=1)`; make float32 of int16 by `.astype(np.float32) / 32768`."

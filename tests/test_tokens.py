@@ -30,5 +30,5 @@ def test_decomposed_and_composed_letters_are_one():
 
 
 def test_characters_outside_the_tokens_are_named():
-    with pytest.raises(ManifestError, match="'q'.*no token"):
+    with pytest.raises(ManifestError, match=r"'q'.*no token"):
         TokenTable.of_characters(["one"]).encode("on q")

@@ -30,15 +30,11 @@ def listen(
     ] = None,
     input_file: Annotated[
         str | None,
-        typer.Option(
-            "--input", "-i", metavar="FILE", help="Hear a file at real pace instead; '-' is standard input."
-        ),
+        typer.Option("--input", "-i", metavar="FILE", help="Hear a file at real pace instead; '-' is standard input."),
     ] = None,
     rate: RateOption = None,
     form: FormatOption = Format.text,
-    chunk_ms: Annotated[
-        int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
-    ] = 80,
+    chunk_ms: Annotated[int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")] = 80,
 ) -> None:
     """Print words while they are being said.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,17 +37,13 @@ def list_models(as_json: JsonOption = False) -> None:
 
     found = models.list_models()
     if as_json:
-        typer.echo(
-            json.dumps([{"name": m.name, "folder": str(m.path), "bits": list(m.files)} for m in found])
-        )
+        typer.echo(json.dumps([{"name": m.name, "folder": str(m.path), "bits": list(m.files)} for m in found]))
     elif not found:
         places = "\n  ".join(str(folder) for folder in models.model_folders())
         typer.echo(f"no models found; looked in\n  {places}", err=True)
     else:
         for model in found:
-            sizes = ", ".join(
-                f"{bits} bit {p.stat().st_size / 1e6:.2f} MB" for bits, p in model.files.items()
-            )
+            sizes = ", ".join(f"{bits} bit {p.stat().st_size / 1e6:.2f} MB" for bits, p in model.files.items())
             typer.echo(f"{printable(model.name)}  {sizes}  {model.path}")
 
 
@@ -63,7 +60,7 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
     path = find_model(model, bits)
     metadata = read_metadata(path)
     if as_json:
-        typer.echo(json.dumps({"file": str(path), **metadata.model_dump(mode="json")}, ensure_ascii=False))
+        typer.echo(json.dumps({"file": str(path), **asdict(metadata)}, ensure_ascii=False))
     else:
         typer.echo(_described(path, metadata))
 
@@ -92,7 +89,7 @@ def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> Non
 
 
 def _described(path: Path, metadata: ModelMetadata) -> str:
-    fields: dict[str, Any] = metadata.model_dump(mode="json")
+    fields: dict[str, Any] = asdict(metadata)
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
     del fields["config"]

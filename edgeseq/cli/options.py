@@ -8,9 +8,7 @@ import typer
 
 from edgeseq.cli.display import Format
 
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")
-]
+ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
 BitsOption = Annotated[
     int | None,
     typer.Option("--bits", metavar="8|4|32", help="Which file of the model's folder.  [default: 8]"),

@@ -55,9 +55,7 @@ def transcribe(
         raise typer.Exit(1)
 
 
-def _transcribe_one(
-    recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop
-) -> bool:
+def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> bool:
     """Show the words of one file; False if it could not be read to its end."""
     from edgeseq.audio import read_blocks
 

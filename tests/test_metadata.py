@@ -1,0 +1,35 @@
+"""Metadata: complete, checked, all faults at once."""
+
+import pytest
+from tone_language import metadata
+
+from edgeseq.errors import ModelError
+from edgeseq.metadata import FORMAT, ModelMetadata
+
+
+def test_it_comes_back_from_its_strings():
+    written = metadata(scores={"wer": 0.01}, flush_seconds=0.24)
+    assert ModelMetadata.from_strings(written.to_strings(), "m.onnx") == written
+
+
+def test_all_faults_are_listed():
+    strings = metadata().to_strings()
+    del strings["edgeseq.language"]
+    strings |= {"edgeseq.sample_rate": "0", "edgeseq.flush_seconds": "soon", "edgeseq.tokens": '["a"]', "edgeseq.config": "{"}
+    with pytest.raises(ModelError) as caught:
+        ModelMetadata.from_strings(strings, "m.onnx")
+    message = str(caught.value)
+    wanted = ("language' is missing", "at least 1", "wanted a number", "holds no <blk>", "not JSON")
+    assert [words for words in wanted if words not in message] == []
+
+
+@pytest.mark.parametrize("strings", [{}, {"other": "1"}])
+def test_foreign_onnx_files_are_told_apart(strings):
+    with pytest.raises(ModelError, match="not one of edgeseq's"):
+        ModelMetadata.from_strings(strings, "m.onnx")
+
+
+def test_a_newer_format_asks_for_an_update():
+    strings = metadata().to_strings() | {"edgeseq.format": str(FORMAT + 1)}
+    with pytest.raises(ModelError, match="Update edgeseq"):
+        ModelMetadata.from_strings(strings, "m.onnx")
