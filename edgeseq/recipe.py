@@ -104,6 +104,8 @@ class DataRecipe(_Part):
     """What is trained on, and what is measured on the way."""
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
+    min_steps_per_token: NonNegativeFloat = 1.2
+    """clips said faster than this are left out: CTC spells one token a step, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
     """manifests whose error rates are shown during training; nothing is chosen by them"""
 

@@ -7,6 +7,7 @@ goes on in row `b` of the next, unless the next says `restart`: the hidden state
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Source:
     """Recordings of one manifest, and how often they are drawn."""
 
     recordings: tuple[Recording, ...]
+    targets: tuple[tuple[int, ...], ...]
+    """token ids of each recording's text"""
     weight: float
     easy: bool
 
@@ -61,12 +64,24 @@ class Batch:
     """bool `[batch]`: the row begins a new stream"""
 
 
-def pick_source(recipe: SourceRecipe, recordings: Sequence[Recording]) -> Source:
-    """Leave out the speakers that the recipe excludes."""
-    kept = tuple(r for r in recordings if not any(fnmatch.fnmatch(r.speaker or "", p) for p in recipe.exclude))
-    if not kept:
+def pick_source(recipe: SourceRecipe, recordings: Sequence[Recording], tokens: TokenTable, seconds_per_token: float) -> Source:
+    """Leave out the speakers that the recipe excludes, and clips said faster than `seconds_per_token`."""
+    wanted = [r for r in recordings if not any(fnmatch.fnmatch(r.speaker or "", p) for p in recipe.exclude)]
+    if not wanted:
         raise RecipeError(f"{recipe.manifest}: 'exclude' leaves no recording. Correct its patterns: {list(recipe.exclude)}.")
-    return Source(kept, recipe.weight, recipe.easy)
+    spelled = zip(wanted, spell(wanted, tokens), strict=True)
+    kept = [(r, targets) for r, targets in spelled if r.duration >= seconds_per_token * tokens_to_emit(targets)]
+    if not kept:
+        raise RecipeError(
+            f"{recipe.manifest}: every clip is said faster than {seconds_per_token:.3f} s a token.\n"
+            "  Lower data.min_steps_per_token, or network.subsampling."
+        )
+    return Source(tuple(r for r, _ in kept), tuple(t for _, t in kept), recipe.weight, recipe.easy)
+
+
+def tokens_to_emit(targets: Sequence[int]) -> int:
+    """Count the steps that CTC needs at least: a token each, and a blank between equal neighbours."""
+    return len(targets) + sum(one == other for one, other in itertools.pairwise(targets))
 
 
 def difficulty(step: int, easy_steps: int, ramp_steps: int) -> float:
@@ -127,11 +142,10 @@ class Row:
 class JoinedBatches(Dataset[Batch]):
     """`batches[step]` is the batch of that training step."""
 
-    def __init__(self, sources: Sequence[Source], recipe: Recipe, tokens: TokenTable) -> None:
-        """Spell all texts now, so that faults show before training starts."""
+    def __init__(self, sources: Sequence[Source], recipe: Recipe) -> None:
+        """Draw from `sources` as `recipe` says."""
         self.sources, self.recipe = tuple(sources), recipe
         self.reader = ClipReader(recipe.frontend.sample_rate)
-        self.targets = [spell(source.recordings, tokens) for source in sources]
 
     def __len__(self) -> int:
         """Count the steps of the recipe."""
@@ -185,15 +199,15 @@ class JoinedBatches(Dataset[Batch]):
     def _draw_clip(self, rng: np.random.Generator, hardness: float) -> tuple[Waveform, tuple[int, ...]]:
         """Draw a source by weight (those not easy come in with hardness), then a clip of it, changed in speed and level."""
         weights = np.array([s.weight * (1.0 if s.easy else hardness) for s in self.sources])
-        chosen = int(rng.choice(len(weights), p=weights / weights.sum()))
-        index = int(rng.integers(len(self.sources[chosen].recordings)))
-        clip = self.reader.read(self.sources[chosen].recordings[index])
+        source = self.sources[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        index = int(rng.integers(len(source.recordings)))
+        clip = self.reader.read(source.recordings[index])
         if hardness > 0:
             augment = self.recipe.augment
             clip = change_speed(clip, ease(rng.uniform(*augment.speed), hardness), self.reader.sample_rate)
             level_db = CLIP_LEVEL_DB - 20 * np.log10(rms(clip)) + rng.uniform(*augment.clip_level_db)
             clip = clip * np.float32(db_to_gain(level_db * hardness))
-        return clip, self.targets[chosen][index]
+        return clip, source.targets[index]
 
     def _finish_row(self, row: Row, n_samples: int, rng: np.random.Generator, hardness: float) -> Waveform:
         joined = np.concatenate([*row.pieces, np.zeros(n_samples - row.n_samples, dtype=np.float32)])

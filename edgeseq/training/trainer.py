@@ -63,9 +63,13 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     Raises ManifestError or RecipeError when data is missing or broken.
     """
     manifests = [read_manifest(find_data(source.manifest)) for source in recipe.data.train]
-    sources = [pick_source(s, m) for s, m in zip(recipe.data.train, manifests, strict=True)]
-    tokens = TokenTable.of_characters(r.text for source in sources for r in source.recordings)
-    return JoinedBatches(sources, recipe, tokens), tokens
+    tokens = TokenTable.of_characters(r.text for manifest in manifests for r in manifest)
+    seconds_per_token = recipe.data.min_steps_per_token * recipe.step_samples / recipe.frontend.sample_rate
+    sources = [
+        pick_source(source, manifest, tokens, seconds_per_token)
+        for source, manifest in zip(recipe.data.train, manifests, strict=True)
+    ]
+    return JoinedBatches(sources, recipe), tokens
 
 
 def train(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[Report], None], workers: int = 1) -> Training:

@@ -8,8 +8,9 @@ import torch
 
 from edgeseq.errors import ManifestError, RecipeError
 from edgeseq.manifest import read_manifest
+from edgeseq.tokens import TokenTable
 from edgeseq.training.augment import augment_row, colored_noise, spec_augment
-from edgeseq.training.batches import JoinedBatches, difficulty, pick_source, spell
+from edgeseq.training.batches import JoinedBatches, difficulty, pick_source, spell, tokens_to_emit
 from edgeseq.training.trainer import load_batches
 
 
@@ -59,10 +60,25 @@ def test_difficulty_rises_from_zero_to_one():
 def test_excluded_speakers_are_left_out(tiny_recipe, tone_corpus):
     recipe = tiny_recipe().data.train[0]
     recordings = read_manifest(tone_corpus)
-    kept = pick_source(recipe.model_copy(update={"exclude": ("voice[0-2]",)}), recordings)
+    tokens = TokenTable.of_characters("ab")
+    kept = pick_source(recipe.model_copy(update={"exclude": ("voice[0-2]",)}), recordings, tokens, 0.0)
     assert {r.speaker for r in kept.recordings} == {"voice3", "voice4", "voice5"}
     with pytest.raises(RecipeError, match="leaves no recording"):
-        pick_source(recipe.model_copy(update={"exclude": ("*",)}), recordings)
+        pick_source(recipe.model_copy(update={"exclude": ("*",)}), recordings, tokens, 0.0)
+
+
+def test_clips_too_fast_for_ctc_are_left_out(tiny_recipe, tone_corpus):
+    recordings = read_manifest(tone_corpus)
+    hurried = [dataclasses.replace(recordings[0], duration=0.07), *recordings[1:]]
+    tokens = TokenTable.of_characters("ab")
+    assert len(pick_source(tiny_recipe().data.train[0], hurried, tokens, 0.04).recordings) == len(recordings) - 1
+    with pytest.raises(RecipeError, match="min_steps_per_token"):
+        pick_source(tiny_recipe().data.train[0], hurried, tokens, 1.0)
+
+
+def test_equal_neighbours_need_a_blank_between():
+    tokens = TokenTable.of_characters(["three"])
+    assert tokens_to_emit(tokens.encode("three three")) == 2 * (1 + 5 + 1)
 
 
 def test_all_texts_that_cannot_be_spelled_are_listed(tiny_recipe, tone_corpus):
