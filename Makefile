@@ -41,7 +41,6 @@ test-quick: dev  ## run the tests that take seconds
 
 lint: dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 
 format: dev  ## let ruff put the code in order
