@@ -1,6 +1,6 @@
 """What a decoder is: rows of log-probs in, hypotheses out, everything it remembers a value.
 
-Three of them share this interface: greedy (`ctc.py`), beam search with language models and hotwords (`beam.py`), and exact
+Three of them share this interface: greedy (`greedy.py`), beam search with language models and hotwords (`beam.py`), and exact
 search of a phrase graph (`phrase_search.py`). The recognizer steps one of them, asks the endpoint rules whether the
 utterance is over, and tells what the decoder understood.
 """
@@ -41,7 +41,17 @@ class Decoder(Protocol[S]):
 
     A state is a frozen dataclass of numpy arrays, numbers, text, None, and tuples and dataclasses of these: it can be saved.
     Its size does not grow with the length of the stream. No method modifies the state it is given.
+
+    Words are timed by the middle of their first and last token's steps; the recognizer subtracts the model's delay and
+    keeps times within the sound. It steps decoders a row at a time and asks for `partial` once a network chunk.
     """
+
+    @property
+    def identity(self) -> str:
+        """Name the kind of decoder and, after a space, whatever a saved state depends on (a digest of phrases, a beam width).
+
+        A saved state is refused by a decoder of another identity.
+        """
 
     def init_state(self) -> S:
         """Open a stream."""
@@ -65,7 +75,10 @@ class Decoder(Protocol[S]):
         """Count the rows since the stream opened."""
 
     def last_token_step(self, state: S) -> int:
-        """Row of the newest token of this utterance (by the best path), -1 while there is none."""
+        """Row at which the newest token of this utterance began (by the best path), -1 while there is none."""
 
     def is_complete(self, state: S) -> bool:
-        """Tell whether what was said so far could be a whole utterance (for phrases: a phrase has ended)."""
+        """Tell whether what was said so far is a whole utterance, after which a shorter silence ends it.
+
+        For phrases: a phrase has ended. A decoder that knows no sentences says False.
+        """

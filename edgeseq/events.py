@@ -1,9 +1,10 @@
-"""What a recognizer says: words, hypotheses that may still change, hypotheses that will not."""
+"""What a recognizer says: words, results that may still change, results that will not."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -30,10 +31,10 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Hypothesis:
+class Result:
     """What was said in a stretch of sound, by the best guess."""
 
-    type: ClassVar[str] = "hypothesis"
+    type: ClassVar[str] = "result"
 
     text: str
     start: float
@@ -41,11 +42,22 @@ class Hypothesis:
     end: float
     """seconds since the stream opened"""
     confidence: float
-    """mean over the words, 0 to 1"""
+    """of the whole, 0 to 1"""
     words: tuple[Word, ...]
+    intent: str | None = None
+    """which phrase was said, where phrases are given"""
+    slots: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """what was filled in; numbers as numbers"""
+    phrase_score: float | None = None
+    """how well the phrase explains what was heard; nats a step"""
+    alternatives: tuple[str, ...] = ()
+    """other texts, the likelier first"""
 
     def to_dict(self, file: str | None = None) -> dict[str, Any]:
-        """Return the form that a jsonl line holds, rounded to milliseconds; `file` is named if there is one."""
+        """Return the form that a jsonl line holds, rounded to milliseconds.
+
+        `file` is named if there is one; `intent`, `slots`, `phrase_score` and `alternatives` where they apply.
+        """
         return {
             "type": self.type,
             **({} if file is None else {"file": file}),
@@ -54,7 +66,13 @@ class Hypothesis:
             "text": self.text,
             "confidence": round(self.confidence, 3),
             "words": [word.to_dict() for word in self.words],
+            **self._phrase_fields(),
+            **({"alternatives": list(self.alternatives)} if self.alternatives else {}),
         }
+
+    def _phrase_fields(self) -> dict[str, Any]:
+        score = {} if self.phrase_score is None else {"phrase_score": round(self.phrase_score, 3)}
+        return score if self.intent is None else {"intent": self.intent, "slots": dict(self.slots), **score}
 
     def to_json(self, file: str | None = None) -> str:
         """Return one jsonl line, without its line end.
@@ -66,15 +84,22 @@ class Hypothesis:
 
 
 @dataclass(frozen=True)
-class Partial(Hypothesis):
-    """A hypothesis about the utterance that is being said; the next one may change it."""
+class Partial(Result):
+    """A result about the utterance that is being said; the next one may change it."""
 
     type: ClassVar[str] = "partial"
 
+    stable: int = 0
+    """so many leading words will not change"""
+
+    def to_dict(self, file: str | None = None) -> dict[str, Any]:
+        """Return the form that a jsonl line holds; `stable` counts the words that will not change."""
+        return {**super().to_dict(file), "stable": self.stable}
+
 
 @dataclass(frozen=True)
-class Final(Hypothesis):
-    """A hypothesis about an utterance that has ended; it will not change."""
+class Final(Result):
+    """A result about an utterance that has ended; it will not change."""
 
     type: ClassVar[str] = "final"
 

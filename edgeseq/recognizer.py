@@ -1,8 +1,8 @@
 """Sound to events: any number of streams through one network, each stream's memory a value.
 
-Sound of any length is cut to network chunks, each chunk's log-probabilities become tokens, tokens become
-words, and words an utterance, which ends when nothing new has been said for a while. Decisions are taken per
-network step, so events do not depend on how the sound was cut.
+A recognizer is a network, a decoder and endpoint rules. Sound of any length is cut to network chunks, the decoder takes each
+chunk's log-probabilities row by row, the rules end utterances between two rows, and partials are told once a chunk. So events
+do not depend on how the sound was cut.
 """
 
 from __future__ import annotations
@@ -11,20 +11,33 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from edgeseq.audio import read_blocks
 from edgeseq.blocks import first_unusable
-from edgeseq.ctc import CtcState, greedy_step
+from edgeseq.decoding import Decoder, Hypothesis
+from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
 from edgeseq.errors import AudioError, CutShortError, EdgeseqError, UsageError
-from edgeseq.events import Event, Final
+from edgeseq.events import Event, Final, Partial, Word
+from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network, NetworkState
-from edgeseq.utterance import Speller, Utterance
 
-ENDPOINT_SECONDS = 0.8
-"""Longer than the pauses inside a spoken number, shorter than a listener's patience."""
+
+@dataclass(frozen=True)
+class UtteranceState:
+    """What is known of the utterance that is being said, besides its words."""
+
+    first_step: int = 0
+    """network step after the one that ended the utterance before"""
+    speech_step: int = -1
+    """network step at which its first token was first seen; -1 before"""
+    told: str = ""
+    """text of the last partial, so that only changes are told"""
+    told_stable: int = 0
+    """stable words of the last partial"""
 
 
 @dataclass(frozen=True)
@@ -34,31 +47,44 @@ class State:
     leftover: Floats
     """heard but too little for a network chunk, `[n < chunk_samples]`"""
     network: NetworkState
-    ctc: CtcState = field(default_factory=CtcState)
-    utterance: Utterance = field(default_factory=Utterance)
-    """what has been said since the last final"""
-    text: str = ""
-    """of the last partial, so that only changes are told"""
+    decoder: Any
+    """of the recognizer's decoder"""
+    utterance: UtteranceState = field(default_factory=UtteranceState)
     n_samples: int = 0
     """heard since the stream opened"""
 
 
 class Recognizer:
-    """A network and the rules that turn what it says into words. Read-only: streams share it, states differ.
+    """A network, a decoder and endpoint rules. Read-only: streams share it, states differ.
 
     >>> recognizer = Recognizer(Network("models/digits-en/model.int8.onnx"))  # doctest: +SKIP
     >>> recognizer.transcribe("three-one-four.wav").text                       # doctest: +SKIP
     'three one four'
     """
 
-    def __init__(self, network: Network, endpoint_seconds: float = ENDPOINT_SECONDS) -> None:
-        """Use `network`; an utterance ends when words were said and no token came for `endpoint_seconds`."""
-        if not endpoint_seconds > 0:
-            raise UsageError(f"endpoint_seconds is {endpoint_seconds}; wanted more than 0 seconds.")
+    def __init__(
+        self,
+        network: Network,
+        decoder: Decoder[Any] | None = None,
+        rules: Iterable[EndpointRule] = DEFAULT_RULES,
+    ) -> None:
+        """Use `network` and `decoder` (greedy if None); an utterance ends when one of `rules` says so.
+
+        Without any rule a stream is one utterance.
+        """
         self.network = network
-        self.endpoint_seconds = endpoint_seconds
+        self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
+        self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
-        self._speller = Speller(self.metadata.tokens, self._step_seconds)
+        self._state_type = type(self.decoder.init_state())
+
+    def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:
+        """Return a recognizer that shares this one's network and rules."""
+        return Recognizer(self.network, decoder, self.rules)
+
+    def with_rules(self, rules: Iterable[EndpointRule]) -> Recognizer:
+        """Return a recognizer that shares this one's network and decoder."""
+        return Recognizer(self.network, self.decoder, rules)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -72,7 +98,7 @@ class Recognizer:
 
     def init_state(self) -> State:
         """Open a stream: nothing heard, as if silence had come before."""
-        return State(leftover=np.zeros(0, dtype=np.float32), network=self.network.init_state())
+        return State(np.zeros(0, dtype=np.float32), self.network.init_state(), self.decoder.init_state())
 
     def step(self, samples: Floats, state: State) -> tuple[list[Event], State]:
         """Advance one stream; `state` is not modified.
@@ -94,6 +120,8 @@ class Recognizer:
                 f"step_many was given {len(samples)} arrays of samples and {len(states)} states; "
                 "wanted one of each for every stream."
             )
+        for state in states:
+            self._check(state)
         heard = [_hear(new, state) for new, state in zip(samples, states, strict=True)]
         return self._run(heard, self._tell)
 
@@ -103,11 +131,10 @@ class Recognizer:
         The model gets as much silence as its metadata asks for; what it says of padding beyond is dropped.
         The returned state has nothing open; to hear something else, begin with `init_state`.
         """
+        self._check(state)
         events, state = self._flush(state, self._tell)
-        final = self._speller.final(state.utterance, self._heard_seconds(state))
-        if final is not None:
-            events.append(final)
-        return events, replace(state, utterance=state.utterance.follower(), text="")
+        final, state = self._end(state)
+        return events + final, state
 
     def follow(self, blocks: Iterable[Floats]) -> Iterator[Event]:
         """Tell events while blocks of sound come in, and the last words when they end.
@@ -144,19 +171,29 @@ class Recognizer:
 
     def transcribe_blocks(self, blocks: Iterable[Floats]) -> Final:
         """Hear blocks of sound to their end as one recording; see `transcribe`."""
-        state = self.init_state()
+        state, finals = self.init_state(), list[Event]()
         try:
             for block in blocks:
-                _, (state,) = self._run([_hear(block, state)], self._note)
+                (new,), (state,) = self._run([_hear(block, state)], self._decide)
+                finals += new
         except CutShortError as fault:
-            fault.final = self._conclude(state)
+            fault.final = self._conclude(finals, state)
             raise
-        return self._conclude(state)
+        return self._conclude(finals, state)
 
-    def _conclude(self, state: State) -> Final:
-        _, state = self._flush(state, self._note)
-        end = self._heard_seconds(state)
-        return self._speller.final(state.utterance, end) or Final("", 0.0, end, 0.0, ())
+    def _conclude(self, finals: list[Event], state: State) -> Final:
+        """Join all that was said in a recording."""
+        new, state = self._flush(state, self._decide)
+        last, state = self._end(state)
+        return _join([*finals, *new, *last], self._heard_seconds(state))
+
+    def _check(self, state: State) -> None:
+        if not isinstance(state.decoder, self._state_type):
+            raise UsageError(
+                f"the stream's decoder state is a {type(state.decoder).__name__}; this recognizer's decoder "
+                f"({self.decoder.identity}) wants a {self._state_type.__name__}.\n"
+                "  Begin with this recognizer's own init_state()."
+            )
 
     def _run(self, states: list[State], take: Take) -> tuple[list[list[Event]], list[State]]:
         """Put what streams have heard through the network, a chunk of each at a time."""
@@ -181,54 +218,109 @@ class Recognizer:
         n_steps = math.ceil((state.n_samples + n_silence) / self.metadata.step_samples)
 
         def take_wanted(log_probs: Floats, state: State) -> tuple[list[Event], State]:
-            return take(log_probs[: max(0, n_steps - state.ctc.n_steps)], state)
+            return take(log_probs[: max(0, n_steps - self.decoder.n_steps(state.decoder))], state)
 
         zeros = np.zeros(n_silence + n_padding, dtype=np.float32)
         events, states = self._run([replace(state, leftover=np.concatenate([state.leftover, zeros]))], take_wanted)
         return events[0], states[0]
 
     def _tell(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
-        """Turn new rows of one stream into events."""
-        tokens, ctc = greedy_step(log_probs, state.ctc, self.metadata.blank_id)
-        state = replace(state, ctc=ctc)
+        """Turn the rows of one network chunk into events: utterances that ended, then what is being said."""
+        finals, state = self._decide(log_probs, state)
+        partial, state = self._partial(state)
+        return finals + partial, state
+
+    def _decide(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
+        """Decode rows one by one, ending utterances where the rules say so."""
+        if not self.rules:
+            return [], replace(state, decoder=self.decoder.step(log_probs, state.decoder))
         events: list[Event] = []
-        for token in tokens:
-            final, state = self._end_if_silent(state, token.step)
-            events += final
-            state = replace(state, utterance=self._speller.add(token, state.utterance))
-        final, state = self._end_if_silent(state, ctc.n_steps - 1)
-        events += final
-        if tokens:
-            partial = self._speller.partial(state.utterance, self._heard_seconds(state))
-            if partial is not None and partial.text != state.text:
-                events.append(partial)
-                state = replace(state, text=partial.text)
+        for row in range(len(log_probs)):
+            decoded = self.decoder.step(log_probs[row : row + 1], state.decoder)
+            state = replace(state, decoder=decoded, utterance=self._note_speech(decoded, state.utterance))
+            if first_that_fires(self.rules, self._pause(state)) is not None:
+                final, state = self._end(state)
+                events += final
         return events, state
 
-    def _note(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
-        """Take in new rows of one stream without telling anything; its utterance never ends."""
-        tokens, ctc = greedy_step(log_probs, state.ctc, self.metadata.blank_id)
-        utterance = state.utterance
-        for token in tokens:
-            utterance = self._speller.add(token, utterance)
-        return [], replace(state, ctc=ctc, utterance=utterance)
+    def _note_speech(self, decoded: Any, utterance: UtteranceState) -> UtteranceState:
+        """Remember when the first token of an utterance came."""
+        if utterance.speech_step >= 0 or self.decoder.last_token_step(decoded) < 0:
+            return utterance
+        return replace(utterance, speech_step=self.decoder.n_steps(decoded) - 1)
 
-    def _end_if_silent(self, state: State, step: int) -> tuple[list[Event], State]:
-        """Tell the final if no token came for `endpoint_seconds` before network step `step`."""
-        silence = (step - state.utterance.last_step) * self._step_seconds
-        if silence < self.endpoint_seconds - 1e-6:
+    def _pause(self, state: State) -> Pause:
+        """Say how long has been spoken, and how long not."""
+        utterance, step = state.utterance, self.decoder.n_steps(state.decoder) - 1
+        last = self.decoder.last_token_step(state.decoder)
+        first = utterance.first_step if utterance.speech_step < 0 else utterance.speech_step
+        return Pause(
+            silence_seconds=(step - (last if last >= 0 else utterance.first_step - 1)) * self._step_seconds,
+            utterance_seconds=(step - first) * self._step_seconds,
+            has_words=last >= 0,
+            is_complete=lambda: self.decoder.is_complete(state.decoder),
+        )
+
+    def _partial(self, state: State) -> tuple[list[Event], State]:
+        """Tell what is being said, if that has changed."""
+        if self.decoder.last_token_step(state.decoder) < 0:
             return [], state
-        final = self._speller.final(state.utterance, self._heard_seconds(state))
-        if final is None:
+        hypothesis = self.decoder.partial(state.decoder)
+        if hypothesis is None or not hypothesis.words:
             return [], state
-        return [final], replace(state, utterance=state.utterance.follower(), text="")
+        partial = self._result(Partial, hypothesis, state, stable=self.decoder.stable_words(state.decoder))
+        told = replace(state.utterance, told=partial.text, told_stable=partial.stable)
+        return ([partial] if told != state.utterance else []), replace(state, utterance=told)
+
+    def _end(self, state: State) -> tuple[list[Event], State]:
+        """End the utterance: tell its final if there are words, and begin the next."""
+        hypothesis = self.decoder.final(state.decoder)
+        final = [] if hypothesis is None or not hypothesis.words else [self._result(Final, hypothesis, state)]
+        following = self.decoder.follow(state.decoder)
+        utterance = UtteranceState(first_step=self.decoder.n_steps(following))
+        return list(final), replace(state, decoder=following, utterance=utterance)
+
+    def _result(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
+        """Say a hypothesis as an event, its times within the sound that was heard."""
+        words = _until(self._heard_seconds(state), hypothesis.words)
+        return kind(
+            text=" ".join(word.word for word in words),
+            start=words[0].start,
+            end=words[-1].end,
+            confidence=hypothesis.confidence,
+            words=words,
+            intent=hypothesis.intent,
+            slots=hypothesis.slots,
+            phrase_score=hypothesis.phrase_score,
+            alternatives=hypothesis.alternatives,
+            **more,
+        )
 
     def _heard_seconds(self, state: State) -> float:
         return state.n_samples / self.sample_rate
 
 
+R = TypeVar("R", Partial, Final)
 Take = Callable[[Floats, State], tuple[list[Event], State]]
 """What becomes of new rows of one stream."""
+
+
+def _join(finals: Sequence[Event], heard_seconds: float) -> Final:
+    """Make one final of a recording's utterances; a single one stays as it is."""
+    if len(finals) == 1 and isinstance(finals[0], Final):
+        return finals[0]
+    words = tuple(word for final in finals for word in final.words)
+    if not words:
+        return Final("", 0.0, heard_seconds, 0.0, ())
+    confidence = sum(final.confidence * len(final.words) for final in finals) / len(words)
+    return Final(" ".join(word.word for word in words), words[0].start, words[-1].end, confidence, words)
+
+
+def _until(end: float, words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """Let no time lie behind the `end` of the sound, in seconds (the flush's silence has steps too)."""
+    if not words or words[-1].end <= end:
+        return words
+    return tuple(replace(word, start=min(word.start, end), end=min(word.end, end)) for word in words)
 
 
 def _hear(samples: Floats, state: State) -> State:
