@@ -35,7 +35,7 @@ class ModelMetadata:
     hop_samples: int
     """samples from one frame of the frontend to the next"""
     subsampling: int
-    """frames of the frontend in one row of `log_probs`"""
+    """frames of the frontend that one row of `log_probs` stands for"""
     tokens: tuple[str, ...]
     blank_id: int
     language: str

@@ -82,9 +82,17 @@ class NetworkRecipe(_Part):
     hidden_size: PositiveInt = 192
     num_layers: PositiveInt = 3
     subsampling: PositiveInt = 4
-    """frames stacked into one step; 4 x 10 ms is what sherpa-onnx's programs count on"""
+    """frames stacked into one recurrent step"""
+    rows_per_step: PositiveInt = 1
+    """rows of log-probs that one step gives: 2 let a network of 40 ms steps spell quick words at 20 ms a token"""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """between layers"""
+
+    @model_validator(mode="after")
+    def _rows_are_whole_frames(self) -> NetworkRecipe:
+        if self.subsampling % self.rows_per_step:
+            raise ValueError(f"subsampling ({self.subsampling}) is not a multiple of rows_per_step ({self.rows_per_step})")
+        return self
 
 
 class SourceRecipe(_Part):
@@ -104,8 +112,8 @@ class DataRecipe(_Part):
     """What is trained on, and what is measured on the way."""
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
-    min_steps_per_token: NonNegativeFloat = 1.2
-    """clips said faster than this are left out: CTC spells one token a step, with a blank between equal ones"""
+    min_rows_per_token: NonNegativeFloat = 1.2
+    """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
     """manifests whose error rates are shown during training; nothing is chosen by them"""
 
@@ -234,6 +242,11 @@ class Recipe(_Part):
     def step_samples(self) -> int:
         """Samples of audio in one recurrent step."""
         return self.frontend.hop_samples * self.network.subsampling
+
+    @property
+    def row_samples(self) -> int:
+        """Samples of audio that one row of log-probs stands for."""
+        return self.step_samples // self.network.rows_per_step
 
     @property
     def chunk_samples(self) -> int:

@@ -69,7 +69,7 @@ def describe(trained: Trained, quantization: str, flush_seconds: float, scores: 
         sample_rate=recipe.frontend.sample_rate,
         chunk_samples=recipe.chunk_samples,
         hop_samples=recipe.frontend.hop_samples,
-        subsampling=recipe.network.subsampling,
+        subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
         tokens=trained.tokens.symbols,
         blank_id=trained.tokens.blank_id,
         language=recipe.language,
@@ -84,7 +84,7 @@ def describe(trained: Trained, quantization: str, flush_seconds: float, scores: 
 
 
 def measure_flush(trained: Trained) -> float:
-    """Seconds of silence after which the last token of closely cut clips is out, in whole steps.
+    """Seconds of silence after which the last token of closely cut clips is out, in whole rows.
 
     Measured on up to 400 of the recipe's easy training clips. Raises ExportError when their manifest is not there.
     """
@@ -98,14 +98,14 @@ def measure_flush(trained: Trained) -> float:
         ) from fault
     stride = -(-len(recordings) // MAX_FLUSH_CLIPS)
     lags = last_token_lags(trained, recordings[::stride])
-    step_seconds = trained.recipe.step_samples / trained.recipe.frontend.sample_rate
-    return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / step_seconds - 1e-9) * step_seconds
+    row_seconds = trained.recipe.row_samples / trained.recipe.frontend.sample_rate
+    return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / row_seconds - 1e-9) * row_seconds
 
 
 @torch.inference_mode()
 def last_token_lags(trained: Trained, recordings: Sequence[Recording]) -> list[float]:
     """Seconds from the end of each clip to the end of the step in which its last token appears; at most a second."""
-    rate, step_samples = trained.recipe.frontend.sample_rate, trained.recipe.step_samples
+    rate, row_samples = trained.recipe.frontend.sample_rate, trained.recipe.row_samples
     reader = ClipReader(rate)
     lags = []
     for recording in recordings:
@@ -115,7 +115,7 @@ def last_token_lags(trained: Trained, recordings: Sequence[Recording]) -> list[f
         best = log_probs[0].argmax(dim=-1)
         starts = torch.nonzero((best != trained.tokens.blank_id) & (best != torch.roll(best, 1)))
         if len(starts):
-            lags.append(((int(starts[-1]) + 1) * step_samples - len(clip)) / rate)
+            lags.append(((int(starts[-1]) + 1) * row_samples - len(clip)) / rate)
     if not lags:
         raise ExportError("The network says nothing to any of the recipe's training clips; train it longer before exporting.")
     return lags

@@ -87,7 +87,8 @@ def build_graph(model: AcousticModel, metadata: ModelMetadata) -> onnx.ModelProt
     """Build the streaming graph of `model` as `metadata` says: chunk length and quantization (`float32` or `int8`)."""
     graph = GraphBuilder()
     chunk, n_tokens = metadata.chunk_samples, len(metadata.tokens)
-    n_steps = chunk // metadata.step_samples
+    n_rows = chunk // metadata.step_samples
+    n_steps = n_rows // model.encoder.rows_per_step
     audio = graph.input("audio", ["batch", chunk])
     frames = add_frontend(graph, model.frontend, audio)
     stacked = graph.node("Reshape", frames, graph.integers(0, n_steps, -1))
@@ -95,7 +96,8 @@ def build_graph(model: AcousticModel, metadata: ModelMetadata) -> onnx.ModelProt
     outputs = add_layers(graph, model.encoder, stacked, n_steps, model.frontend.limit)
     logits = graph.node("MatMul", outputs, graph.constant(to_numpy(model.encoder.output.weight.T)))
     logits = graph.node("Add", logits, graph.constant(to_numpy(model.encoder.output.bias)))
-    graph.output("log_probs", graph.node("LogSoftmax", logits, axis=-1), ["batch", n_steps, n_tokens])
+    rows = graph.node("Reshape", logits, graph.integers(0, n_rows, n_tokens))
+    graph.output("log_probs", graph.node("LogSoftmax", rows, axis=-1), ["batch", n_rows, n_tokens])
     return graph.finish(metadata.name, metadata)
 
 

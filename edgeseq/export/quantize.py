@@ -57,9 +57,8 @@ def simulate(encoder: Encoder, frames: Tensor, state: EncoderState, limit: float
         outputs, final = _simulate_layer(encoder.layers, layer, outputs, tuple(h[layer] for h in state.hidden), limit)
         finals.append(final)
         limit = HIDDEN_LIMIT
-    log_probs = encoder.output(outputs).log_softmax(dim=-1)
     hidden = tuple(torch.stack(per_layer) for per_layer in zip(*finals, strict=True))
-    return log_probs, EncoderState(state.frames, hidden)
+    return encoder.log_probs(outputs), EncoderState(state.frames, hidden)
 
 
 def _simulate_layer(

@@ -57,12 +57,13 @@ class Encoder(nn.Module):
         hidden_size: int,
         num_layers: int,
         subsampling: int,
+        rows_per_step: int,
         dropout: float,
         n_tokens: int,
     ) -> None:
-        """Take plain numbers; `cell` is one of `CELLS`."""
+        """Take plain numbers; `cell` is one of `CELLS`. A step takes `subsampling` frames and gives `rows_per_step` rows."""
         super().__init__()
-        self.subsampling = subsampling
+        self.subsampling, self.rows_per_step, self.n_tokens = subsampling, rows_per_step, n_tokens
         self.layers = CELLS[cell](
             n_mels * subsampling,
             hidden_size,
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
             batch_first=True,
             dropout=dropout if num_layers > 1 else 0.0,
         )
-        self.output = nn.Linear(hidden_size, n_tokens)
+        self.output = nn.Linear(hidden_size, rows_per_step * n_tokens)
 
     def init_state(self, batch: int) -> EncoderState:
         """Zeros, for `batch` new streams."""
@@ -80,16 +81,20 @@ class Encoder(nn.Module):
         return EncoderState(zeros(batch, 0, self.layers.input_size // self.subsampling), hidden)
 
     def step(self, frames: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        """Advance by `frames` `[batch, n_frames, n_mels]`, any number; returns log-probs `[batch, n_steps, n_tokens]`."""
+        """Advance by `frames` `[batch, n_frames, n_mels]`, any number; returns log-probs `[batch, n_rows, n_tokens]`."""
         frames = torch.cat([state.frames, frames], dim=1)
         n_steps = frames.shape[1] // self.subsampling
         left = frames[:, n_steps * self.subsampling :]
         if n_steps == 0:  # torch's recurrent layers refuse an empty sequence
-            return frames.new_zeros(len(frames), 0, self.output.out_features), replace(state, frames=left)
+            return frames.new_zeros(len(frames), 0, self.n_tokens), replace(state, frames=left)
         stacked = frames[:, : n_steps * self.subsampling].reshape(len(frames), n_steps, -1)
         outputs, hidden = self.layers(stacked, state.hidden if len(state.hidden) > 1 else state.hidden[0])
-        log_probs = self.output(outputs).log_softmax(dim=-1)
-        return log_probs, EncoderState(left, hidden if isinstance(hidden, tuple) else (hidden,))
+        return self.log_probs(outputs), EncoderState(left, hidden if isinstance(hidden, tuple) else (hidden,))
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """Turn the last layer's outputs `[batch, n_steps, hidden_size]` into rows `[batch, n_rows, n_tokens]`."""
+        logits = self.output(outputs)
+        return logits.reshape(len(logits), -1, self.n_tokens).log_softmax(dim=-1)
 
 
 class AcousticModel(nn.Module):
@@ -107,7 +112,7 @@ class AcousticModel(nn.Module):
     def step(self, samples: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Advance by `samples` `[batch, n_samples]`, any length, also zero; `state` is not modified.
 
-        Returns natural-log probabilities `[batch, n_steps, n_tokens]` and the next state.
+        Returns natural-log probabilities `[batch, n_rows, n_tokens]` and the next state.
         """
         frames, samples_left = self.frontend.step(samples, state.samples)
         log_probs, encoder = self.encoder.step(frames, state.encoder)

@@ -74,13 +74,13 @@ def pick_source(recipe: SourceRecipe, recordings: Sequence[Recording], tokens: T
     if not kept:
         raise RecipeError(
             f"{recipe.manifest}: every clip is said faster than {seconds_per_token:.3f} s a token.\n"
-            "  Lower data.min_steps_per_token, or network.subsampling."
+            "  Lower data.min_rows_per_token, or network.subsampling."
         )
     return Source(tuple(r for r, _ in kept), tuple(t for _, t in kept), recipe.weight, recipe.easy)
 
 
 def tokens_to_emit(targets: Sequence[int]) -> int:
-    """Count the steps that CTC needs at least: a token each, and a blank between equal neighbours."""
+    """Count the rows that CTC needs at least: a token each, and a blank between equal neighbours."""
     return len(targets) + sum(one == other for one, other in itertools.pairwise(targets))
 
 

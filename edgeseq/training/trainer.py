@@ -64,7 +64,7 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     """
     manifests = [read_manifest(find_data(source.manifest)) for source in recipe.data.train]
     tokens = TokenTable.of_characters(r.text for manifest in manifests for r in manifest)
-    seconds_per_token = recipe.data.min_steps_per_token * recipe.step_samples / recipe.frontend.sample_rate
+    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
     sources = [
         pick_source(source, manifest, tokens, seconds_per_token)
         for source, manifest in zip(recipe.data.train, manifests, strict=True)
@@ -145,11 +145,11 @@ def streamed_loss(training: Training, batch: Batch, hardness: float) -> tuple[Te
     generator = torch.Generator().manual_seed(step_seed(recipe.train.seed, training.step))
     frames = spec_augment(frames, recipe.augment.spec_augment, hardness, generator)
     log_probs, encoder = model.encoder.step(frames, state.encoder)
-    n_steps = torch.full_like(batch.target_lengths, log_probs.shape[1])
+    n_rows = torch.full_like(batch.target_lengths, log_probs.shape[1])
     losses = ctc_loss(
         log_probs.transpose(0, 1),  # CTC wants time first
         batch.targets.to(device),
-        n_steps,
+        n_rows,
         batch.target_lengths,
         blank=training.tokens.blank_id,
         reduction="sum",

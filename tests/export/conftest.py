@@ -22,10 +22,12 @@ RECIPE = {
 
 @pytest.fixture
 def make_trained():
-    def make(cell="gru", hidden_size=24, num_layers=2, **parts):
+    def make(cell="gru", hidden_size=24, num_layers=2, rows_per_step=1, **parts):
         torch.manual_seed(0)
         recipe = parse_recipe(
-            RECIPE | {"network": {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers}} | parts,
+            RECIPE
+            | {"network": {"cell": cell, "hidden_size": hidden_size, "num_layers": num_layers, "rows_per_step": rows_per_step}}
+            | parts,
             "test",
         )
         tokens = TokenTable.of_characters(["one two three"])

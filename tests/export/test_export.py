@@ -23,9 +23,9 @@ CELLS = ("gru", "lstm", "rnn")
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("quantization", ["float32", "int8"])
-@pytest.mark.parametrize("chunk_ms", [40, 80, 320])
-def test_graphs_agree_with_torch(make_trained, cell, quantization, chunk_ms):
-    trained = make_trained(cell, export={"chunk_ms": chunk_ms})
+@pytest.mark.parametrize(("chunk_ms", "rows_per_step"), [(40, 1), (80, 2), (320, 4)])
+def test_graphs_agree_with_torch(make_trained, cell, quantization, chunk_ms, rows_per_step):
+    trained = make_trained(cell, rows_per_step=rows_per_step, export={"chunk_ms": chunk_ms})
     metadata = describe(trained, quantization, 0.2, {})
     found = verify_graph(build_graph(trained.model, metadata), trained.model, metadata)
     assert found.log_probs > 0  # two arithmetics, not one compared with itself

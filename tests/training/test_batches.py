@@ -72,7 +72,7 @@ def test_clips_too_fast_for_ctc_are_left_out(tiny_recipe, tone_corpus):
     hurried = [dataclasses.replace(recordings[0], duration=0.07), *recordings[1:]]
     tokens = TokenTable.of_characters("ab")
     assert len(pick_source(tiny_recipe().data.train[0], hurried, tokens, 0.04).recordings) == len(recordings) - 1
-    with pytest.raises(RecipeError, match="min_steps_per_token"):
+    with pytest.raises(RecipeError, match="min_rows_per_token"):
         pick_source(tiny_recipe().data.train[0], hurried, tokens, 1.0)
 
 
