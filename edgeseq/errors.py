@@ -42,6 +42,10 @@ class ModelError(EdgeseqError):
     """A model file cannot be used."""
 
 
+class StateError(EdgeseqError):
+    """A saved state is not one, or belongs to another model or decoder."""
+
+
 class ManifestError(EdgeseqError):
     """A manifest, or something it names, is broken."""
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.metadata import ModelMetadata
-from edgeseq.onnx_file import NotOnnxError, OnnxSummary, summarize
+from edgeseq.onnx_file import NotOnnxError, OnnxSummary, hash_graph, summarize
 from edgeseq.tokens import BLANK
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Network:
         self._outputs = [LOG_PROBS, *(name + NEXT_SUFFIX for name in self._state_shapes)]
         self.n_steps = self.metadata.chunk_samples // self.metadata.step_samples
         """rows of `log_probs` a chunk"""
+        self.fingerprint = hash_graph(content)
+        """of the graph and its weights, whatever the metadata says of them; 64 hexadecimal digits"""
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """Make the state of `batch` streams that have just opened: zeros."""

@@ -8,6 +8,7 @@ fields alone and needs no `onnx` package.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -87,6 +88,15 @@ def summarize(data: bytes) -> OnnxSummary:
     if not has_graph:
         raise NotOnnxError("there is no graph in it")
     return summary
+
+
+def hash_graph(data: bytes) -> str:
+    """Digest what an .onnx file computes: its graph and functions, weights included, without the metadata (SHA-256)."""
+    digest = hashlib.sha256()
+    for number, value in _fields(memoryview(data)):
+        if FIELDS["model"].get(number) in ("graph", "function") and isinstance(value, memoryview):
+            digest.update(value)
+    return digest.hexdigest()
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, memoryview | int]]:

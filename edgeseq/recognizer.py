@@ -14,16 +14,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseq.audio import read_blocks
 from edgeseq.blocks import first_unusable
 from edgeseq.decoding import Decoder, Hypothesis
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
-from edgeseq.errors import AudioError, CutShortError, EdgeseqError, UsageError
+from edgeseq.errors import AudioError, CutShortError, EdgeseqError, StateError, UsageError
 from edgeseq.events import Event, Final, Partial, Word
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network, NetworkState
+from edgeseq.saving import pack, unpack
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,19 @@ class State:
     utterance: UtteranceState = field(default_factory=UtteranceState)
     n_samples: int = 0
     """heard since the stream opened"""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A stream's state and what it belongs to."""
+
+    model: str
+    """fingerprint of the network"""
+    tokens: tuple[str, ...]
+    decoder: str
+    """identity"""
+    state: npt.NDArray[np.uint8]
+    """packed by itself, so that it is opened only where it belongs"""
 
 
 class Recognizer:
@@ -186,6 +201,41 @@ class Recognizer:
         new, state = self._flush(state, self._decide)
         last, state = self._end(state)
         return _join([*finals, *new, *last], self._heard_seconds(state))
+
+    def save(self, state: State) -> bytes:
+        """Write down all that a stream remembers, to go on from in another process or on another machine.
+
+        The bytes hold no code, and grow with the length of an utterance but not of the stream.
+        """
+        self._check(state)
+        return pack(
+            Saved(self.network.fingerprint, self.metadata.tokens, self.decoder.identity, np.frombuffer(pack(state), np.uint8))
+        )
+
+    def restore(self, content: bytes) -> State:
+        """Read what `save` wrote. The stream goes on to the same words, if the machine computes alike.
+
+        Raises StateError when the bytes are no state, damaged, or of another model or decoder.
+        """
+        saved = unpack(content, [Saved])
+        if not isinstance(saved, Saved):
+            raise StateError("these bytes are no stream's saved state. Wanted: what Recognizer.save gave.")
+        if (saved.model, saved.tokens) != (self.network.fingerprint, self.metadata.tokens):
+            raise StateError(
+                f"the saved state is of a model with the fingerprint {saved.model[:12]} and {len(saved.tokens)} tokens; "
+                f"{self.network.path} has {self.network.fingerprint[:12]} and {len(self.metadata.tokens)}.\n"
+                "  Restore it with the very file that it was saved with, or begin with init_state()."
+            )
+        if saved.decoder != self.decoder.identity:
+            raise StateError(
+                f"the saved state is of the decoder '{saved.decoder}'; this recognizer's is '{self.decoder.identity}'.\n"
+                "  Make the recognizer with the same decoder, phrases and words, or begin with init_state()."
+            )
+        state = unpack(saved.state.tobytes(), [State, self._state_type])
+        if not isinstance(state, State):
+            raise StateError("these bytes hold something else than a stream's state. Wanted: what Recognizer.save gave.")
+        self._check(state)
+        return state
 
     def _check(self, state: State) -> None:
         if not isinstance(state.decoder, self._state_type):

@@ -1,0 +1,145 @@
+"""Values to bytes and back: what a stream remembers can be written down and gone on from elsewhere.
+
+A value is a frozen dataclass, a dictionary by text, a tuple, a numpy array, a number, text or None, or made of these. The
+bytes are a line that names the format and holds a digest, then a JSON text, then the arrays' own bytes. Nothing in them can
+name code: a dataclass is made only if the reader expects one of its name (pickle would run whatever it is given).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeseq.errors import StateError
+
+MAGIC = b"edgeseq saved state "
+VERSION = 1
+"""Raised whenever an older edgeseq could not read the bytes correctly."""
+KINDS = "biuf"
+"""numpy's kinds of arrays that may be saved: truth values, integers, floats"""
+
+Classes = dict[str, type]
+
+
+def pack(value: Any) -> bytes:
+    """Write a value as bytes. Raises TypeError for what cannot be saved."""
+    arrays: list[bytes] = []
+    text = json.dumps(_plain(value, arrays), ensure_ascii=False, separators=(",", ":")).encode()
+    body = len(text).to_bytes(8, "little") + text + b"".join(arrays)
+    return MAGIC + f"{VERSION} {hashlib.sha256(body).hexdigest()}\n".encode() + body
+
+
+def unpack(content: bytes, classes: Iterable[type]) -> Any:
+    """Read a value that `pack` wrote; its dataclasses must be among `classes` and what their fields name.
+
+    Raises StateError when the bytes are something else, of a newer format, damaged, or hold other classes.
+    """
+    body = memoryview(_checked_body(content))
+    n_text = int.from_bytes(body[:8], "little")
+    try:
+        plain = json.loads(bytes(body[8 : 8 + n_text]))
+        return _Reader(body[8 + n_text :], reachable_classes(classes)).value(plain)
+    except (ValueError, TypeError, KeyError, IndexError) as fault:
+        raise StateError(
+            f"the saved state does not fit this version of edgeseq ({fault}).\n  Save it again, or begin with init_state()."
+        ) from fault
+
+
+def reachable_classes(classes: Iterable[type]) -> Classes:
+    """List dataclasses by name: those given and all that the types of their fields name."""
+    found: Classes = {}
+    pending: list[Any] = list(classes)
+    while pending:
+        kind = pending.pop()
+        pending += typing.get_args(kind)
+        if isinstance(kind, type) and is_dataclass(kind) and found.get(kind.__name__) is not kind:
+            if kind.__name__ in found:
+                raise TypeError(f"two dataclasses of a state are named {kind.__name__}")
+            found[kind.__name__] = kind
+            pending += typing.get_type_hints(kind).values()
+    return found
+
+
+def _checked_body(content: bytes) -> bytes:
+    if not content.startswith(MAGIC):
+        raise StateError("these bytes are no saved state of edgeseq. Wanted: what Recognizer.save gave.")
+    first, _, body = content[len(MAGIC) :].partition(b"\n")
+    version, _, digest = first[:200].decode("ascii", errors="replace").partition(" ")
+    if version != str(VERSION):
+        raise StateError(
+            f"the saved state is of format {version[:20]!r}; this edgeseq reads format {VERSION}.\n"
+            "  Restore it with the version of edgeseq that saved it."
+        )
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise StateError("the saved state is damaged or cut short: its digest differs. Copy it again.")
+    return body
+
+
+def _plain(value: Any, arrays: list[bytes]) -> Any:
+    """Make JSON of a value; the bytes of arrays go to `arrays`, in order."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value.item() if isinstance(value, np.generic) else value  # np.float64 is a float
+    if isinstance(value, np.generic):
+        return {"scalar": _plain(value.item(), arrays), "dtype": _dtype(value.dtype)}
+    if isinstance(value, np.ndarray):
+        arrays.append(np.ascontiguousarray(value).tobytes())
+        return {"array": list(value.shape), "dtype": _dtype(value.dtype)}
+    if isinstance(value, tuple):
+        return [_plain(one, arrays) for one in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {"dict": [[key, _plain(one, arrays)] for key, one in value.items()]}
+    if is_dataclass(value) and not isinstance(value, type):
+        made = [field for field in fields(value) if field.init]
+        return {"class": type(value).__name__, "fields": [[f.name, _plain(getattr(value, f.name), arrays)] for f in made]}
+    raise TypeError(
+        f"a {type(value).__name__} cannot be saved: states hold dataclasses, arrays, numbers, text, None and tuples."
+    )
+
+
+def _dtype(dtype: np.dtype[Any]) -> str:
+    if dtype.kind not in KINDS:
+        raise TypeError(f"an array of {dtype} cannot be saved.")
+    return dtype.newbyteorder("<").str
+
+
+class _Reader:
+    """Makes values of JSON, taking arrays in the order in which they were written."""
+
+    def __init__(self, content: memoryview, classes: Classes) -> None:
+        self._content, self._at, self._classes = content, 0, classes
+
+    def value(self, plain: Any) -> Any:
+        if isinstance(plain, list):
+            return tuple(self.value(one) for one in plain)
+        if not isinstance(plain, dict):
+            return plain
+        if "array" in plain:
+            return self._array(tuple(plain["array"]), _read_dtype(plain["dtype"]))
+        if "scalar" in plain:
+            return _read_dtype(plain["dtype"]).type(plain["scalar"])
+        if "dict" in plain:
+            return {key: self.value(one) for key, one in plain["dict"]}
+        if plain["class"] not in self._classes:
+            raise ValueError(f"it holds a {plain['class']!r}, wanted are {', '.join(sorted(self._classes))}")
+        return self._classes[plain["class"]](**{name: self.value(one) for name, one in plain["fields"]})
+
+    def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        n_bytes = dtype.itemsize
+        for size in shape:
+            n_bytes *= size
+        part = self._content[self._at : self._at + n_bytes]
+        self._at += n_bytes
+        return np.frombuffer(part, dtype).reshape(shape).astype(dtype.newbyteorder("="))  # a copy: writable, aligned
+
+
+def _read_dtype(text: str) -> np.dtype[Any]:
+    dtype = np.dtype(str(text))
+    if dtype.kind not in KINDS:
+        raise ValueError(f"it holds an array of {dtype}")
+    return dtype
