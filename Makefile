@@ -17,7 +17,7 @@ export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick lint format train base dev clean
+.PHONY: help demo test test-quick lint format docs train base dev clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ lint: dev  ## ruff and mypy
 format: dev  ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
+
+docs: dev  ## write the keys of recipes into docs/training.md
+	@$(VENV)/bin/python tests/recipe_table.py docs/training.md
 
 train: dev  ## train RECIPE, recipes/ctc.yaml by default (docs/training.md says how to bring its data)
 	@$(VENV)/bin/edgeseq train $(RECIPE)

@@ -1,0 +1,65 @@
+"""The keys of a recipe as a table, read from edgeseq/recipe.py; `make docs` writes it into docs/training.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from edgeseq import recipe
+
+BEGIN = "<!-- recipe keys: written by `make docs` -->"
+END = "<!-- end of recipe keys -->"
+
+
+def table() -> str:
+    """Every key with its default and what is said of it."""
+    rows = ["| key | default | |", "|---|---|---|", *_rows(recipe.Recipe, "")]
+    return "\n".join(rows)
+
+
+def put_into(text: str) -> str:
+    """A document with the table between its marks."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+
+
+def _rows(part: type[BaseModel], prefix: str):
+    notes = _notes(part)
+    for name, field in part.model_fields.items():
+        inner = recipe._part_within(field.annotation) if "Recipe" in str(field.annotation) else None
+        if inner is None:
+            default = "(needed)" if field.is_required() else f"`{_shown(field.default)}`"
+            yield f"| `{prefix}{name}` | {default} | {notes.get(name, '')} |"
+        else:
+            yield f"| `{prefix}{name}` | | {_first_sentence(inner)} |"
+            yield from _rows(inner, f"{prefix}{name}{'[]' if 'tuple' in str(field.annotation) else ''}.")
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value) if not isinstance(value, float) else f"{value:g}"
+
+
+def _first_sentence(part: type[BaseModel]) -> str:
+    return inspect.getdoc(part).splitlines()[0].removesuffix(".")
+
+
+def _notes(part: type[BaseModel]) -> dict[str, str]:
+    """What stands below each field."""
+    (cls,) = ast.parse(inspect.getsource(part)).body
+    pairs = zip(cls.body, cls.body[1:], strict=False)
+    return {
+        field.target.id: re.sub(r"\s+", " ", note.value.value).replace("|", "or")
+        for field, note in pairs
+        if isinstance(field, ast.AnnAssign) and isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant)
+    }
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(put_into(path.read_text(encoding="utf-8")), encoding="utf-8")
