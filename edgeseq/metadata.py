@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from edgeseq.calibration import ConfidenceMap
 from edgeseq.errors import ModelError
 from edgeseq.tokens import BLANK, TokenTable
 
@@ -17,7 +18,9 @@ FORMAT = 1
 """Raised whenever an older edgeseq could not use the file correctly."""
 
 PREFIX = "edgeseq."
-JSON_KEYS = ("tokens", "scores", "config")
+JSON_KEYS = ("tokens", "scores", "config", "confidence_maps")
+OPTIONAL = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
+"""What files of before these were measured do not hold."""
 POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
@@ -50,11 +53,28 @@ class ModelMetadata:
     scores: dict[str, Any]
     config: dict[str, Any]
     """the resolved recipe"""
+    emission_delay_seconds: float = 0.0
+    """measured: a word's first token comes so long after its onset, by the median; subtracted from starts"""
+    ending_delay_seconds: float = 0.0
+    """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
+    confidence_maps: dict[str, Any] = field(default_factory=dict)
+    """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
 
     @property
     def token_table(self) -> TokenTable:
         """Symbols by output column."""
         return TokenTable(self.tokens)
+
+    def confidence_map(self, decoder: str) -> ConfidenceMap | None:
+        """Give what was measured of a kind of decoder; None if nothing was. Raises ModelError when it is broken."""
+        if decoder not in self.confidence_maps:
+            return None
+        try:
+            return ConfidenceMap.from_dict(self.confidence_maps[decoder])
+        except ValueError as fault:
+            raise ModelError(
+                f"the metadata of {self.name}: '{PREFIX}confidence_maps', {decoder}: {fault}.\n  Measure and export it again."
+            ) from fault
 
     @property
     def step_samples(self) -> int:
@@ -63,7 +83,7 @@ class ModelMetadata:
 
     def to_strings(self) -> dict[str, str]:
         """Write the fields as ONNX metadata: string to string."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {
             PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
             for key, value in values.items()
@@ -83,15 +103,17 @@ class ModelMetadata:
             )
         _refuse_newer(found.get("format", ""), path)
         values, faults = {}, []
-        for field in fields(cls):
+        for one in fields(cls):
+            if one.name in OPTIONAL and one.name not in found:
+                continue
             try:
-                value = values[field.name] = READERS[str(field.type)](found[field.name])
-                if field.name in POSITIVE and value < 1:
+                value = values[one.name] = READERS[str(one.type)](found[one.name])
+                if one.name in POSITIVE and value < 1:
                     raise ValueError("wanted at least 1")
             except KeyError:
-                faults.append(f"'{PREFIX}{field.name}' is missing")
+                faults.append(f"'{PREFIX}{one.name}' is missing")
             except ValueError as fault:
-                faults.append(f"'{PREFIX}{field.name}': {fault} (it holds {found[field.name][:60]!r})")
+                faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
         if faults:
             raise ModelError(
                 f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"

@@ -91,6 +91,7 @@ class Recognizer:
         self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
+        self._confidence_map = self.metadata.confidence_map(self.decoder.identity.partition(" ")[0])
         self._state_type = type(self.decoder.init_state())
 
     def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:
@@ -331,13 +332,18 @@ class Recognizer:
         return list(final), replace(state, decoder=following, utterance=utterance)
 
     def _result(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
-        """Say a hypothesis as an event, its times within the sound that was heard."""
-        words = _until(self._heard_seconds(state), hypothesis.words)
+        """Say a hypothesis as an event: times less the model's delay, confidences as measurements map them."""
+        words = timed(hypothesis.words, self.metadata, self._heard_seconds(state))
+        confidence = hypothesis.confidence
+        if self._confidence_map is not None:
+            words = tuple(replace(word, confidence=self._confidence_map(word.confidence)) for word in words)
+            of_words = sum(word.confidence for word in words) / len(words)
+            confidence = of_words if hypothesis.phrase_score is None else confidence
         return kind(
             text=" ".join(word.word for word in words),
             start=words[0].start,
             end=words[-1].end,
-            confidence=hypothesis.confidence,
+            confidence=confidence,
             words=words,
             intent=hypothesis.intent,
             slots=hypothesis.slots,
@@ -366,11 +372,15 @@ def _join(finals: Sequence[Event], heard_seconds: float) -> Final:
     return Final(" ".join(word.word for word in words), words[0].start, words[-1].end, confidence, words)
 
 
-def _until(end: float, words: tuple[Word, ...]) -> tuple[Word, ...]:
-    """Let no time lie behind the `end` of the sound, in seconds (the flush's silence has steps too)."""
-    if not words or words[-1].end <= end:
-        return words
-    return tuple(replace(word, start=min(word.start, end), end=min(word.end, end)) for word in words)
+def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float) -> tuple[Word, ...]:
+    """Subtract the model's measured delays; no time lies outside the sound, no word ends within the next."""
+    starts = [min(max(0.0, word.start - metadata.emission_delay_seconds), heard_seconds) for word in words]
+    ends = [min(max(0.0, word.end - metadata.ending_delay_seconds), heard_seconds) for word in words]
+    last_ends = [*starts[1:], heard_seconds]
+    return tuple(
+        replace(word, start=start, end=max(start, min(end, latest)))
+        for word, start, end, latest in zip(words, starts, ends, last_ends, strict=True)
+    )
 
 
 def _hear(samples: Floats, state: State) -> State:

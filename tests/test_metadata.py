@@ -33,3 +33,10 @@ def test_a_newer_format_asks_for_an_update():
     strings = metadata().to_strings() | {"edgeseq.format": str(FORMAT + 1)}
     with pytest.raises(ModelError, match="Update edgeseq"):
         ModelMetadata.from_strings(strings, "m.onnx")
+
+
+def test_files_of_before_delays_and_confidences_were_measured():
+    strings = metadata().to_strings()
+    for key in ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps"):
+        del strings["edgeseq." + key]
+    assert ModelMetadata.from_strings(strings, "m.onnx") == metadata()

@@ -8,9 +8,10 @@ import soundfile
 
 import edgeseq
 from edgeseq.endpoint import endpoint_rules
-from edgeseq.errors import AudioError, CutShortError, DeviceError, UsageError
+from edgeseq.errors import AudioError, CutShortError, DeviceError, ModelError, UsageError
+from edgeseq.events import Word
 from edgeseq.network import Network
-from edgeseq.recognizer import Recognizer
+from edgeseq.recognizer import Recognizer, timed
 
 pytest.importorskip("onnx")
 import tone_language as tones
@@ -252,3 +253,33 @@ def test_a_recording_that_breaks_off_keeps_its_words(tone_recognizer):
     with pytest.raises(CutShortError) as caught:
         tone_recognizer.transcribe_blocks(breaking())
     assert caught.value.final.text == "so far"
+
+
+def test_measured_delays_and_confidences_are_used(tone_recognizer, speech, tmp_path):
+    raw = tone_recognizer.transcribe(speech)
+    maps = {"greedy": {"said": [0.0, 1.0], "right": [0.0, 0.5]}, "other": {"said": [0.0], "right": [0.0]}}
+    measured = edgeseq.load(
+        tones.save(tmp_path / "m.onnx", emission_delay_seconds=0.1, ending_delay_seconds=-0.04, confidence_maps=maps)
+    )
+    final = measured.transcribe(speech)
+    assert final.text == raw.text
+    for before, after in zip(raw.words, final.words, strict=True):
+        assert after.start == pytest.approx(before.start - 0.1)
+        assert after.end == pytest.approx(min(before.end + 0.04, len(speech) / tones.SAMPLE_RATE))
+        assert after.confidence == pytest.approx(before.confidence / 2)
+    assert final.confidence == pytest.approx(raw.confidence / 2)
+
+
+def test_words_never_overlap_nor_leave_the_sound():
+    words = (Word("a", 0.02, 0.3, 1), Word("b", 0.5, 0.9, 1), Word("c", 0.6, 1.2, 1))
+    moved = timed(words, tones.metadata(emission_delay_seconds=0.1, ending_delay_seconds=-0.3), 1.3)
+    times = [(word.start, word.end) for word in moved]
+    assert times == [(0.0, 0.4), (0.4, 0.5), (0.5, 1.3)]
+    late = timed(words, tones.metadata(emission_delay_seconds=-1.0), 1.0)
+    assert [(word.start, word.end) for word in late] == [(1.0, 1.0)] * 3
+
+
+def test_a_broken_confidence_map_is_told(tmp_path):
+    path = tones.save(tmp_path / "m.onnx", confidence_maps={"greedy": {"said": [1, 0], "right": [0, 1]}})
+    with pytest.raises(ModelError, match="'said' to rise"):
+        edgeseq.load(path)
