@@ -230,7 +230,9 @@ def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterato
 
 
 def _leave_signals_to_parent(_: int) -> None:
+    """A signal to the whole group should stop the training, which then stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

@@ -1,0 +1,96 @@
+"""`edgeseq train` and `edgeseq export` as programs: what they print, write, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import soundfile
+
+RECIPE = """\
+name: tones
+language: zxx
+license: CC0-1.0
+data_statement: sine tones
+network: {hidden_size: 16, num_layers: 1}
+data: {train: [{manifest: tones/train.jsonl, easy: true}], valid: [tones/train.jsonl]}
+joining: {row_seconds: 1.0}
+train: {steps: 4, batch_size: 4, easy_steps: 2, ramp_steps: 1, warmup_steps: 1, checkpoint_every: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with a recipe and a corpus of two tones under data/."""
+    (tmp_path / "data" / "tones").mkdir(parents=True)
+    lines = []
+    for text, pitch in (("a", 300), ("b", 1500)):
+        samples = 0.3 * np.sin(2 * np.pi * pitch * np.arange(2400) / 8000)
+        soundfile.write(tmp_path / "data" / "tones" / f"{text}.wav", samples, 8000)
+        lines.append(json.dumps({"audio_filepath": f"{text}.wav", "duration": 0.3, "text": text}))
+    (tmp_path / "data" / "tones" / "train.jsonl").write_text("\n".join(lines))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def edgeseq(*arguments, cwd, **options):
+    environment = {k: v for k, v in os.environ.items() if k != "EDGESEQ_DATA"} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from edgeseq.cli import main; main()", *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+def run(*arguments, cwd):
+    process = edgeseq(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_from_recipe_to_transcript(folder):
+    code, _, err = run("train", "recipe.yaml", cwd=folder)
+    assert code == 0, err
+    assert "step 4/4" in err and "words wrong" in err and "edgeseq export runs/tones" in err
+    code, _, err = run("export", "runs/tones", "--out", "models/tones", "--flush-seconds", "0.2", cwd=folder)
+    assert code == 0, err
+    code, _, err = run("transcribe", "--model", "models/tones", "data/tones/a.wav", cwd=folder)
+    assert code == 0, err
+
+
+def test_check_reads_recipe_and_data_only(folder):
+    code, out, err = run("train", "recipe.yaml", "--check", cwd=folder)
+    assert code == 0, err
+    assert "2 recordings" in out and not (folder / "runs").exists()
+
+
+def test_faults_of_a_recipe_end_with_exit_code_2(folder):
+    code, _, err = run("train", "recipe.yaml", "train.stepps=3", "network.cell=gruu", cwd=folder)
+    assert code == 2
+    assert "2 faults" in err and "did you mean 'steps'" in err and "Traceback" not in err
+
+
+def test_missing_data_names_the_command_that_brings_it(folder):
+    code, _, err = run("train", "recipe.yaml", "data.train.0.manifest=fsdd/train.jsonl", cwd=folder)
+    assert code == 1
+    assert "edgeseq data import fsdd" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("to_group", [False, True])
+def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group):
+    process = edgeseq("train", "recipe.yaml", "train.steps=100000", cwd=folder, start_new_session=True)
+    metrics = folder / "runs" / "tones" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+    (os.killpg if to_group else os.kill)(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "--resume" in err and "Traceback" not in err
+    assert list((folder / "runs" / "tones" / "checkpoints").glob("step-*.pt"))
+    code, _, err = run("train", "recipe.yaml", "train.steps=100000", cwd=folder)
+    assert code == 2 and "--resume" in err
