@@ -79,15 +79,15 @@ $(VENV)/.base: pyproject.toml | $(VENV)/bin/pip
 	@$(PIP) install --editable .
 	@touch $@
 
-# A torch for processors alone, for one with CUDA is thirty times larger. The probe looks whether PyTorch's index answers.
-# torchaudio without its dependencies: it must not bring another torch (edgeseq/training/torchaudio_import.py).
+# A torch for processors alone, for one with CUDA is ten times larger. The probe looks whether PyTorch's index answers. Without their
+# dependencies: torch's come with the tools, from where pip looks by itself; torchaudio must not bring another torch.
 $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	@if $(VENV)/bin/python -c "$$PROBE" "$(TORCH_INDEX_URL)" 2>/dev/null; then \
 	  echo "set-up: torch from $(TORCH_INDEX_URL) (about 200 MB) ..."; index="--index-url $(TORCH_INDEX_URL)"; \
 	else \
 	  echo "set-up: $(TORCH_INDEX_URL) cannot be reached; torch from where pip looks by itself ..."; index=""; \
 	fi; \
-	$(PIP) install $$index "$(TORCH)" && $(PIP) install $$index --no-deps "$(TORCHAUDIO)"
+	$(PIP) install $$index --no-deps "$(TORCH)" "$(TORCHAUDIO)"
 	@echo "set-up: training and test tools ..."
 	@$(PIP) install --editable ".[train,dev]"
 	@touch $@
