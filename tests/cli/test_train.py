@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
+import command_line
 import numpy as np
 import pytest
 
@@ -39,18 +38,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-def edgeseq(*arguments, cwd, **options):
-    environment = {k: v for k, v in os.environ.items() if k != "EDGESEQ_DATA"} | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from edgeseq.cli import main; main()", *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-    )
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """No data but the folder's, and one thread."""
+    monkeypatch.delenv("EDGESEQ_DATA", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def run(*arguments, cwd):
-    process = edgeseq(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+def run(*words, cwd):
+    done = command_line.run(*words, cwd=cwd)
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_from_recipe_to_transcript(folder):
@@ -83,7 +80,7 @@ def test_missing_data_names_the_command_that_brings_it(folder):
 
 @pytest.mark.parametrize("to_group", [False, True])
 def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group):
-    process = edgeseq("train", "recipe.yaml", "train.steps=100000", cwd=folder, start_new_session=True)
+    process = command_line.start("train", "recipe.yaml", "train.steps=100000", cwd=folder, start_new_session=True)
     metrics = folder / "runs" / "tones" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text()):
         assert process.poll() is None, process.stderr.read()
