@@ -82,3 +82,8 @@ class Decoder(Protocol[S]):
 
         For phrases: a phrase has ended. A decoder that knows no sentences says False.
         """
+
+
+def kind_of(decoder: Decoder[Any]) -> str:
+    """Name the kind of a decoder: the first word of its identity, by which measured confidences are kept."""
+    return decoder.identity.partition(" ")[0]

@@ -20,10 +20,12 @@ import numpy.typing as npt
 from edgeseq.data.clips import Samples, read_clip
 from edgeseq.data.connected import WordString, connect
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.events import Final
+from edgeseq.events import Event, Final, Word
 from edgeseq.manifest import MAX_FAULTS, Recording
+from edgeseq.partials import Shown, count_shown
 from edgeseq.recognizer import Recognizer
 from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.word_times import Span, TimedString, TimesReport, report_times
 
 CHUNK_SECONDS = 0.08
 """What a microphone hands over at a time."""
@@ -80,6 +82,15 @@ class Heard:
     """in step and flush, without reading and resampling"""
     chunk_ms: tuple[float, ...] = field(repr=False)
     """time of each step of 80 ms"""
+    events: tuple[Event, ...] = field(default=(), repr=False)
+    """all that was told, in order"""
+    spans: tuple[Span, ...] = field(default=(), repr=False)
+    """when the words of the reference are said, where that is known; seconds"""
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """List the words told for good."""
+        return tuple(word for event in self.events if isinstance(event, Final) for word in event.words)
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,11 @@ def connected_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> li
     return list(strings)
 
 
+def timed_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
+    """Hear recordings of single words as strings whose word times are known; see word_times.py."""
+    return [TimedString(string) for seed in seeds for string in connect(recordings, seed)]
+
+
 def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
     """Raise ManifestError that lists all texts which the model has no tokens for."""
     faults = []
@@ -199,7 +215,7 @@ def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Prog
 
 def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     """Push one clip through the streaming path: 80 ms at a time, then the flush."""
-    samples = clip.read(recognizer.sample_rate)
+    samples, spans = _read(clip, recognizer.sample_rate)
     n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)
     state = recognizer.init_state()
     events, chunk_ms = [], []
@@ -211,7 +227,8 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     began = time.perf_counter()
     new, _ = recognizer.flush(state)
     flush_seconds = time.perf_counter() - began
-    text = " ".join(event.text for event in [*events, *new] if isinstance(event, Final))
+    events += new
+    text = " ".join(event.text for event in events if isinstance(event, Final))
     reference = normalize_text(clip.text)
     edits = word_edits(reference, text)
     return Heard(
@@ -223,7 +240,51 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
         seconds=len(samples) / recognizer.sample_rate,
         compute_seconds=sum(chunk_ms) / 1000 + flush_seconds,
         chunk_ms=tuple(chunk_ms),
+        events=tuple(events),
+        spans=tuple(spans),
     )
+
+
+def _read(clip: Clip, sample_rate: int) -> tuple[Samples, list[Span]]:
+    return clip.read_timed(sample_rate) if isinstance(clip, TimedString) else (clip.read(sample_rate), [])
+
+
+def same_words(reference: str, hypothesis: str) -> list[tuple[int, int]]:
+    """Pair the words that were understood, by the shortest alignment: (place in the reference, place in the hypothesis).
+
+    >>> same_words("three one four", "tree one four nine")
+    [(1, 1), (2, 2)]
+    """
+    if not reference:
+        return []
+    pieces = jiwer.process_words(reference, hypothesis).alignments[0]
+    return [
+        (piece.ref_start_idx + n, piece.hyp_start_idx + n)
+        for piece in pieces
+        if piece.type == "equal"
+        for n in range(piece.ref_end_idx - piece.ref_start_idx)
+    ]
+
+
+def times_report(heard: Iterable[Heard]) -> TimesReport:
+    """Compare word times with those that clips of `timed_clips` are made by."""
+    return report_times((one.spans, one.words, same_words(one.reference, one.hypothesis)) for one in heard if one.spans)
+
+
+def partials_report(heard: Iterable[Heard]) -> tuple[Shown, Shown]:
+    """Count the words shown and taken back: all of partials, and only those that they call stable."""
+    shown = [(count_shown(one.events), count_shown(one.events, stable=True)) for one in heard]
+    return sum((normal for normal, _ in shown), Shown()), sum((stable for _, stable in shown), Shown())
+
+
+def rated_words(heard: Iterable[Heard]) -> tuple[list[float], list[bool]]:
+    """List the confidence of every word told, and whether it was right."""
+    confidences, right = list[float](), list[bool]()
+    for one in heard:
+        understood = {place for _, place in same_words(one.reference, one.hypothesis)}
+        confidences += [word.confidence for word in one.words]
+        right += [place in understood for place in range(len(one.words))]
+    return confidences, right
 
 
 def word_edits(reference: str, hypothesis: str) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgeseq.audio import read_blocks
 from edgeseq.blocks import first_unusable
-from edgeseq.decoding import Decoder, Hypothesis
+from edgeseq.decoding import Decoder, Hypothesis, kind_of
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
 from edgeseq.errors import AudioError, CutShortError, EdgeseqError, StateError, UsageError
 from edgeseq.events import Event, Final, Partial, Word
@@ -82,25 +82,33 @@ class Recognizer:
         network: Network,
         decoder: Decoder[Any] | None = None,
         rules: Iterable[EndpointRule] = DEFAULT_RULES,
+        *,
+        calibrated: bool = True,
     ) -> None:
         """Use `network` and `decoder` (greedy if None); an utterance ends when one of `rules` says so.
 
-        Without any rule a stream is one utterance.
+        Without any rule a stream is one utterance. Unless `calibrated`, confidences are told as the decoder gives them,
+        whatever was measured of them.
         """
         self.network = network
         self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
-        self._confidence_map = self.metadata.confidence_map(self.decoder.identity.partition(" ")[0])
+        self.calibrated = calibrated
+        self._confidence_map = self.metadata.confidence_map(kind_of(self.decoder)) if calibrated else None
         self._state_type = type(self.decoder.init_state())
 
     def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:
         """Return a recognizer that shares this one's network and rules."""
-        return Recognizer(self.network, decoder, self.rules)
+        return Recognizer(self.network, decoder, self.rules, calibrated=self.calibrated)
 
     def with_rules(self, rules: Iterable[EndpointRule]) -> Recognizer:
         """Return a recognizer that shares this one's network and decoder."""
-        return Recognizer(self.network, self.decoder, rules)
+        return Recognizer(self.network, self.decoder, rules, calibrated=self.calibrated)
+
+    def uncalibrated(self) -> Recognizer:
+        """Return a recognizer that tells confidences as its decoder gives them."""
+        return Recognizer(self.network, self.decoder, self.rules, calibrated=False)
 
     @property
     def metadata(self) -> ModelMetadata:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from edgeseq.evaluate import Clip, Comparison, Report
     from edgeseq.manifest import Recording
     from edgeseq.recognizer import Recognizer
+    from edgeseq.results import Results
 
 ALL_PASSES = "0,1,2,3,4"
 
@@ -31,6 +33,16 @@ def evaluate(
         typer.Option(help="Another model (NAME:32 takes its 32 bit file), for the paired difference."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Hear the first clips only.")] = None,
+    times: Annotated[
+        bool, typer.Option("--times", help="Measure word times on words trimmed and joined at known samples.  [seeds: 0]")
+    ] = False,
+    partials: Annotated[bool, typer.Option("--partials", help="Count the words of partials that are taken back.")] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Compare confidences with the share of right words.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the reliability diagram of --calibration (needs matplotlib).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Count the words that a model gets wrong, and time it, chunk by chunk as a microphone would feed it.
@@ -39,30 +51,64 @@ def evaluate(
     words of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the
     five connected passes (or those of --connected). Error rates in the JSON are fractions.
 
-    Example: edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+    With --times or --calibration the JSON holds `measured`: what `edgeseq export --measured` keeps in a model,
+    so that word times lose their delay and confidences mean what they say. Measure on recordings that
+    are not the test's.
+
+    \b
+    Examples:
+      edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+      edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration --picture reliability.png
     """
-    from edgeseq.evaluate import check_texts, connected_clips, single_clips
+    from edgeseq.evaluate import check_texts, connected_clips, single_clips, timed_clips
     from edgeseq.manifest import find_data, read_manifest
 
-    seeds = _seeds(connected or (ALL_PASSES if compare else ""))
+    asked = Asked(times, partials, calibration or picture is not None, picture)
+    if compare and asked != Asked():
+        raise UsageError("--compare counts errors alone; leave out --times, --partials, --calibration and --picture.")
+    seeds = _seeds(connected or (ALL_PASSES if compare else "0" if times else ""))
     recognizer = _load(model, bits)
     other = _load(*_with_bits(compare)) if compare else None
     recordings: list[Recording] = read_manifest(find_data(manifest))[:limit]
     for one in (recognizer, other):
         if one is not None:
             check_texts(recordings, one.metadata.token_table)
-    clips: list[Clip] = connected_clips(recordings, seeds) if seeds else single_clips(recordings)
+    join = timed_clips if times else connected_clips
+    clips: list[Clip] = join(recordings, seeds) if seeds else single_clips(recordings)
     if other is not None:
         clips = single_clips(recordings) + clips
-    report = _hear(recognizer, clips, model)
+    report = _hear(recognizer.uncalibrated() if asked.calibration else recognizer, clips, model)
     if other is None or compare is None:
-        typer.echo(json.dumps(report.to_dict()) if as_json else _table(report))
+        results = _results(report, recognizer, asked)
+        typer.echo(json.dumps(report.to_dict() | results.to_dict()) if as_json else f"{_table(report)}{results.to_text()}")
     else:
         _show_comparison(report, _hear(other, clips, compare), (model, compare), as_json)
     for failure in report.failed:
         typer.echo(f"not heard: {failure}", err=True)
     if report.failed:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to measure besides error rates."""
+
+    times: bool = False
+    partials: bool = False
+    calibration: bool = False
+    picture: Path | None = None
+
+
+def _results(report: Report, recognizer: Recognizer, asked: Asked) -> Results:
+    """Measure what was asked for; draw the picture."""
+    from edgeseq.results import measure
+
+    results = measure(report.heard, recognizer, times=asked.times, partials=asked.partials, calibration=asked.calibration)
+    if asked.picture is not None and results.calibration is not None:
+        from edgeseq.calibration import draw
+
+        draw(results.calibration.bins, f"{recognizer.metadata.name}: confidence of words", asked.picture)
+    return results
 
 
 def _load(model: str, bits: int | None) -> Recognizer:

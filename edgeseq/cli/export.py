@@ -22,6 +22,9 @@ def export(
         float | None,
         typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]"),
     ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="Word delays and confidences, from `edgeseq eval --times --calibration --json`.")
+    ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
 ) -> None:
     """Write model.onnx (float), model.int8.onnx (8 bit) and weights.safetensors.
@@ -38,7 +41,7 @@ def export(
 
     try:
         from edgeseq.export.exporter import export as write
-        from edgeseq.export.exporter import read_scores
+        from edgeseq.export.exporter import read_measured, read_scores
         from edgeseq.export.weights import load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
@@ -49,7 +52,8 @@ def export(
         values = trained.recipe.model_dump(mode="json") | {"export": {"chunk_ms": chunk_ms}}
         trained = replace(trained, recipe=parse_recipe(values, f"--chunk-ms {chunk_ms}"))
     kept = read_scores(scores) if scores else {}
-    for file in write(trained, out, scores=kept, flush_seconds=flush_seconds):
+    found = read_measured(measured) if measured else None
+    for file in write(trained, out, scores=kept, flush_seconds=flush_seconds, measured=found):
         typer.echo(
             f"{file.path}  {file.size:,} bytes  {file.quantization}; differs from torch by at most "
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",

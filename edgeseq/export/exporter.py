@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from edgeseq.export.graph import build_graph
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.metadata import ModelMetadata
+from edgeseq.metadata import OPTIONAL, ModelMetadata
 from edgeseq.training.batches import ClipReader
 
 FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
@@ -42,14 +42,23 @@ class Exported:
     difference: Difference
 
 
-def export(trained: Trained, folder: Path, *, scores: dict[str, Any], flush_seconds: float | None = None) -> list[Exported]:
+def export(
+    trained: Trained,
+    folder: Path,
+    *,
+    scores: dict[str, Any],
+    flush_seconds: float | None = None,
+    measured: dict[str, Any] | None = None,
+) -> list[Exported]:
     """Write `model.onnx`, `model.int8.onnx` and `weights.safetensors` to `folder`.
 
     Every graph is verified before the first file is written. `flush_seconds` is measured on the recipe's clips unless given
-    or known from an earlier release. Raises ExportError when a graph differs from torch; `folder` is then untouched.
+    or known from an earlier release; `measured` (word delays, confidence maps) is kept from there too. Raises ExportError
+    when a graph differs from torch; `folder` is then untouched.
     """
     model = trained.model.cpu().eval()
     flush = flush_seconds or trained.flush_seconds or measure_flush(trained)
+    trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
     graphs = {}
     for quantization in FILES:
         metadata = describe(trained, quantization, flush, scores)
@@ -80,6 +89,7 @@ def describe(trained: Trained, quantization: str, flush_seconds: float, scores: 
         data=recipe.data_statement,
         scores=scores,
         config=recipe.model_dump(mode="json"),
+        **trained.measured,
     )
 
 
@@ -138,6 +148,18 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
             with contextlib.suppress(OSError):
                 part.unlink()
         raise ExportError(f"{folder}: cannot be written to ({fault.strerror or fault}). Nothing was changed.") from fault
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """Read `measured` of what `edgeseq eval --times --calibration --json` printed. Raises ExportError."""
+    measured = read_scores(path).get("measured")
+    unknown = set(measured) - set(OPTIONAL) if isinstance(measured, dict) else {"none at all"}
+    if not measured or unknown:
+        raise ExportError(
+            f"{path}: its 'measured' holds {', '.join(sorted(unknown)) or 'nothing'}; wanted some of {', '.join(OPTIONAL)}.\n"
+            "  Name a file written by `edgeseq eval --times --calibration --json`."
+        )
+    return dict(measured)
 
 
 def read_scores(path: Path) -> dict[str, Any]:

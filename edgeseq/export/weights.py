@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Trained:
     model: AcousticModel
     flush_seconds: float | None = None
     """known when the weights were released before"""
+    measured: dict[str, Any] = field(default_factory=dict)
+    """optional fields of the metadata that were measured: word delays, confidence maps"""
 
 
 def load_trained(path: Path) -> Trained:
@@ -55,6 +57,7 @@ def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
         "recipe": trained.recipe.model_dump(mode="json"),
         "tokens": trained.tokens.symbols,
         "flush_seconds": flush_seconds,
+        **({"measured": trained.measured} if trained.measured else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
     # One key only: safetensors writes several in random order, and equal weights should make equal files.
@@ -67,10 +70,11 @@ def _load_released(path: Path) -> Trained:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         recipe, tokens, flush_seconds = about["recipe"], tuple(about["tokens"]), float(about["flush_seconds"])
+        measured = dict(about.get("measured", {}))
     except (SafetensorError, KeyError, ValueError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
     trained = _assemble(recipe, tokens, weights, path)
-    return Trained(trained.recipe, trained.tokens, trained.model, flush_seconds)
+    return Trained(trained.recipe, trained.tokens, trained.model, flush_seconds, measured)
 
 
 def _assemble(recipe: dict[str, Any], tokens: tuple[str, ...], weights: dict[str, Tensor], path: Path) -> Trained:

@@ -107,3 +107,22 @@ def test_a_missing_manifest_ends_with_1(tone_model, tmp_path, monkeypatch):
     monkeypatch.delenv("EDGESEQ_DATA", raising=False)
     result = run("fsdd/test.jsonl", "--model", tone_model)
     assert result.exit_code == 1 and "edgeseq data import fsdd" in result.stderr
+
+
+def test_results_besides_errors(tone_model, manifest, tmp_path):
+    pytest.importorskip("matplotlib")
+    options = ("--model", tone_model, "--times", "--partials", "--calibration")
+    result = run(manifest, *options, "--json", "--picture", tmp_path / "r.png")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["times"]["starts"]["words"] == 7 and figures["partials"]["stable"]["taken_back"] == 0
+    assert sum(one["words"] for one in figures["calibration"]["bins"]) == 8
+    assert set(figures["measured"]) == {"emission_delay_seconds", "ending_delay_seconds", "confidence_maps"}
+    assert (tmp_path / "r.png").is_file()
+    text = run(manifest, *options).stdout
+    assert all(word in text for word in ("word starts", "word ends", "taken back", "expected error", "% sure"))
+
+
+def test_a_comparison_measures_errors_alone(tone_model, manifest):
+    result = run(manifest, "--model", tone_model, "--compare", tone_model, "--times")
+    assert result.exit_code == 2 and "counts errors alone" in result.output

@@ -178,3 +178,22 @@ def test_quantized_rows_do_not_depend_on_their_neighbours():
     rows = torch.rand(4, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(quantize_rows(rows, 1.0)[:1], quantize_rows(rows[:1], 1.0))
     assert (quantize_rows(rows, 1.0) - rows).abs().max() <= 0.5 / 127 + 1e-6
+
+
+def test_what_was_measured_is_kept_also_by_the_next_export(make_trained, tmp_path):
+    measured = {"emission_delay_seconds": 0.09, "confidence_maps": {"greedy": {"said": [0.5], "right": [0.4]}}}
+    (tmp_path / "eval.json").write_text(json.dumps({"wer": 0.1, "measured": measured}))
+    assert exporter.read_measured(tmp_path / "eval.json") == measured
+    export(make_trained(), tmp_path / "a", scores={}, flush_seconds=0.2, measured=measured)
+    export(load_trained(tmp_path / "a"), tmp_path / "b", scores={})
+    for folder in ("a", "b"):
+        about = Network(tmp_path / folder / "model.int8.onnx").metadata
+        assert (about.emission_delay_seconds, about.ending_delay_seconds) == (0.09, 0.0)
+        assert about.confidence_maps == measured["confidence_maps"]
+
+
+@pytest.mark.parametrize("held", [{}, {"measured": {}}, {"measured": {"wer": 1}}, {"measured": 3}])
+def test_nothing_measured(tmp_path, held):
+    (tmp_path / "eval.json").write_text(json.dumps(held))
+    with pytest.raises(ExportError, match="wanted some of emission_delay_seconds"):
+        exporter.read_measured(tmp_path / "eval.json")
