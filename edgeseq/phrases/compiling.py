@@ -1,0 +1,451 @@
+"""Phrases to a graph of tokens: every part is built once, shared where it is used, and never written out as sentences.
+
+Three stages, each exact. Words: rules and slots become small minimal automata over words and marks, phrases are joined of
+them, and the whole is determinized and minimized. Tokens: each word is replaced by its spellings and the whole minimized
+again, so that beginnings and endings of words are shared, too. Graph: marks move from arcs of their own onto the arcs behind
+them, and a node is made for each token with which a state can be entered.
+
+A slot's mark stands behind its words and says how many there are, not which: "eight ounce" and "twenty ounce" may end in the
+same states. The intent's mark stands where only one intent is left, so that what follows is shared between intents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeseq.phrases.automaton import EPSILON, Dfa, Nfa, TooLargeError, determinize, minimize
+from edgeseq.phrases.faults import Fault, PhraseError, Place
+from edgeseq.phrases.file import Phrase, Phrases, Slot, all_nodes, words
+from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
+from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
+from edgeseq.phrases.numbers import number_phrases
+from edgeseq.tokens import TokenTable
+
+MAX_STATES = 400_000
+"""Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
+
+Ends = dict[int, int]
+"""Where a part of a phrase ends: number of words counted -> state."""
+
+
+@dataclass(frozen=True)
+class WordAutomaton:
+    """All phrases as words and marks."""
+
+    dfa: Dfa
+    symbols: tuple[str | Mark, ...]
+    """what the numbers on arcs stand for"""
+
+
+@dataclass(frozen=True)
+class TokenAutomaton:
+    """All phrases as tokens and marks: symbols below `n_tokens` are tokens, those above stand in `marks`."""
+
+    dfa: Dfa
+    n_tokens: int
+    marks: tuple[Mark, ...]
+
+
+def compile_phrases(phrases: Phrases, tokens: TokenTable, max_states: int = MAX_STATES) -> PhraseGraph:
+    """Make the graph that a model with these tokens searches. Raises PhraseError that lists all faults."""
+    return to_graph(to_tokens(to_words(phrases, max_states), phrases, tokens, max_states), tokens)
+
+
+def to_words(phrases: Phrases, max_states: int = MAX_STATES) -> WordAutomaton:
+    """Join all phrases to one automaton. Raises PhraseError for phrases that may be empty and for those that are too large."""
+    faults = [
+        Fault(phrase.place, f"this phrase of intent {name!r} may be empty, for all of it is optional; wanted a word that is said.")
+        for name, intent in phrases.intents.items()
+        for phrase in intent
+        if _may_be_empty(phrase.node, phrases, {})
+    ]
+    if faults:
+        raise PhraseError(phrases.name, faults)
+    try:
+        return _Joiner(phrases, max_states).join()
+    except TooLargeError:
+        place = next((phrase.place for intent in phrases.intents.values() for phrase in intent), Place(1, 1))
+        message = f"the phrases need more than {max_states:,} states; wanted smaller ranges, or fewer options one after another."
+        raise PhraseError(phrases.name, [Fault(place, message)]) from None
+    except RecursionError:
+        raise PhraseError(phrases.name, [Fault(Place(1, 1), "rules use rules more than a hundred deep; wanted fewer.")]) from None
+
+
+def _may_be_empty(node: Node, phrases: Phrases, known: dict[str, bool]) -> bool:
+    if isinstance(node, Sequence):
+        return all(_may_be_empty(item, phrases, known) for item in node.items)
+    if isinstance(node, Choice):
+        return any(_may_be_empty(option, phrases, known) for option in node.options)
+    if isinstance(node, Word) or node.numbers is not None:
+        return False
+    if node.name not in known:
+        parts = (
+            [phrases.rules[node.name].node]
+            if node.name in phrases.rules
+            else [value.node for value in phrases.slots[node.name].values]
+        )
+        known[node.name] = any(_may_be_empty(part, phrases, known) for part in parts)
+    return known[node.name]
+
+
+class _Joiner:
+    """Builds the automaton of words; rules and slots once each."""
+
+    def __init__(self, phrases: Phrases, max_states: int) -> None:
+        self.phrases = phrases
+        self.max_states = max_states
+        self.symbols: list[str | Mark] = []
+        self.numbers: dict[tuple[type, str | Mark], int] = {}
+        self.parts: dict[tuple[str, str | None, NumberRange | None], Dfa] = {}
+
+    def join(self) -> WordAutomaton:
+        """Join all intents."""
+        nfa = Nfa(self.max_states)
+        end = nfa.add_state()
+        for name, intent in self.phrases.intents.items():
+            for phrase in intent:
+                self._add_phrase(nfa, name, phrase, end)
+        dfa = determinize(nfa, {end})
+        return WordAutomaton(_intents_early(dfa, self.symbols), tuple(self.symbols))
+
+    def _add_phrase(self, nfa: Nfa, intent: str, phrase: Phrase, end: int) -> None:
+        (state,) = self._add(nfa, phrase.node, {0: 0}, counting=False).values()
+        for slot, value in phrase.slots:
+            state = self._add_symbol(nfa, state, Filled(slot, 0, "value", value))
+        nfa.add_arc(state, self._number(Meant(intent, math.log(phrase.weight))), end)
+
+    def _number(self, symbol: str | Mark) -> int:
+        key = (type(getattr(symbol, "value", None)), symbol)  # 1, 1.0 and True are equal, and yet other values
+        number = self.numbers.get(key)
+        if number is None:
+            number = self.numbers[key] = len(self.symbols)
+            self.symbols.append(symbol)
+        return number
+
+    def _add_symbol(self, nfa: Nfa, state: int, symbol: str | Mark) -> int:
+        after = nfa.add_state()
+        nfa.add_arc(state, self._number(symbol), after)
+        return after
+
+    def _add(self, nfa: Nfa, node: Node, starts: Ends, counting: bool) -> Ends:
+        """Add a part of a phrase behind `starts`; words are counted within slots only."""
+        if isinstance(node, Word):
+            return {n + counting: self._add_symbol(nfa, state, node.text) for n, state in starts.items()}
+        if isinstance(node, Sequence):
+            for item in node.items:
+                starts = self._add(nfa, item, starts, counting)
+            return starts
+        if isinstance(node, Choice):
+            return self._add_choice(nfa, node, starts, counting)
+        return self._add_copy(nfa, self._part(node), starts, counting)
+
+    def _add_choice(self, nfa: Nfa, node: Choice, starts: Ends, counting: bool) -> Ends:
+        ends: list[tuple[int, int]] = []
+        for option, weight in zip(node.options, node.weights, strict=True):
+            for n, state in self._add(nfa, option, starts, counting).items():
+                ends.append((n, state if weight == 1 else self._add_symbol(nfa, state, Weighted(math.log(weight)))))
+        return _join(nfa, ends)
+
+    def _add_copy(self, nfa: Nfa, part: Dfa, starts: Ends, counting: bool) -> Ends:
+        """Put an automaton in place of its name, once for each count of words with which it may begin."""
+        copies: dict[tuple[int, int], int] = {(0, n): state for n, state in starts.items()}
+        pending = list(copies)
+        ends = []
+        for state, n in pending:  # grows while it is walked
+            here = copies[state, n]
+            if part.final[state]:
+                ends.append((n, here))
+            for symbol, target in part.arcs[state]:
+                n_after = n + (counting and isinstance(self.symbols[symbol], str))
+                if (target, n_after) not in copies:
+                    copies[target, n_after] = nfa.add_state()
+                    pending.append((target, n_after))
+                nfa.add_arc(here, symbol, copies[target, n_after])
+        return _join(nfa, ends)
+
+    def _part(self, reference: Reference) -> Dfa:
+        """Build a rule or a slot, or find it built."""
+        key = (reference.name, reference.alias, reference.numbers)
+        if key not in self.parts:
+            self.parts[key] = self._build(reference)
+        return self.parts[key]
+
+    def _build(self, reference: Reference) -> Dfa:
+        name, slot_name = reference.name, reference.alias or reference.name
+        if reference.numbers is not None:
+            return self._slot([(number_phrases(reference.numbers), "number", None)], slot_name)
+        if name in self.phrases.slots:
+            return self._slot(_contents(self.phrases.slots[name]), slot_name)
+        node = self.phrases.rules[name].node
+        if reference.alias is not None:
+            return self._slot([(node, "text", None)], slot_name)
+        nfa = Nfa(self.max_states)
+        return determinize(nfa, set(self._add(nfa, node, {0: 0}, counting=False).values()))
+
+    def _slot(self, contents: Iterable[tuple[Node, str, object]], slot: str) -> Dfa:
+        nfa = Nfa(self.max_states)
+        end = nfa.add_state()
+        for node, kind, value in contents:
+            for n, state in self._add(nfa, node, {0: 0}, counting=True).items():
+                nfa.add_arc(state, self._number(Filled(slot, 0 if kind == "value" else n, kind, value)), end)
+        return determinize(nfa, {end})
+
+
+def _contents(slot: Slot) -> list[tuple[Node, str, object]]:
+    """List what a slot takes: phrase, kind of value, value."""
+    if slot.numbers is not None:
+        return [(number_phrases(slot.numbers), "number", None)]
+    return [(value.node, "text" if value.mean is None else "value", value.mean) for value in slot.values]
+
+
+def _join(nfa: Nfa, ends: list[tuple[int, int]]) -> Ends:
+    """Let ends with the same count of words go on as one."""
+    states: dict[int, list[int]] = {}
+    for n, state in ends:
+        states.setdefault(n, []).append(state)
+    joined: Ends = {}
+    for n, ending in states.items():
+        if len(ending) == 1:
+            joined[n] = ending[0]
+            continue
+        joined[n] = nfa.add_state()
+        for state in ending:
+            nfa.add_arc(state, EPSILON, joined[n])
+    return joined
+
+
+def _intents_early(dfa: Dfa, symbols: list[str | Mark]) -> Dfa:
+    """Move the marks of intents from the ends to where only one is left, and minimize again."""
+    only = _only_intent(dfa, symbols)
+    arcs: list[list[tuple[int, int]]] = [[] for _ in range(len(dfa))]
+    final = [False] * len(dfa)
+    between: dict[tuple[int, int], int] = {}
+    for state, leaving in enumerate(dfa.arcs):
+        for symbol, target in leaving:
+            if isinstance(symbols[symbol], Meant):
+                if only[state] is not None:
+                    final[state] = True
+                    continue
+                final[target] = True
+            elif only[state] is None and only[target] is not None:
+                mark = only[target]
+                assert mark is not None
+                if (mark, target) not in between:
+                    between[mark, target] = len(arcs)
+                    arcs.append([(mark, target)])
+                    final.append(False)
+                target = between[mark, target]
+            arcs[state].append((symbol, target))
+    if only[0] is not None:  # one intent in all: its mark comes first
+        arcs.append(arcs[0])
+        final.append(final[0])
+        arcs[0], final[0] = [(only[0], len(arcs) - 1)], False
+    return minimize(arcs, final)
+
+
+def _only_intent(dfa: Dfa, symbols: list[str | Mark]) -> list[int | None]:
+    """Find for each state the one mark of an intent that all ways from it end with; None where there are several."""
+    only: list[int | None] = [None] * len(dfa)
+    for state in reversed(range(len(dfa))):
+        seen = {symbol if isinstance(symbols[symbol], Meant) else only[target] for symbol, target in dfa.arcs[state]}
+        only[state] = seen.pop() if len(seen) == 1 else None
+    return only
+
+
+def check_spelling(phrases: Phrases, tokens: TokenTable) -> list[Fault]:
+    """Find words that the tokens cannot spell."""
+    faults = []
+    for node in all_nodes(phrases):
+        for word in words(node):
+            if word.text not in phrases.spellings:
+                faults += _spelling_fault(word.text, word.text, word.place, tokens)
+    for word_text, texts in phrases.spellings.items():
+        for text in texts:
+            faults += _spelling_fault(text, word_text, phrases.spelling_places[word_text], tokens)
+    return faults
+
+
+def _spelling_fault(text: str, word: str, place: Place, tokens: TokenTable) -> list[Fault]:
+    unknown = sorted(set(text) - set(tokens.symbols) - {" "})
+    if not unknown:
+        return []
+    letters = "".join(symbol for symbol in tokens.symbols if len(symbol) == 1)
+    of = f" (in its spelling {text!r})" if text != word else ""
+    missing = f"{word!r}{of} holds {', '.join(map(repr, unknown))}, which no token of the model spells"
+    return [Fault(place, f"{missing}; wanted letters of {letters!r}, or a spelling of the word under `spellings:`.")]
+
+
+def to_tokens(automaton: WordAutomaton, phrases: Phrases, tokens: TokenTable, max_states: int = MAX_STATES) -> TokenAutomaton:
+    """Spell each word by tokens. Raises PhraseError for words that they cannot spell and for grammars too large."""
+    faults = check_spelling(phrases, tokens)
+    if faults:
+        raise PhraseError(phrases.name, faults)
+    speller = _Speller(automaton, phrases.spellings, tokens, max_states)
+    try:
+        return speller.spell()
+    except TooLargeError:
+        message = f"the phrases, spelled, need more than {max_states:,} states; wanted fewer or shorter phrases."
+        raise PhraseError(phrases.name, [Fault(Place(1, 1), message)]) from None
+
+
+class _Speller:
+    """Replaces words by their tokens, state by state."""
+
+    def __init__(self, words: WordAutomaton, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable, max_states: int) -> None:
+        self.words = words
+        self.n_tokens = len(tokens)
+        self.marks: list[Mark] = []
+        self.numbers: dict[int, int] = {}
+        self.nfa = Nfa(max_states, [[] for _ in range(len(words.dfa))])
+        self.spelled: dict[int, list[tuple[list[int], int | None]]] = {
+            number: self._spellings(symbol, spellings, tokens)
+            for number, symbol in enumerate(words.symbols)
+            if isinstance(symbol, str)
+        }
+
+    def _spellings(
+        self, word: str, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable
+    ) -> list[tuple[list[int], int | None]]:
+        """List a word's tokens for each spelling, and the mark that says which word was meant if they do not."""
+        return [
+            (tokens.encode(text), None if text == word else self._add_mark(Said(word, len(text.split()))))
+            for text in spellings.get(word, (word,))
+        ]
+
+    def _add_mark(self, mark: Mark) -> int:
+        self.marks.append(mark)
+        return self.n_tokens + len(self.marks) - 1
+
+    def spell(self) -> TokenAutomaton:
+        """Spell everything."""
+        for state, leaving in enumerate(self.words.dfa.arcs):
+            beginnings: dict[tuple[int, int], int] = {}
+            for symbol, target in leaving:
+                if symbol not in self.spelled:
+                    if symbol not in self.numbers:
+                        mark = self.words.symbols[symbol]
+                        assert not isinstance(mark, str)
+                        self.numbers[symbol] = self._add_mark(mark)
+                    self.nfa.add_arc(state, self.numbers[symbol], target)
+                    continue
+                for ids, mark_number in self.spelled[symbol]:
+                    self._add_spelling(state, ids, mark_number, target, beginnings)
+        finals = {state for state, is_final in enumerate(self.words.dfa.final) if is_final}
+        return TokenAutomaton(determinize(self.nfa, finals), self.n_tokens, tuple(self.marks))
+
+    def _add_spelling(
+        self, state: int, ids: list[int], mark: int | None, target: int, beginnings: dict[tuple[int, int], int]
+    ) -> None:
+        """Add the tokens of a word behind `state`, along what other words of this state begin with."""
+        for id_ in ids[:-1]:
+            after = beginnings.get((state, id_))
+            if after is None:
+                after = beginnings[state, id_] = self.nfa.add_state()
+                self.nfa.add_arc(state, id_, after)
+            state = after
+        if mark is None:
+            self.nfa.add_arc(state, ids[-1], target)
+        else:
+            marked = self.nfa.add_state()
+            self.nfa.add_arc(state, ids[-1], marked)
+            self.nfa.add_arc(marked, mark, target)
+
+
+def to_graph(automaton: TokenAutomaton, tokens: TokenTable) -> PhraseGraph:
+    """Move marks onto arcs and make a node of each token with which a state is entered."""
+    return _GraphMaker(automaton, tokens).make()
+
+
+@dataclass(frozen=True)
+class _Beyond:
+    """What can be reached from a state by marks alone."""
+
+    arcs: tuple[tuple[int, int, float, tuple[int, ...]], ...]
+    """(token, state behind it, weight, marks before it)"""
+    end: tuple[float, tuple[int, ...]] | None
+    """(weight, marks) if a phrase may end"""
+
+
+class _GraphMaker:
+    def __init__(self, automaton: TokenAutomaton, tokens: TokenTable) -> None:
+        self.automaton = automaton
+        self.tokens = tokens
+        self.known: dict[int, _Beyond] = {}
+        self.outputs: dict[tuple[int, ...], int] = {(): 0}
+
+    def make(self) -> PhraseGraph:
+        """Walk all nodes in order of their states, so that arcs lead on."""
+        entered = self._entered()
+        numbers = {node: number for number, node in enumerate(entered)}
+        first_arc, target, weight, output = [0], [], [], []
+        end_weight, end_output = np.full(len(entered), -np.inf), np.zeros(len(entered), dtype=np.int32)
+        for number, (state, _) in enumerate(entered):
+            beyond = self._beyond(state)
+            best: dict[int, tuple[float, tuple[int, ...]]] = {}
+            for token, after, arc_weight, marks in beyond.arcs:
+                node = numbers[after, token]
+                if node not in best or arc_weight > best[node][0]:
+                    best[node] = (arc_weight, marks)
+            for node in sorted(best):
+                target.append(node)
+                weight.append(best[node][0])
+                output.append(self._output(best[node][1]))
+            first_arc.append(len(target))
+            if beyond.end is not None and number > 0:
+                end_weight[number], end_output[number] = beyond.end[0], self._output(beyond.end[1])
+        return PhraseGraph(
+            tokens=self.tokens.symbols,
+            label=np.array([token for _, token in entered], dtype=np.int32),
+            first_arc=np.array(first_arc, dtype=np.int32),
+            target=np.array(target, dtype=np.int32),
+            weight=np.array(weight, dtype=np.float64),
+            output=np.array(output, dtype=np.int32),
+            end_weight=end_weight,
+            end_output=end_output,
+            outputs=tuple(tuple(self._mark(symbol) for symbol in marks) for marks in self.outputs),
+        )
+
+    def _entered(self) -> list[tuple[int, int]]:
+        """List nodes as (state, token), by state; first the one before any phrase."""
+        start = (0, self.tokens.blank_id)
+        by_state: dict[int, set[int]] = {}
+        pending = [0]
+        seen = {0}
+        while pending:
+            for token, after, _, _ in self._beyond(pending.pop()).arcs:
+                by_state.setdefault(after, set()).add(token)
+                if after not in seen:
+                    seen.add(after)
+                    pending.append(after)
+        return [start, *((state, token) for state in sorted(by_state) for token in sorted(by_state[state]))]
+
+    def _beyond(self, state: int) -> _Beyond:
+        if state not in self.known:
+            self.known[state] = self._walk(state)
+        return self.known[state]
+
+    def _walk(self, start: int) -> _Beyond:
+        """Follow marks until tokens or an end; of two ways to the same end the heavier, else the earlier counts."""
+        arcs: list[tuple[int, int, float, tuple[int, ...]]] = []
+        end: tuple[float, tuple[int, ...]] | None = None
+        pending: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, ())]
+        while pending:
+            state, weight, marks = pending.pop(0)
+            if self.automaton.dfa.final[state] and (end is None or weight > end[0]):
+                end = (weight, marks)
+            for symbol, after in self.automaton.dfa.arcs[state]:
+                if symbol < self.automaton.n_tokens:
+                    arcs.append((symbol, after, weight, marks))
+                else:
+                    pending.append((after, weight + getattr(self._mark(symbol), "log_weight", 0.0), (*marks, symbol)))
+        return _Beyond(tuple(arcs), end)
+
+    def _mark(self, symbol: int) -> Mark:
+        return self.automaton.marks[symbol - self.automaton.n_tokens]
+
+    def _output(self, marks: tuple[int, ...]) -> int:
+        return self.outputs.setdefault(marks, len(self.outputs))

@@ -1,0 +1,521 @@
+"""Phrase files: YAML (or JSON, which is YAML) to phrases, every fault of a file at once, each with line and column.
+
+    language: en                      # optional; numbers are spelled in English
+    intents:
+      brew:
+        - "(brew | make me) [a | an] [{size}] {drink}"
+        - {say: "the usual", weight: 2, slots: {drink: latte}}
+    rules:
+      please: "[please | would you]"
+    slots:
+      size: [small, large, {say: "eight ounce", mean: "8 oz"}]
+      minutes: 1..90
+    spellings:
+      latte: [latte, lattay]          # how the model's tokens spell an odd word; every spelling may be heard
+
+YAML is read as nodes, never as objects: nothing in a file is executed, and `on`, `no` and `8` stay what was written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from edgeseq.phrases.faults import Fault, PhraseError, Place
+from edgeseq.phrases.notation import (
+    NAME,
+    Choice,
+    Node,
+    NumberRange,
+    Reference,
+    Sequence,
+    Word,
+    parse_phrase,
+    parse_range,
+)
+from edgeseq.tokens import normalize_text
+
+Value = str | int | float | bool
+"""What a slot may hold."""
+
+KEYS = ("language", "intents", "rules", "slots", "spellings")
+PHRASE_KEYS = ("say", "weight", "slots")
+VALUE_KEYS = ("say", "mean")
+MAX_BYTES = 10_000_000
+"""Of a phrase file; what is larger was not written for this."""
+LANGUAGE_OF_NUMBERS = "en"
+
+_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One line of an intent."""
+
+    node: Node
+    place: Place
+    weight: float = 1.0
+    """prior, relative to the other phrases' 1"""
+    slots: tuple[tuple[str, Value], ...] = ()
+    """slots that this phrase fills without a word for them"""
+
+
+@dataclass(frozen=True)
+class SlotValue:
+    """One entry of a slot's list."""
+
+    node: Node
+    mean: Value | None = None
+    """what the slot holds; None for the words as they were said"""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A list of what may be said at a place, or a range of numbers."""
+
+    values: tuple[SlotValue, ...]
+    numbers: NumberRange | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A phrase that others use by its name."""
+
+    node: Node
+    place: Place
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """All that may be said, as it was written: names are resolved, nothing is expanded."""
+
+    name: str
+    """of the file, for messages"""
+    intents: Mapping[str, tuple[Phrase, ...]]
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """texts to be spelled in place of a word"""
+    spelling_places: Mapping[str, Place] = field(default_factory=dict)
+    language: str = ""
+
+
+def read_phrases(path: str | os.PathLike[str]) -> Phrases:
+    """Read a phrase file. Raises PhraseError that lists all faults; OSError if it cannot be opened."""
+    path = Path(path)
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise PhraseError(str(path), [Fault(Place(1, 1), f"the file is larger than {MAX_BYTES:,} bytes; wanted a phrase file.")])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        before = content[: fault.start].decode("utf-8", errors="replace")
+        place = _place_at(before, len(before))
+        message = f"byte {content[fault.start]:#04x} is not UTF-8; wanted a text file saved as UTF-8."
+        raise PhraseError(str(path), [Fault(place, message)]) from None
+    return parse_phrases(text, str(path))
+
+
+def parse_phrases(text: str, name: str = "phrases") -> Phrases:
+    """Read the text of a phrase file; `name` stands in messages. Raises PhraseError that lists all faults.
+
+    >>> phrases = parse_phrases("intents: {light: [turn [the] light (on | off)]}")
+    Traceback (most recent call last):
+    ...
+    edgeseq.phrases.faults.PhraseError: 1 fault in phrases:
+      phrases:1:19: wanted a comma or ']' here, but '[' came (a phrase that holds brackets needs quotes around it).
+    >>> list(parse_phrases("intents: {light: ['turn [the] light (on | off)']}").intents)
+    ['light']
+    """
+    reader = _Reader(text, name)
+    phrases = reader.read()
+    faults = reader.faults + check_references(phrases)
+    if faults:
+        raise PhraseError(name, faults)
+    return phrases
+
+
+def references(node: Node) -> Iterator[Reference]:
+    """List the references of a phrase, from left to right."""
+    if isinstance(node, Reference):
+        yield node
+    elif isinstance(node, Sequence | Choice):
+        for part in node.items if isinstance(node, Sequence) else node.options:
+            yield from references(part)
+
+
+def words(node: Node) -> Iterator[Word]:
+    """List the words of a phrase, from left to right."""
+    if isinstance(node, Word):
+        yield node
+    elif isinstance(node, Sequence | Choice):
+        for part in node.items if isinstance(node, Sequence) else node.options:
+            yield from words(part)
+
+
+def all_nodes(phrases: Phrases) -> Iterator[Node]:
+    """List all phrases of a file: intents', rules' and slots'."""
+    for intent in phrases.intents.values():
+        yield from (phrase.node for phrase in intent)
+    yield from (rule.node for rule in phrases.rules.values())
+    for slot in phrases.slots.values():
+        yield from (value.node for value in slot.values)
+
+
+def check_references(phrases: Phrases) -> list[Fault]:
+    """Find names that stand for nothing, numbers in languages without them, and rules that use themselves."""
+    faults = []
+    known = [*phrases.slots, *phrases.rules]
+    for node in all_nodes(phrases):
+        for reference in references(node):
+            if reference.numbers is not None:
+                faults += _check_numbers(phrases, reference.place)
+            elif reference.name not in known:
+                near = difflib.get_close_matches(reference.name, known, n=1)
+                guess = f"did you mean {{{near[0]}}}?" if near else f"wanted one of: {', '.join(known) or 'none is defined'}."
+                faults.append(Fault(reference.place, f"no slot or rule is called {reference.name!r}; {guess}"))
+    for slot in phrases.slots.values():
+        if slot.numbers is not None:
+            faults += _check_numbers(phrases, slot.place)
+    return faults or _check_recursion(phrases)
+
+
+def _check_numbers(phrases: Phrases, place: Place) -> list[Fault]:
+    if phrases.language.split("-")[0].split("_")[0] in ("", LANGUAGE_OF_NUMBERS):
+        return []
+    message = f"numbers are spelled in English only, and the language is {phrases.language!r}; wanted a list of number words."
+    return [Fault(place, message)]
+
+
+def _check_recursion(phrases: Phrases) -> list[Fault]:
+    """Find rules and slots that end up in themselves; depth first, each circle once."""
+    faults: list[Fault] = []
+    done: set[str] = set()
+
+    def nodes_of(name: str) -> Iterator[Node]:
+        if name in phrases.rules:
+            yield phrases.rules[name].node
+        else:
+            yield from (value.node for value in phrases.slots[name].values)
+
+    for start in (*phrases.rules, *phrases.slots):
+        if start in done:
+            continue
+        path = [start]
+        pending = [iter([r for node in nodes_of(start) for r in references(node) if r.numbers is None])]
+        while pending:
+            reference = next(pending[-1], None)
+            if reference is None:
+                done.add(path.pop())
+                pending.pop()
+            elif reference.name in path:
+                circle = " -> ".join([*path[path.index(reference.name) :], reference.name])
+                faults.append(Fault(reference.place, f"{{{reference.name}}} uses itself ({circle}); wanted phrases that end."))
+            elif reference.name not in done:
+                path.append(reference.name)
+                pending.append(iter([r for node in nodes_of(reference.name) for r in references(node) if r.numbers is None]))
+    return faults
+
+
+@dataclass
+class _Reader:
+    """Walks the nodes of one YAML document and collects faults."""
+
+    text: str
+    name: str
+    faults: list[Fault] = field(default_factory=list)
+
+    def read(self) -> Phrases:
+        """Read everything that can be read."""
+        root = self._compose()
+        if root is None:
+            return Phrases(self.name, {})
+        top = self._mapping(root, "the file", KEYS)
+        if "intents" not in top and not self.faults:
+            self._fault(root, "there are no intents; wanted `intents:`, and below it a name and a list of phrases.")
+        spellings, places = self._spellings(top.get("spellings"))
+        return Phrases(
+            name=self.name,
+            intents=self._intents(top.get("intents")),
+            rules=self._rules(top.get("rules")),
+            slots=self._slots(top.get("slots"), top.get("rules")),
+            spellings=spellings,
+            spelling_places=places,
+            language=self._scalar(top["language"], "the language") if "language" in top else "",
+        )
+
+    def _compose(self) -> yaml.Node | None:
+        try:
+            root = yaml.compose(self.text, Loader=_Loader)
+        except yaml.MarkedYAMLError as fault:
+            mark = fault.problem_mark or fault.context_mark
+            place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
+            self.faults.append(Fault(place, self._explain(str(fault.problem or fault.context), place)))
+            return None
+        except yaml.reader.ReaderError as fault:
+            place = _place_at(self.text, min(fault.position, len(self.text)))
+            self.faults.append(Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text."))
+            return None
+        except RecursionError:
+            self.faults.append(Fault(Place(1, 1), "the file is nested too deeply; wanted intents, lists and phrases."))
+            return None
+        if root is None:
+            self.faults.append(Fault(Place(1, 1), "the file is empty; wanted `intents:`, a name and a list of phrases."))
+        return root
+
+    def _explain(self, problem: str, place: Place) -> str:
+        """Say what YAML stumbled over; brackets without quotes are what people trip over most."""
+        lines = self.text.splitlines()
+        line = lines[place.line - 1] if place.line <= len(lines) else ""
+        seen = line[place.column - 1 : place.column]
+        wanted = "a comma or ']' here" if "',' or ']'" in problem else "something else here"
+        if "',' or" in problem or "did not find expected" in problem or "expected <block end>" in problem or "flow" in problem:
+            came = f"{seen!r} came" if seen else "the line ended"
+            return f"wanted {wanted}, but {came} (a phrase that holds brackets needs quotes around it)."
+        return f"this is not YAML: {problem}."
+
+    def _mapping(self, node: yaml.Node, what: str, keys: tuple[str, ...] | None = None) -> dict[str, yaml.Node]:
+        """List the entries of a mapping, without those that repeat or have no business there."""
+        if not isinstance(node, yaml.MappingNode):
+            self._fault(node, f"{what} is {_kind(node)}; wanted a mapping (`name: ...`).")
+            return {}
+        entries: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is None:
+                self._fault(key, f"a key of {what} is {_kind(key)}; wanted a name.")
+            elif name in entries:
+                self._fault(key, f"{name!r} stands twice in {what}; wanted it once.")
+            elif keys is not None and name not in keys:
+                near = difflib.get_close_matches(name, keys, n=1)
+                guess = f"did you mean {near[0]!r}?" if near else f"wanted one of: {', '.join(keys)}."
+                self._fault(key, f"{what} has no key {name!r}; {guess}")
+            else:
+                entries[name] = value
+        return entries
+
+    def _named(self, node: yaml.Node | None, what: str) -> dict[str, yaml.Node]:
+        """List named things whose names may be referred to."""
+        if node is None or _is_null(node):
+            return {}
+        entries = self._mapping(node, what)
+        if isinstance(node, yaml.MappingNode):
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and not NAME.fullmatch(key.value):
+                    self._fault(key, f"{key.value!r} is no name; wanted letters, digits and _, a letter first.")
+        return entries
+
+    def _intents(self, node: yaml.Node | None) -> dict[str, tuple[Phrase, ...]]:
+        named = self._named(node, "intents")
+        if node is not None and not named and not self.faults:
+            self._fault(node, "intents holds none; wanted a name and a list of phrases.")
+        return {name: tuple(self._phrases(value, name)) for name, value in named.items()}
+
+    def _phrases(self, node: yaml.Node, name: str) -> Iterator[Phrase]:
+        for entry in self._entries(node, f"intent {name!r}"):
+            if isinstance(entry, yaml.MappingNode):
+                yield self._weighted(entry)
+            else:
+                yield Phrase(self._phrase(entry), _place(entry))
+
+    def _entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
+        """List the entries of a list; one entry may stand without a list around it."""
+        if isinstance(node, yaml.SequenceNode):
+            if not node.value:
+                self._fault(node, f"{what} is an empty list; wanted at least one phrase.")
+            return list(node.value)
+        return [node]
+
+    def _weighted(self, node: yaml.Node) -> Phrase:
+        entries = self._mapping(node, "a phrase", PHRASE_KEYS)
+        weight = 1.0
+        if "weight" in entries:
+            written = _typed(entries["weight"])
+            if isinstance(written, bool | str) or written is None or not 0 < written < float("inf"):
+                self._fault(entries["weight"], f"the weight is {_written(entries['weight'])}; wanted a number above 0.")
+            else:
+                weight = float(written)
+        slots = self._named(entries.get("slots"), "slots of a phrase")
+        return Phrase(
+            node=self._say(node, entries, "a phrase"),
+            place=_place(node),
+            weight=weight,
+            slots=tuple((name, self._value(value)) for name, value in slots.items()),
+        )
+
+    def _say(self, node: yaml.Node, entries: Mapping[str, yaml.Node], what: str) -> Node:
+        if "say" not in entries:
+            self._fault(node, f"{what} has no `say`; wanted {{say: \"the words\", ...}}.")
+            return Sequence(())
+        return self._phrase(entries["say"])
+
+    def _rules(self, node: yaml.Node | None) -> dict[str, Rule]:
+        return {name: self._rule(value, name) for name, value in self._named(node, "rules").items()}
+
+    def _rule(self, node: yaml.Node, name: str) -> Rule:
+        options = [self._phrase(entry) for entry in self._entries(node, f"rule {name!r}")]
+        return Rule(options[0] if len(options) == 1 else Choice(tuple(options), (1.0,) * len(options)), _place(node))
+
+    def _slots(self, node: yaml.Node | None, rules: yaml.Node | None) -> dict[str, Slot]:
+        named = self._named(node, "slots")
+        if isinstance(rules, yaml.MappingNode):
+            for key, _ in rules.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in named:
+                    self._fault(key, f"{key.value!r} is both a rule and a slot; wanted two names.")
+        return {name: self._slot(value, name) for name, value in named.items()}
+
+    def _slot(self, node: yaml.Node, name: str) -> Slot:
+        if isinstance(node, yaml.ScalarNode) and ".." in node.value:
+            numbers = parse_range(node.value)
+            if numbers is None:
+                self._fault(node, f"slot {name!r} is {node.value!r}; wanted a range such as 1..90 or 5..60/5, or a list.")
+            return Slot((), numbers, _place(node))
+        return Slot(tuple(self._slot_value(entry) for entry in self._entries(node, f"slot {name!r}")), None, _place(node))
+
+    def _slot_value(self, node: yaml.Node) -> SlotValue:
+        if isinstance(node, yaml.MappingNode):
+            entries = self._mapping(node, "an entry of a slot", VALUE_KEYS)
+            mean = self._value(entries["mean"]) if "mean" in entries else None
+            return SlotValue(self._say(node, entries, "an entry of a slot"), mean)
+        parsed = self._phrase(node)
+        if isinstance(node, yaml.ScalarNode) and all(mark not in node.value for mark in "()[]{}|\\"):
+            written = " ".join(node.value.split())
+            return SlotValue(parsed, None if normalize_text(written) == written else written)
+        return SlotValue(parsed)
+
+    def _spellings(self, node: yaml.Node | None) -> tuple[dict[str, tuple[str, ...]], dict[str, Place]]:
+        if node is None or _is_null(node):
+            return {}, {}
+        spellings, places = {}, {}
+        for written, value in self._mapping(node, "spellings").items():
+            word = normalize_text(written)
+            if len(word.split()) != 1:
+                self._fault(value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`.")
+            texts = [normalize_text(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")]
+            if "" in texts:
+                self._fault(value, f"a spelling of {word!r} is empty; wanted letters.")
+            spellings[word], places[word] = tuple(dict.fromkeys(texts)), _place(value)
+        return spellings, places
+
+    def _phrase(self, node: yaml.Node) -> Node:
+        """Parse the text of one phrase, its faults placed in the file."""
+        if not isinstance(node, yaml.ScalarNode):
+            self._fault(node, f"a phrase is {_kind(node)}; wanted text, in quotes if it holds brackets.")
+            return Sequence(())
+        locate = _Locator(self.text, node)
+        parsed, faults = parse_phrase(node.value, locate)
+        self.faults += faults
+        return parsed
+
+    def _scalar(self, node: yaml.Node, what: str) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            return str(node.value)
+        self._fault(node, f"{what} is {_kind(node)}; wanted text.")
+        return "?"
+
+    def _value(self, node: yaml.Node) -> Value:
+        typed = _typed(node)
+        if typed is None:
+            self._fault(node, f"a slot's value is {_kind(node)}; wanted text, a number, true or false.")
+            return ""
+        return typed
+
+    def _fault(self, node: yaml.Node, message: str) -> None:
+        self.faults.append(Fault(_place(node), message))
+
+
+class _Locator:
+    """Finds a character of a scalar's value in the file, through quotes, escapes, folding and indentation."""
+
+    def __init__(self, text: str, node: yaml.ScalarNode) -> None:
+        self._text = text
+        self._node = node
+
+    def __call__(self, offset: int) -> Place:
+        """Place the character at `offset` of the value."""
+        node, start = self._node, self._node.start_mark
+        raw = self._text[start.index : node.end_mark.index]
+        quote = 1 if node.style in ("'", '"') else 0
+        if raw[quote : quote + len(node.value)] == node.value and "\n" not in node.value:
+            return Place(start.line + 1, start.column + 1 + quote + offset)
+        return _place_at(self._text, start.index + _raw_offset(raw, node.value, node.style, offset))
+
+
+_ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
+
+
+def _raw_offset(raw: str, value: str, style: str | None, offset: int) -> int:
+    """Walk a scalar as written (`raw`) beside its value until `offset` of the value."""
+    at = raw.find("\n") + 1 if style in ("|", ">") else int(style in ("'", '"'))
+    for i, character in enumerate(value):
+        if not character.isspace() or (i == 0 and style in ("|", ">")):
+            while at < len(raw) and raw[at].isspace():
+                at += 1
+        if i == offset:
+            return at
+        if character.isspace() and at < len(raw) and raw[at].isspace():
+            at += 1
+        elif style == '"' and raw[at : at + 1] == "\\":
+            at += 2 + _ESCAPE_DIGITS.get(raw[at + 1 : at + 2], 0)
+        elif style == "'" and raw[at : at + 2] == "''":
+            at += 2
+        elif not character.isspace():
+            at += 1
+    return min(at, max(len(raw) - 1, 0))
+
+
+def _place_at(text: str, index: int) -> Place:
+    """Give line and column of a character of a text."""
+    before = text[:index]
+    return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+
+
+def _place(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    return "empty" if _is_null(node) else f"{node.value!r}"
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", "~", "null")
+
+
+def _written(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else _kind(node)
+
+
+def _typed(node: yaml.Node) -> Value | None:
+    """Give a scalar its type: plain numbers, true and false; all else is text; None for what is no scalar."""
+    if not isinstance(node, yaml.ScalarNode) or _is_null(node):
+        return None
+    if node.style:
+        return str(node.value)
+    if node.value in ("true", "false"):
+        return bool(node.value == "true")
+    for kind in (int, float):
+        try:
+            number = kind(node.value)
+        except ValueError:
+            continue
+        if number == number and abs(number) != float("inf"):
+            return number
+    return str(node.value)
+
+
+def _code(character: object) -> str:
+    return f"U+{character:04X}" if isinstance(character, int) else repr(character)
+
+
