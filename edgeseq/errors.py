@@ -56,6 +56,14 @@ class RecipeError(EdgeseqError):
     exit_code = 2
 
 
+class LanguageModelError(EdgeseqError):
+    """A language model, or the text for one, cannot be used."""
+
+
+class WordListError(EdgeseqError):
+    """A lexicon or a list of hotwords has faults."""
+
+
 class ExportError(EdgeseqError):
     """An exported graph does not do what the trained network does; nothing was written."""
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, data, devices, eval, export, listen, models, train, transcribe
+from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -57,6 +57,7 @@ app.command("eval")(eval.evaluate)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
+app.add_typer(lm.app, name="lm")
 
 
 def _print_version(wanted: bool) -> None:

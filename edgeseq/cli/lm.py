@@ -1,0 +1,135 @@
+"""`edgeseq lm`: language models for `--lm`: counted from text, compiled from ARPA files, looked into."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeseq.cli.progress import progress
+from edgeseq.errors import UsageError
+
+app = typer.Typer(help="Make and check n-gram language models for --lm.", no_args_is_help=True)
+
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="The compiled model to write, NAME.lm.")]
+NumberBitsOption = Annotated[int, typer.Option("--bits", metavar="32|16", help="Of each number; 16: a smaller file.")]
+
+
+@app.command()
+def build(
+    text: Annotated[
+        Path, typer.Argument(help="Text, a sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped.")
+    ],
+    out: OutOption,
+    order: Annotated[int, typer.Option(help="Length of the longest n-grams.")] = 3,
+    level: Annotated[str, typer.Option(metavar="word|char", help="Predict words, or letters.")] = "word",
+    prune: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Drop n-grams seen N times or less, an N an order: 0,0,1")
+    ] = "0",
+    arpa: Annotated[Path | None, typer.Option(help="Also write an ARPA file (.gz packs it).")] = None,
+    bits: NumberBitsOption = 32,
+) -> None:
+    """Estimate a language model from text (interpolated modified Kneser-Ney, as lmplz does).
+
+    \b
+    Examples:
+      edgeseq lm build sentences.txt --out spoken.lm
+      edgeseq lm build names.txt --level char --order 5 --out names.lm
+    """
+    from edgeseq.lm.arpa import write_arpa
+    from edgeseq.lm.binary import write_compiled
+    from edgeseq.lm.corpus import read_sentences
+    from edgeseq.lm.kneser_ney import estimate
+
+    if level not in ("word", "char"):
+        raise UsageError(f"--level {level}: wanted word or char.")
+    with progress(f"Reading {text.name}", unit="sentences") as show:
+        found = estimate(read_sentences(text, level), order, _thresholds(prune), show)  # type: ignore[arg-type]
+    if found.fallbacks:
+        orders = ", ".join(map(str, found.fallbacks))
+        typer.echo(f"The text is too small to estimate the discounts of order {orders}; 0.5, 1 and 1.5 are used.", err=True)
+    if arpa is not None:
+        with progress(f"Writing {arpa.name}", unit="n-grams") as show:
+            write_arpa(found.ngrams, arpa, show)
+    header = write_compiled(found.ngrams, out, bits, source=text.name)
+    typer.echo(f"{out}: {found.n_sentences:,} sentences, {found.n_units:,} {_units(header)}")
+    typer.echo(_table(header, out))
+
+
+@app.command("compile")
+def compile_arpa(
+    arpa: Annotated[Path, typer.Argument(help="An ARPA file, as KenLM, SRILM and lmplz write; or gzipped.")],
+    out: OutOption,
+    bits: NumberBitsOption = 32,
+) -> None:
+    """Turn an ARPA file into the form that opens in milliseconds. Letters or words: the file's vocabulary tells.
+
+    Example: edgeseq lm compile lm.arpa.gz --out lm.lm
+    """
+    from edgeseq.lm.arpa import read_arpa
+    from edgeseq.lm.binary import write_compiled
+
+    with progress(f"Reading {arpa.name}", unit="n-grams") as show:
+        ngrams = read_arpa(arpa, show)
+    header = write_compiled(ngrams, out, bits, source=arpa.name)
+    typer.echo(f"{out}:")
+    typer.echo(_table(header, out))
+
+
+@app.command()
+def info(model: Annotated[Path, typer.Argument(help="A compiled model.")]) -> None:
+    """Say what a compiled model holds, and check that it is whole."""
+    from edgeseq.lm.model import LanguageModel
+
+    opened = LanguageModel(model)
+    opened.check_whole()
+    typer.echo(f"{model}: whole, from {opened.header['source'] or 'an unnamed source'}")
+    typer.echo(_table(opened.header, model))
+
+
+@app.command()
+def score(
+    model: Annotated[Path, typer.Argument(help="A compiled model.")],
+    text: Annotated[list[str] | None, typer.Argument(help="Sentences.  [default: lines of standard input]")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each word's share.")] = False,
+) -> None:
+    """Print log10 of each sentence's probability, its end included, and the perplexity of all.
+
+    Example: edgeseq lm score spoken.lm "turn on the light"
+    """
+    from edgeseq.lm.model import LanguageModel, perplexity
+    from edgeseq.tokens import normalize_text
+
+    opened = LanguageModel(model)
+    shares: list[float] = []
+    n_unknown = 0
+    for line in text or sys.stdin:
+        scores = opened.sentence(normalize_text(line).split())
+        values = [value for _, value, _ in scores]
+        shares += values
+        n_unknown += sum(not known for *_, known in scores)
+        typer.echo(f"{sum(values):.4f}\t{normalize_text(line)}")
+        if verbose:
+            for unit, value, known in scores:
+                typer.echo(f"  {value:9.4f}  {unit}{'' if known else '  (unknown)'}")
+    if shares:
+        typer.echo(f"perplexity {perplexity(shares):.2f} over {len(shares):,}, of them unknown {n_unknown:,}", err=True)
+
+
+def _thresholds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError as fault:
+        raise UsageError(f"--prune {text!r}: wanted counts between commas, the first 0: 0,0,1") from fault
+
+
+def _units(header: dict[str, Any]) -> str:
+    return "words" if header["level"] == "word" else "letters"
+
+
+def _table(header: dict[str, Any], path: Path) -> str:
+    counts = ", ".join(f"{count:,} {order}-grams" for order, count in enumerate(header["counts"], start=1))
+    exact = "float32" if header["bits"] == 32 else f"16 bits, off by at most {header['largest_error']:.1g} (log10)"
+    return f"  order {header['order']} over {_units(header)}: {counts}\n  {exact}; {path.stat().st_size:,} bytes"
