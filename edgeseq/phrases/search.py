@@ -208,6 +208,8 @@ class PhraseDecoder:
 
     def _advance(self, cost: Floats, filler: float, state: PhraseState, heard: dict[str, float]) -> PhraseState:
         """Let every open way take one row; `cost` is the row less its best, `[n_tokens]`."""
+        if len(state.node) == 0:  # the phrase has ended, and every other way was given up
+            return replace(state, ended=state.ended + filler, **heard)  # type: ignore[arg-type]
         best = np.maximum(state.token, state.blank)
         behind_blank = state.token <= state.blank
         best_past = np.where(behind_blank, state.blank_past, state.token_past)
@@ -326,6 +328,8 @@ class PhraseDecoder:
 
     def _best_end(self, state: PhraseState) -> tuple[float, int]:
         """Give the best way whose phrase has ended: score, last token."""
+        if len(state.node) == 0:
+            return state.ended, state.ended_past
         best = np.maximum(state.token, state.blank) + self.graph.end_weight[state.node]
         i = int(best.argmax())
         if best[i] > state.ended:
@@ -334,9 +338,11 @@ class PhraseDecoder:
 
     def _best_way(self, state: PhraseState) -> tuple[float, int, bool]:
         """Give the best of all open ways: score, last token, whether its phrase has ended."""
+        end_score, end_past = self._best_end(state)
+        if len(state.node) == 0:
+            return end_score, end_past, True
         best = np.maximum(state.token, state.blank)
         i = int(best.argmax())
-        end_score, end_past = self._best_end(state)
         past = int((state.blank_past if state.token[i] <= state.blank[i] else state.token_past)[i])
         if end_score >= best[i] or (end_past == past and past >= 0):
             return end_score, end_past, True

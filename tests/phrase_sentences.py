@@ -1,0 +1,69 @@
+"""Phrases the slow way: every sentence written out, every sentence scored by itself. What the graph must agree with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from edgeseq.phrases.file import Phrases
+from edgeseq.phrases.notation import Choice, Node, Sequence, Word
+from edgeseq.phrases.numbers import number_words
+
+
+def sentences(phrases: Phrases) -> list[tuple[tuple[str, ...], str, dict, float]]:
+    """List (words, intent, slots, log weight) of all that may be said."""
+    return [
+        (words, name, {**slots, **dict(phrase.slots)}, weight + math.log(phrase.weight))
+        for name, intent in phrases.intents.items()
+        for phrase in intent
+        for words, slots, weight in _expand(phrase.node, phrases)
+    ]
+
+
+def _expand(node: Node, phrases: Phrases):
+    if isinstance(node, Word):
+        yield (node.text,), {}, 0.0
+    elif isinstance(node, Sequence):
+        for parts in itertools.product(*(list(_expand(item, phrases)) for item in node.items)):
+            slots = {}
+            for part in parts:
+                slots |= part[1]
+            yield sum((part[0] for part in parts), ()), slots, sum(part[2] for part in parts)
+    elif isinstance(node, Choice):
+        for option, prior in zip(node.options, node.weights, strict=True):
+            for words, slots, weight in _expand(option, phrases):
+                yield words, slots, weight + math.log(prior)
+    elif node.numbers is not None:
+        for number in range(node.numbers.first, node.numbers.last + 1, node.numbers.step):
+            yield number_words(number), {node.name: number}, 0.0
+    elif node.name in phrases.rules:
+        for words, slots, weight in _expand(phrases.rules[node.name].node, phrases):
+            yield words, slots | ({node.alias: " ".join(words)} if node.alias else {}), weight
+    else:
+        for value in phrases.slots[node.name].values:
+            for words, slots, weight in _expand(value.node, phrases):
+                mean = " ".join(words) if value.mean is None else value.mean
+                yield words, {**slots, node.alias or node.name: mean}, weight
+
+
+def viterbi(rows: np.ndarray, ids: list[int], blank_id: int, filler: float = math.inf) -> float:
+    """Score the best way to say `ids` in rows `[n_steps, n_tokens]` (float64), less the best symbols; filler around them."""
+    cost = rows - rows.max(axis=1, keepdims=True)
+    around = np.maximum(cost[:, blank_id], -filler)
+    labels = [blank_id, *(symbol for id_ in ids for symbol in (id_, blank_id))]
+    score = np.full(len(labels), -np.inf)
+    score[0], ended = 0.0, -np.inf
+    for t in range(len(rows)):
+        new = np.full(len(labels), -np.inf)
+        for s, label in enumerate(labels):
+            options = [score[s]]
+            if s >= 1:
+                options.append(score[s - 1])
+            if s >= 2 and label != blank_id and label != labels[s - 2]:
+                options.append(score[s - 2])
+            new[s] = max(options) + (around[t] if s == 0 else cost[t, label])
+        ended = max(ended, score[-1], score[-2]) + around[t]
+        score = new
+    return max(ended, score[-1], score[-2])
