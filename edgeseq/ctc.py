@@ -52,6 +52,8 @@ def greedy_step(log_probs: npt.NDArray[np.floating], state: CtcState, blank_id: 
     if len(log_probs) == 0:
         return [], state
     best = log_probs.argmax(axis=1)
+    if (best == blank_id).all():  # as most rows are
+        return [], CtcState(state.n_steps + len(log_probs))
     starts = np.flatnonzero(np.diff(best, prepend=-1))  # a run of equal symbols begins here
     ids = best[starts].tolist()
     peaks = np.exp(np.maximum.reduceat(log_probs.max(axis=1), starts).astype(np.float64)).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -105,3 +105,17 @@ class Final(Result):
 
 
 Event = Partial | Final
+
+
+def only_stable(events: Iterable[Event]) -> Iterator[Event]:
+    """Cut partials to the words that will not change; leave out those that then tell nothing new."""
+    told = 0
+    for event in events:
+        if isinstance(event, Final):
+            told = 0
+            yield event
+        elif event.stable > told:
+            told, words = event.stable, event.words[: event.stable]
+            confidence = sum(word.confidence for word in words) / len(words)
+            text = " ".join(word.word for word in words)
+            yield Partial(text, words[0].start, words[-1].end, confidence, words, stable=told)

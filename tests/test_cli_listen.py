@@ -119,6 +119,57 @@ def test_a_closed_pipe_ends_quietly(tone_model, endless):
     assert errors.splitlines() == [f"listening on {endless}; Ctrl-C ends"]
 
 
+def test_endpoint_seconds(tone_model, speech):
+    done = run("listen", "--model", tone_model, "--input", "-", "--endpoint-seconds", 3, input=speech.read_bytes(), text=False)
+    assert done.stdout == b"go on\n"
+    done = run("listen", "--model", tone_model, "--input", "-", "--longest-seconds", 0.3, input=speech.read_bytes(), text=False)
+    assert done.stdout.split() == [b"g", b"o", b"o", b"n"] or len(done.stdout.splitlines()) > 2
+
+
+def test_stable_partials_never_change(tone_model, tmp_path):
+    soundfile.write(tmp_path / "a.wav", tones.say("one two three"), tones.SAMPLE_RATE)
+    content = (tmp_path / "a.wav").read_bytes()
+    options = ("listen", "--model", tone_model, "--input", "-", "--format", "jsonl", "--stable")
+    events = events_of(run(*options, input=content, text=False).stdout.decode())
+    assert [(event["type"], event["text"]) for event in events] == [
+        ("partial", "one"),
+        ("partial", "one two"),
+        ("final", "one two three"),
+    ]
+    assert [event["stable"] for event in events[:2]] == [1, 2]
+
+
+def test_subtitles_as_they_are_said(tone_model, speech):
+    done = run("listen", "--model", tone_model, "--input", "-", "--format", "vtt", input=speech.read_bytes(), text=False)
+    blocks = done.stdout.decode().strip().split("\n\n")
+    assert blocks[0] == "WEBVTT" and [block.split("\n")[1] for block in blocks[1:]] == TEXT
+
+
+def test_figures(tone_recognizer, tmp_path):
+    model = tones.save(tmp_path / "m.onnx", language="en")
+    soundfile.write(tmp_path / "a.wav", tones.say("three one four"), tones.SAMPLE_RATE)
+    content = (tmp_path / "a.wav").read_bytes()
+    options = ("listen", "--model", model, "--input", "-", "--figures")
+    assert run(*options, input=content, text=False).stdout == b"314\n"
+    final = events_of(run(*options, "--format", "jsonl", input=content, text=False).stdout.decode())[-1]
+    assert final["text"] == "314" and [word["word"] for word in final["words"]] == ["three", "one", "four"]
+
+
+def test_a_command_for_each_final(tone_model, speech, tmp_path):
+    command = f"sh -c 'cat >> {tmp_path}/told; echo printed'"
+    done = run("listen", "--model", tone_model, "--input", speech, "--run", command)
+    assert (done.returncode, done.stdout.splitlines()) == (0, TEXT)
+    told = events_of((tmp_path / "told").read_text())
+    assert [(event["type"], event["text"], event["file"]) for event in told] == [("final", text, str(speech)) for text in TEXT]
+    assert done.stderr.count("printed") == 2
+
+
+def test_a_command_that_fails_is_told_for_each_final(tone_model, speech):
+    done = run("listen", "--model", tone_model, "--input", "-", "--run", "false", input=speech.read_bytes(), text=False)
+    assert (done.returncode, done.stdout.decode().splitlines()) == (0, TEXT)
+    assert done.stderr.count(b"--run: false ended with exit code 1.") == 2
+
+
 def test_a_full_disk_is_told(tone_model, speech):
     with Path("/dev/full").open("w") as full:
         process = start("listen", "--model", tone_model, "--input", speech, stdout=full)
@@ -195,6 +246,9 @@ def test_fit_and_width():
         (["--model", "nosuch"], 2, "no model 'nosuch'"),
         (["--input", "none.wav"], 1, "none.wav: cannot be opened (No such file or directory)"),
         (["--chunk-ms", "0"], 2, "--chunk-ms"),
+        (["--endpoint-seconds", "0"], 2, "more than 0 seconds"),
+        (["--run", "no-such-program"], 2, "no program 'no-such-program'"),
+        (["--figures"], 2, "the model's language 'x-tones'"),
         (["--format", "xml"], 2, "--format"),
         (["--bits", "8"], 2, "not the 8-bit file"),
         (["--no-such-option"], 2, "No such option"),

@@ -53,6 +53,40 @@ def test_jsonl_is_one_final_a_file(tone_model, folder):
     assert done.returncode == 0
 
 
+def test_out_dir_takes_a_file_for_each(tone_model, folder, tmp_path):
+    files = ("a.wav", "b.wav", "d.wav", "c.wav", "e.wav")
+    done = run("transcribe", "--model", tone_model, "--out-dir", tmp_path / "out" / "here", *files, cwd=folder)
+    assert done.stdout == "" and done.returncode == 1 and "b.wav" in done.stderr
+    written = {path.name: path.read_text() for path in (tmp_path / "out" / "here").iterdir()}
+    assert written == {"a.txt": "one two\n", "c.txt": "three\n", "d.txt": "gone\n", "e.txt": "\n"}
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt", "jsonl"])
+def test_every_format_can_be_written(tone_model, folder, tmp_path, form):
+    done = run("transcribe", "--model", tone_model, "--format", form, "--out-dir", tmp_path, "a.wav", "c.wav", cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    alone = run("transcribe", "--model", tone_model, "--format", form, "a.wav", cwd=folder)
+    assert (tmp_path / f"a.{form}").read_text() == alone.stdout and "one two" in alone.stdout
+    assert "three" in (tmp_path / f"c.{form}").read_text()
+
+
+def test_subtitles_of_several_files_need_a_folder(tone_model, folder):
+    done = run("transcribe", "--model", tone_model, "--format", "srt", "a.wav", "c.wav", cwd=folder)
+    assert done.returncode == 2 and "2 files cannot share standard output" in done.stderr and "--out-dir" in done.stderr
+
+
+def test_files_that_would_meet(tone_model, folder, tmp_path):
+    done = run("transcribe", "--model", tone_model, "--out-dir", tmp_path, "a.wav", "x/a.flac", cwd=folder)
+    assert done.returncode == 2 and "a.wav and x/a.flac would both be written" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(tone_model, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("transcribe", "--model", tone_model, "--out-dir", tmp_path / "file", "a.wav", cwd=folder)
+    assert done.returncode == 1 and "file" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_standard_input(tone_model, folder):
     content = (folder / "a.wav").read_bytes()
     done = run("transcribe", "--model", tone_model, "-", input=content, text=False)

@@ -6,13 +6,16 @@ import os
 import shutil
 import sys
 import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 if TYPE_CHECKING:
     from edgeseq.events import Event
+    from edgeseq.subtitles import Cue
 
 CLEAR_TO_END = "\x1b[K"
 
@@ -22,26 +25,79 @@ class Format(StrEnum):
 
     text = "text"
     jsonl = "jsonl"
+    srt = "srt"
+    vtt = "vtt"
+
+    @property
+    def is_subtitles(self) -> bool:
+        """Whether times begin anew with each file, so that several need several outputs."""
+        return self in (Format.srt, Format.vtt)
+
+    @property
+    def suffix(self) -> str:
+        """Of a file in this format."""
+        return ".txt" if self is Format.text else f".{self.value}"
 
 
 class Display:
-    """Shows the events of one source on standard output; every line is flushed."""
+    """Shows the events of one source on standard output or in `out`; every line is flushed."""
 
-    def __init__(self, form: Format, file: str | None = None, prefix: str = "") -> None:
-        """Name `file` in jsonl lines; put `prefix` before each line of text."""
-        self.form, self.file, self.prefix = form, file, prefix
-        self.rewrites = form is Format.text and can_rewrite()
+    def __init__(
+        self,
+        form: Format,
+        file: str | None = None,
+        prefix: str = "",
+        *,
+        spell: Callable[[Sequence[str]], str] = " ".join,
+        out: TextIO | None = None,
+    ) -> None:
+        """Name `file` in jsonl lines; put `prefix` before each line of text; make text of words by `spell`."""
+        self.form, self.file, self.prefix, self.spell, self.out = form, file, prefix, spell, out
+        self.rewrites = form is Format.text and out is None and can_rewrite()
+        self.n_cues = 0
+        self.n_shown = 0
+        """events"""
+        if form is Format.vtt:
+            from edgeseq.subtitles import VTT_HEADER
+
+            self._write(VTT_HEADER, end="")
 
     def show(self, event: Event) -> None:
         """Show one event: partials on a terminal and in jsonl, finals always."""
+        event = self.spelled(event)
+        self.n_shown += 1
         if self.form is Format.jsonl:
-            typer.echo(event.to_json(self.file))
+            self._write(event.to_json(self.file))
+        elif self.form.is_subtitles:
+            self._show_cues(event)
         elif event.type == "final":
             start = f"\r{CLEAR_TO_END}" if self.rewrites else ""
-            typer.echo(encodable(f"{start}{self.prefix}{printable(event.text)}"))
+            self._write(f"{start}{self.prefix}{printable(event.text)}")
         elif self.rewrites:
             line = fit(printable(event.text), shutil.get_terminal_size().columns - 1)
-            typer.echo(encodable(f"\r{line}{CLEAR_TO_END}"), nl=False)
+            self._write(f"\r{line}{CLEAR_TO_END}", end="")
+
+    def spelled(self, event: Event) -> Event:
+        """Write the text of an event anew, in figures where that is wanted; its words stay as they were said."""
+        return replace(event, text=self.spell([word.word for word in event.words]))
+
+    def _show_cues(self, event: Event) -> None:
+        from edgeseq.subtitles import cues
+
+        if event.type == "final":
+            for cue in cues(event, self.spell):
+                self._show_cue(cue)
+
+    def _show_cue(self, cue: Cue) -> None:
+        self.n_cues += 1
+        cue = replace(cue, text=printable(cue.text))
+        self._write(cue.to_srt(self.n_cues) if self.form is Format.srt else cue.to_vtt(), end="")
+
+    def _write(self, text: str, end: str = "\n") -> None:
+        if self.out is None:
+            typer.echo(text if self.form is Format.jsonl else encodable(text), nl=bool(end))
+        else:
+            self.out.write(text + end)
 
 
 def can_rewrite() -> bool:

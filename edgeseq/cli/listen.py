@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeseq.cli.display import Display, Format
-from edgeseq.cli.options import DEFAULT_MODEL, BitsOption, FormatOption, ModelOption, RateOption
+from edgeseq.cli.options import (
+    DEFAULT_MODEL,
+    BitsOption,
+    CompleteOption,
+    EndpointOption,
+    FiguresOption,
+    FormatOption,
+    LongestOption,
+    ModelOption,
+    RateOption,
+    speller,
+)
 from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
     from edgeseq.blocks import Floats
@@ -34,6 +46,17 @@ def listen(
     ] = None,
     rate: RateOption = None,
     form: FormatOption = Format.text,
+    stable: Annotated[
+        bool, typer.Option("--stable", help="Of what is being said show only words that will not change.")
+    ] = False,
+    figures: FiguresOption = False,
+    endpoint_seconds: EndpointOption = ENDPOINT_SECONDS,
+    complete_seconds: CompleteOption = COMPLETE_SECONDS,
+    longest_seconds: LongestOption = LONGEST_SECONDS,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
+    ] = None,
     chunk_ms: Annotated[int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")] = 80,
 ) -> None:
     """Print words while they are being said.
@@ -45,17 +68,24 @@ def listen(
     A file is heard at the pace it was said, through the same path as the microphone. Standard input is heard
     as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
+    Commands of --run are started one after another and never hold up the words; what they print goes to
+    standard error, and so does a line for each that fails or is slow.
+
     \b
     Examples:
       edgeseq listen
       edgeseq listen --device USB --format jsonl | while read -r line; do echo "$line"; done
       edgeseq listen --input call.wav
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
+      edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
+    from edgeseq.events import only_stable
     from edgeseq.models import load
 
     with stop_on_signals() as stop:
-        recognizer = load(model, bits)
+        rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
+        recognizer = load(model, bits).with_rules(rules)
+        spell = speller(figures, recognizer.metadata.language)
         chunk_seconds = chunk_ms / 1000
         sample_rate = recognizer.sample_rate
         source = (
@@ -63,11 +93,26 @@ def listen(
             if input_file is None
             else _file(input_file, sample_rate, rate, chunk_seconds)
         )
-        with source as (name, blocks):
+        with _runner(run) as act, source as (name, blocks):
             typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
-            display = Display(form, input_file)
-            for event in recognizer.follow(until(blocks, stop)):
+            display = Display(form, input_file, spell=spell)
+            events = recognizer.follow(until(blocks, stop))
+            for event in only_stable(events) if stable else events:
                 display.show(event)
+                if event.type == "final":
+                    act(display.spelled(event).to_json(input_file))
+
+
+@contextmanager
+def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
+    """Give what takes the JSON of each final: the command of --run, or nothing at all."""
+    if command is None:
+        yield lambda text: None
+        return
+    from edgeseq.actions import CommandRunner
+
+    with CommandRunner(command, lambda line: typer.echo(f"edgeseq: {line}", err=True)) as runner:
+        yield runner.hand_over
 
 
 Source = tuple[str, "Iterator[Floats]"]

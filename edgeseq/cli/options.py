@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -22,5 +23,23 @@ RateOption = Annotated[
         help="Of raw 16-bit samples on standard input, in Hz.  [default: the model's]",
     ),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Words for people or for programs.")]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Words for people, for programs, or as subtitles.")]
+FiguresOption = Annotated[bool, typer.Option("--figures", help="Write numbers in figures: three one four is 314.")]
+EndpointOption = Annotated[
+    float, typer.Option("--endpoint-seconds", metavar="SECONDS", help="An utterance ends after so much silence.")
+]
+CompleteOption = Annotated[
+    float, typer.Option("--complete-seconds", metavar="SECONDS", help="... after so much, where a phrase is complete.")
+]
+LongestOption = Annotated[float, typer.Option("--longest-seconds", metavar="SECONDS", help="... at the latest after so long.")]
 DEFAULT_MODEL = "digits-en"
+
+
+def speller(figures: bool, language: str) -> Callable[[Sequence[str]], str]:
+    """Choose how words become text. Raises UsageError for a language whose numbers are not known."""
+    if not figures:
+        return " ".join
+    from edgeseq.figures import check_language, in_figures
+
+    check_language(language)
+    return lambda words: in_figures(words, language)
