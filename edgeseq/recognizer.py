@@ -26,6 +26,7 @@ from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network, NetworkState
 from edgeseq.saving import pack, unpack
+from edgeseq.voice import SPEECH_SCORE, AnyVoiceActivity
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class UtteranceState:
     """network step after the one that ended the utterance before"""
     speech_step: int = -1
     """network step at which its first token was first seen; -1 before"""
+    voice_step: int = -1
+    """network step at which voice was last heard, by the voice activity if there is one; -1 before"""
     told: str = ""
     """text of the last partial, so that only changes are told"""
     told_stable: int = 0
@@ -51,6 +54,8 @@ class State:
     network: NetworkState
     decoder: Any
     """of the recognizer's decoder"""
+    voice: Any = None
+    """of the recognizer's voice activity, if it has one"""
     utterance: UtteranceState = field(default_factory=UtteranceState)
     n_samples: int = 0
     """heard since the stream opened"""
@@ -83,32 +88,38 @@ class Recognizer:
         decoder: Decoder[Any] | None = None,
         rules: Iterable[EndpointRule] = DEFAULT_RULES,
         *,
+        voice: AnyVoiceActivity | None = None,
         calibrated: bool = True,
     ) -> None:
         """Use `network` and `decoder` (greedy if None); an utterance ends when one of `rules` says so.
 
-        Without any rule a stream is one utterance. Unless `calibrated`, confidences are told as the decoder gives them,
-        whatever was measured of them.
+        Without any rule a stream is one utterance. With `voice` only time without voice is silence to the rules. Unless
+        `calibrated`, confidences are told as the decoder gives them, whatever was measured of them.
         """
         self.network = network
         self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
+        self.voice = voice
         self.calibrated = calibrated
         self._confidence_map = self.metadata.confidence_map(kind_of(self.decoder)) if calibrated else None
         self._state_type = type(self.decoder.init_state())
 
     def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:
         """Return a recognizer that shares this one's network and rules."""
-        return Recognizer(self.network, decoder, self.rules, calibrated=self.calibrated)
+        return Recognizer(self.network, decoder, self.rules, voice=self.voice, calibrated=self.calibrated)
 
     def with_rules(self, rules: Iterable[EndpointRule]) -> Recognizer:
         """Return a recognizer that shares this one's network and decoder."""
-        return Recognizer(self.network, self.decoder, rules, calibrated=self.calibrated)
+        return Recognizer(self.network, self.decoder, rules, voice=self.voice, calibrated=self.calibrated)
+
+    def with_voice(self, voice: AnyVoiceActivity | None) -> Recognizer:
+        """Return a recognizer that shares all but the voice activity, without which it listens to words alone."""
+        return Recognizer(self.network, self.decoder, self.rules, voice=voice, calibrated=self.calibrated)
 
     def uncalibrated(self) -> Recognizer:
         """Return a recognizer that tells confidences as its decoder gives them."""
-        return Recognizer(self.network, self.decoder, self.rules, calibrated=False)
+        return Recognizer(self.network, self.decoder, self.rules, voice=self.voice, calibrated=False)
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -122,7 +133,8 @@ class Recognizer:
 
     def init_state(self) -> State:
         """Open a stream: nothing heard, as if silence had come before."""
-        return State(np.zeros(0, dtype=np.float32), self.network.init_state(), self.decoder.init_state())
+        voice = None if self.voice is None else self.voice.init_state()
+        return State(np.zeros(0, dtype=np.float32), self.network.init_state(), self.decoder.init_state(), voice)
 
     def step(self, samples: Floats, state: State) -> tuple[list[Event], State]:
         """Advance one stream; `state` is not modified.
@@ -218,7 +230,7 @@ class Recognizer:
         """
         self._check(state)
         return pack(
-            Saved(self.network.fingerprint, self.metadata.tokens, self.decoder.identity, np.frombuffer(pack(state), np.uint8))
+            Saved(self.network.fingerprint, self.metadata.tokens, self._identity(), np.frombuffer(pack(state), np.uint8))
         )
 
     def restore(self, content: bytes) -> State:
@@ -235,22 +247,32 @@ class Recognizer:
                 f"{self.network.path} has {self.network.fingerprint[:12]} and {len(self.metadata.tokens)}.\n"
                 "  Restore it with the very file that it was saved with, or begin with init_state()."
             )
-        if saved.decoder != self.decoder.identity:
+        if saved.decoder != self._identity():
             raise StateError(
-                f"the saved state is of the decoder '{saved.decoder}'; this recognizer's is '{self.decoder.identity}'.\n"
+                f"the saved state is of the decoder '{saved.decoder}'; this recognizer's is '{self._identity()}'.\n"
                 "  Make the recognizer with the same decoder, phrases and words, or begin with init_state()."
             )
-        state = unpack(saved.state.tobytes(), [State, self._state_type])
+        voice = [] if self.voice is None else [type(self.voice.init_state())]
+        state = unpack(saved.state.tobytes(), [State, self._state_type, *voice])
         if not isinstance(state, State):
             raise StateError("these bytes hold something else than a stream's state. Wanted: what Recognizer.save gave.")
         self._check(state)
         return state
+
+    def _identity(self) -> str:
+        """Name what a saved state depends on besides the network."""
+        return self.decoder.identity + (f", voice activity {self.voice.identity}" if self.voice is not None else "")
 
     def _check(self, state: State) -> None:
         if not isinstance(state.decoder, self._state_type):
             raise UsageError(
                 f"the stream's decoder state is a {type(state.decoder).__name__}; this recognizer's decoder "
                 f"({self.decoder.identity}) wants a {self._state_type.__name__}.\n"
+                "  Begin with this recognizer's own init_state()."
+            )
+        if self.voice is not None and state.voice is None:
+            raise UsageError(
+                "the stream was opened without voice activity, and this recognizer has one.\n"
                 "  Begin with this recognizer's own init_state()."
             )
 
@@ -263,6 +285,7 @@ class Recognizer:
             log_probs, network = self.network.step(chunks, _stack([states[i].network for i in ready]))
             for row, i in enumerate(ready):
                 after = replace(states[i], leftover=states[i].leftover[n_chunk:], network=_pick(network, row, len(ready)))
+                after = self._hear_voice(chunks[row], after)
                 new, states[i] = take(log_probs[row], after)
                 events[i] += new
         # A view would keep all of a long array in memory.
@@ -302,6 +325,17 @@ class Recognizer:
                 events += final
         return events, state
 
+    def _hear_voice(self, chunk: Floats, state: State) -> State:
+        """Note whether there is voice in the chunk that the decoder is about to take."""
+        if self.voice is None:
+            return state
+        score, voice = self.voice.step(chunk, state.voice)
+        state = replace(state, voice=voice)
+        if score < SPEECH_SCORE:
+            return state
+        last_step = self.decoder.n_steps(state.decoder) + self.network.n_steps - 1
+        return replace(state, utterance=replace(state.utterance, voice_step=last_step))
+
     def _note_speech(self, decoded: Any, utterance: UtteranceState) -> UtteranceState:
         """Remember when the first token of an utterance came."""
         if utterance.speech_step >= 0 or self.decoder.last_token_step(decoded) < 0:
@@ -313,8 +347,9 @@ class Recognizer:
         utterance, step = state.utterance, self.decoder.n_steps(state.decoder) - 1
         last = self.decoder.last_token_step(state.decoder)
         first = utterance.first_step if utterance.speech_step < 0 else utterance.speech_step
+        last_sound = max(last if last >= 0 else utterance.first_step - 1, utterance.voice_step)
         return Pause(
-            silence_seconds=(step - (last if last >= 0 else utterance.first_step - 1)) * self._step_seconds,
+            silence_seconds=max(0, step - last_sound) * self._step_seconds,
             utterance_seconds=(step - first) * self._step_seconds,
             has_words=last >= 0,
             is_complete=lambda: self.decoder.is_complete(state.decoder),

@@ -53,6 +53,9 @@ def listen(
     endpoint_seconds: EndpointOption = ENDPOINT_SECONDS,
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
+    voice_activity: Annotated[
+        bool, typer.Option("--voice-activity", help="Count as silence only what is quiet, too (by level).")
+    ] = False,
     run: Annotated[
         str | None,
         typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
@@ -81,10 +84,13 @@ def listen(
     """
     from edgeseq.events import only_stable
     from edgeseq.models import load
+    from edgeseq.voice import LevelVoice
 
     with stop_on_signals() as stop:
         rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
         recognizer = load(model, bits).with_rules(rules)
+        if voice_activity:
+            recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
         spell = speller(figures, recognizer.metadata.language)
         chunk_seconds = chunk_ms / 1000
         sample_rate = recognizer.sample_rate
