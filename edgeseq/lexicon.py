@@ -1,0 +1,94 @@
+"""A list of words that may be said, each spelled as it is written or as it sounds.
+
+A lexicon file has a word a line, and after it, if the model spells it otherwise, its spelling: tokens with spaces, or letters
+in one piece. Several lines of one word are several pronunciations. `#` begins a comment.
+
+    lights
+    siobhan   shivawn
+    siobhan   s h i v o n
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from edgeseq.errors import WordListError
+from edgeseq.tokens import WORD_START, TokenTable, normalize_text
+
+MOST_FAULTS = 10
+"""Shown of one file."""
+LAST = "\U0010ffff"
+"""Sorts behind every letter."""
+
+
+class Lexicon:
+    """Words by spelling, sorted so that all spellings with one beginning are neighbours. Read-only."""
+
+    def __init__(self, spellings: Iterable[tuple[str, str]]) -> None:
+        """Take pairs (spelling, word), spellings without `▁`.
+
+        >>> lexicon = Lexicon([("shivawn", "siobhan"), ("light", "light"), ("lights", "lights")])
+        >>> lexicon.words("shivawn"), lexicon.words("ligh"), lexicon.span("ligh")
+        (('siobhan',), (), (0, 2))
+        """
+        by_spelling: dict[str, list[str]] = {}
+        for spelling, word in spellings:
+            words = by_spelling.setdefault(spelling, [])
+            if word not in words:
+                words.append(word)
+        self.spellings = sorted(by_spelling)
+        self._words = {spelling: tuple(words) for spelling, words in by_spelling.items()}
+        content = "\n".join(f"{spelling}\t{' '.join(self._words[spelling])}" for spelling in self.spellings)
+        self.identity = sha256(content.encode()).hexdigest()[:8]
+
+    def words(self, spelling: str) -> tuple[str, ...]:
+        """Give the words that are spelled so, none if there is none."""
+        return self._words.get(spelling, ())
+
+    def span(self, beginning: str) -> tuple[int, int]:
+        """Give the range of `spellings` that begin so."""
+        return bisect_left(self.spellings, beginning), bisect_left(self.spellings, beginning + LAST)
+
+
+def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
+    """Read a lexicon file. Raises WordListError that lists its faults by line, or says that it is empty."""
+    faults: list[str] = []
+    spellings: list[tuple[str, str]] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        fields = normalize_text(line.partition("#")[0]).split()
+        if fields:
+            spelling = _spelling(fields, tokens)
+            unknown = sorted(set(spelling) - set("".join(tokens.symbols)))
+            if unknown or not spelling:
+                faults.append(f"{path}:{number}: '{fields[0]}' needs {', '.join(map(repr, unknown)) or 'letters'}")
+            spellings.append((spelling, fields[0]))
+    report_faults(faults, f"no token of the model spells them (tokens: {' '.join(tokens.symbols)}).")
+    if not spellings:
+        raise WordListError(f"{path}: the lexicon is empty; wanted a word a line.\n  Without --lexicon every word may be said.")
+    return Lexicon(spellings)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read a list. Raises WordListError for what is no UTF-8 text."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as fault:
+        raise WordListError(
+            f"{path}: byte {fault.start + 1:,} is not UTF-8; wanted text in UTF-8.\n  Convert it: iconv -f latin1 -t utf-8"
+        ) from fault
+
+
+def report_faults(faults: list[str], what: str) -> None:
+    """Raise WordListError with the first faults, if there are any."""
+    if faults:
+        more = [f"... and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
+        raise WordListError("\n  ".join([f"{len(faults):,} faults: {what}", *faults[:MOST_FAULTS], *more]))
+
+
+def _spelling(fields: list[str], tokens: TokenTable) -> str:
+    """Join what follows the word, or take the word itself."""
+    word, *given = fields
+    return "".join(given).replace(WORD_START, "") if given else word
