@@ -118,6 +118,11 @@ class Report:
     rss_mb: float
     """largest memory of this process so far, in 10^6 bytes"""
 
+    @property
+    def silent(self) -> int:
+        """Count the clips of which nothing was given out."""
+        return sum(not heard.hypothesis for heard in self.heard)
+
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --json` prints them."""
         digits = {"wer": 5, "cer": 5, "rtf": 5, "p99_ms": 3, "rss_mb": 1}

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, train, transcribe
+from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -52,6 +52,7 @@ app.command("listen")(listen.listen)
 app.command("transcribe")(transcribe.transcribe)
 app.command("devices")(devices.devices)
 app.add_typer(models.app, name="models")
+app.add_typer(phrases.app, name="phrases")
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
 app.command("export")(export.export)

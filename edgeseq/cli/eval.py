@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.options import PhrasesOption, RejectOption, ThresholdOption, phrase_decoder
 from edgeseq.cli.progress import progress
 from edgeseq.errors import UsageError
 
@@ -32,6 +33,9 @@ def evaluate(
         str | None,
         typer.Option(help="Another model (NAME:32 takes its 32 bit file), for the paired difference."),
     ] = None,
+    phrases: PhrasesOption = None,
+    phrase_threshold: ThresholdOption = None,
+    reject: RejectOption = True,
     limit: Annotated[int | None, typer.Option(min=1, help="Hear the first clips only.")] = None,
     times: Annotated[
         bool, typer.Option("--times", help="Measure word times on words trimmed and joined at known samples.  [seeds: 0]")
@@ -51,6 +55,9 @@ def evaluate(
     words of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the
     five connected passes (or those of --connected). Error rates in the JSON are fractions.
 
+    With --phrases only the phrases of a file are understood, and clips of which nothing was given out are counted as
+    rejected (their words are wrong, too). With --compare, both models understand them.
+
     With --times or --calibration the JSON holds `measured`: what `edgeseq export --measured` keeps in a model,
     so that word times lose their delay and confidences mean what they say. Measure on recordings that
     are not the test's.
@@ -69,6 +76,8 @@ def evaluate(
     seeds = _seeds(connected or (ALL_PASSES if compare else "0" if times else ""))
     recognizer = _load(model, bits)
     other = _load(*_with_bits(compare)) if compare else None
+    recognizer = _with_phrases(recognizer, phrases, phrase_threshold, reject)
+    other = None if other is None else _with_phrases(other, phrases, phrase_threshold, reject)
     recordings: list[Recording] = read_manifest(find_data(manifest))[:limit]
     for one in (recognizer, other):
         if one is not None:
@@ -80,7 +89,9 @@ def evaluate(
     report = _hear(recognizer.uncalibrated() if asked.calibration else recognizer, clips, model)
     if other is None or compare is None:
         results = _results(report, recognizer, asked)
-        typer.echo(json.dumps(report.to_dict() | results.to_dict()) if as_json else f"{_table(report)}{results.to_text()}")
+        rejected = {} if phrases is None else {"rejected": report.silent}
+        table = _table(report, rejected=phrases is not None)
+        typer.echo(json.dumps(report.to_dict() | rejected | results.to_dict()) if as_json else f"{table}{results.to_text()}")
     else:
         _show_comparison(report, _hear(other, clips, compare), (model, compare), as_json)
     for failure in report.failed:
@@ -117,6 +128,11 @@ def _load(model: str, bits: int | None) -> Recognizer:
     return edgeseq.load(model, bits=bits)
 
 
+def _with_phrases(recognizer: Recognizer, path: Path | None, threshold: float | None, reject: bool) -> Recognizer:
+    decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
+    return recognizer if decoder is None else recognizer.with_decoder(decoder)
+
+
 def _with_bits(model: str) -> tuple[str, int | None]:
     """Take `NAME:32` apart."""
     name, colon, bits = model.rpartition(":")
@@ -151,13 +167,14 @@ def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_j
         typer.echo(f"{names[0]}\n{_table(report)}\n\n{names[1]}\n{_table(other)}\n\n{_verdict(comparison)}")
 
 
-def _table(report: Report) -> str:
+def _table(report: Report, rejected: bool = False) -> str:
     low, high = (100 * bound for bound in report.ci95)
     lines = [
         f"words wrong   {100 * report.wer:.2f} %  ({report.errors:,} of {report.words:,}; "
         f"95 % interval {low:.2f} to {high:.2f} %)",
         f"letters wrong {100 * report.cer:.2f} %",
         f"clips right   {100 * report.right / report.clips:.2f} %  ({report.right:,} of {report.clips:,})",
+        *([f"rejected      {100 * report.silent / report.clips:.2f} %  ({report.silent:,} of {report.clips:,})"] * rejected),
         f"real time     {1 / report.rtf:,.0f} times faster (rtf {report.rtf:.4f}; without resampling)",
         f"80 ms chunk   {report.p99_ms:.2f} ms at most, in 99 of 100",
         f"memory        {report.rss_mb:.0f} MB, this whole process",

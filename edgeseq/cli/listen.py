@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,11 @@ from edgeseq.cli.options import (
     FormatOption,
     LongestOption,
     ModelOption,
+    PhrasesOption,
     RateOption,
+    RejectOption,
+    ThresholdOption,
+    phrase_decoder,
     speller,
 )
 from edgeseq.cli.stopping import stop_on_signals, until
@@ -26,6 +31,7 @@ from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from edgeseq.blocks import Floats
+    from edgeseq.recognizer import Recognizer
 
 
 def listen(
@@ -50,6 +56,9 @@ def listen(
         bool, typer.Option("--stable", help="Of what is being said show only words that will not change.")
     ] = False,
     figures: FiguresOption = False,
+    phrases: PhrasesOption = None,
+    phrase_threshold: ThresholdOption = None,
+    reject: RejectOption = True,
     endpoint_seconds: EndpointOption = ENDPOINT_SECONDS,
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
@@ -71,6 +80,9 @@ def listen(
     A file is heard at the pace it was said, through the same path as the microphone. Standard input is heard
     as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
+    With --phrases the file is looked at while the stream runs: when it changes, the next utterance is searched for
+    its new phrases, and if it has faults they are reported and the old phrases stay.
+
     Commands of --run are started one after another and never hold up the words; what they print goes to
     standard error, and so does a line for each that fails or is slow.
 
@@ -91,6 +103,7 @@ def listen(
         recognizer = load(model, bits).with_rules(rules)
         if voice_activity:
             recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
+        recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
         spell = speller(figures, recognizer.metadata.language)
         chunk_seconds = chunk_ms / 1000
         sample_rate = recognizer.sample_rate
@@ -102,11 +115,35 @@ def listen(
         with _runner(run) as act, source as (name, blocks):
             typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
             display = Display(form, input_file, spell=spell)
-            events = recognizer.follow(until(blocks, stop))
+            events = recognizer.follow(watched(until(blocks, stop)))
             for event in only_stable(events) if stable else events:
                 display.show(event)
                 if event.type == "final":
                     act(display.spelled(event).to_json(input_file))
+
+
+Watched = Callable[["Iterator[Floats]"], "Iterator[Floats]"]
+"""Passes blocks of sound on, and does something between them."""
+
+
+def _with_phrases(
+    recognizer: Recognizer, path: Path | None, threshold: float | None, reject: bool
+) -> tuple[Recognizer, Watched]:
+    """Let a recognizer understand the phrases of a file, and take them anew whenever the file changes."""
+    decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
+    if decoder is None or path is None:
+        return recognizer, lambda blocks: blocks
+    from edgeseq.phrases import load_phrases
+    from edgeseq.phrases.changing import ChangingPhrases, PhraseWatch
+
+    changing = ChangingPhrases(decoder)
+    watch = PhraseWatch(
+        path,
+        lambda: load_phrases(path, recognizer.metadata, threshold=threshold, reject=reject),
+        changing,
+        lambda line: typer.echo(f"edgeseq: {line}", err=True),
+    )
+    return recognizer.with_decoder(changing), watch.during
 
 
 @contextmanager

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeseq.cli.display import Format
+from edgeseq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.metadata import ModelMetadata
+    from edgeseq.phrases.search import PhraseDecoder
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
 BitsOption = Annotated[
@@ -32,6 +38,19 @@ CompleteOption = Annotated[
     float, typer.Option("--complete-seconds", metavar="SECONDS", help="... after so much, where a phrase is complete.")
 ]
 LongestOption = Annotated[float, typer.Option("--longest-seconds", metavar="SECONDS", help="... at the latest after so long.")]
+PhrasesOption = Annotated[
+    Path | None,
+    typer.Option("--phrases", metavar="FILE", help="Understand these phrases and nothing else (see `edgeseq phrases`)."),
+]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option(
+        "--phrase-threshold", metavar="NATS", help="Lowest score of a phrase given out, 0 or less.  [default: the file's]"
+    ),
+]
+RejectOption = Annotated[
+    bool, typer.Option("--reject/--no-reject", help="Give out nothing, or the nearest phrase, where no phrase was said.")
+]
 DEFAULT_MODEL = "digits-en"
 
 
@@ -43,3 +62,16 @@ def speller(figures: bool, language: str) -> Callable[[Sequence[str]], str]:
 
     check_language(language)
     return lambda words: in_figures(words, language)
+
+
+def phrase_decoder(
+    path: Path | None, metadata: ModelMetadata, threshold: float | None, reject: bool = True
+) -> PhraseDecoder | None:
+    """Make the decoder that --phrases asks for, None without. Raises UsageError for options that need it."""
+    if path is None:
+        if threshold is not None or not reject:
+            raise UsageError("--phrase-threshold and --no-reject are about phrases; give --phrases FILE, too.")
+        return None
+    from edgeseq.phrases import load_phrases
+
+    return load_phrases(path, metadata, threshold=threshold, reject=reject)

@@ -16,7 +16,11 @@ from edgeseq.cli.options import (
     FiguresOption,
     FormatOption,
     ModelOption,
+    PhrasesOption,
     RateOption,
+    RejectOption,
+    ThresholdOption,
+    phrase_decoder,
     speller,
 )
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
@@ -38,6 +42,9 @@ def transcribe(
     rate: RateOption = None,
     form: FormatOption = Format.text,
     figures: FiguresOption = False,
+    phrases: PhrasesOption = None,
+    phrase_threshold: ThresholdOption = None,
+    reject: RejectOption = True,
     out_dir: Annotated[
         Path | None,
         typer.Option("--out-dir", "-o", metavar="DIR", help="Write a file for each recording: call.wav to DIR/call.srt."),
@@ -66,6 +73,8 @@ def transcribe(
     targets = _targets(files, form, out_dir)
     with stop_on_signals() as stop:
         recognizer = load(model, bits)
+        decoder = phrase_decoder(phrases, recognizer.metadata, phrase_threshold, reject)
+        recognizer = recognizer if decoder is None else recognizer.with_decoder(decoder)
         spell = speller(figures, recognizer.metadata.language)
         n_failed = 0
         for file, target in zip(files, targets, strict=True):

@@ -1,0 +1,44 @@
+"""Phrases: only what an application allows, with intent and typed slots, or nothing.
+
+    notation.py   one phrase: words, (a | b), [optional], {slot}           -> tree
+    file.py       a YAML file of intents, rules, slots, spellings          -> Phrases, or every fault with line and column
+    compiling.py  Phrases and a model's tokens                             -> PhraseGraph, shared and minimal
+    search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
+    checking.py   what a file allows: how many sentences, examples, what cannot be told apart
+    changing.py   other phrases while a stream runs
+    importers/    other notations to phrase files
+
+See docs/phrases.md.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edgeseq.phrases.faults import PhraseError
+
+if TYPE_CHECKING:
+    from edgeseq.metadata import ModelMetadata
+    from edgeseq.phrases.search import PhraseDecoder
+
+__all__ = ["PhraseError", "load_phrases"]
+
+
+def load_phrases(
+    path: str | os.PathLike[str], metadata: ModelMetadata, *, threshold: float | None = None, reject: bool = True
+) -> PhraseDecoder:
+    """Read a phrase file and compile it for a model, ready for `Recognizer.with_decoder`.
+
+    threshold: lowest score that is given out, nats a token; None takes the file's, else the default.
+    reject: off, the nearest phrase is given out, whatever was said.
+    Raises PhraseError that lists all faults; OSError if the file cannot be opened.
+    """
+    from edgeseq.phrases.compiling import compile_phrases
+    from edgeseq.phrases.file import read_phrases
+    from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
+
+    phrases = read_phrases(path)
+    wanted = next(value for value in (threshold, phrases.threshold, DEFAULT_THRESHOLD) if value is not None)
+    graph = compile_phrases(phrases, metadata.token_table)
+    return PhraseDecoder(graph, metadata, threshold=wanted if reject else None)

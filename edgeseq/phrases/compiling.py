@@ -19,11 +19,11 @@ import numpy as np
 
 from edgeseq.phrases.automaton import EPSILON, Dfa, Nfa, TooLargeError, determinize, minimize
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import Phrase, Phrases, Slot, all_nodes, words
+from edgeseq.phrases.file import Phrase, Phrases, Slot, all_nodes, references, words
 from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens import WORD_START, TokenTable
 
 MAX_STATES = 400_000
 """Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
@@ -58,7 +58,9 @@ def compile_phrases(phrases: Phrases, tokens: TokenTable, max_states: int = MAX_
 def to_words(phrases: Phrases, max_states: int = MAX_STATES) -> WordAutomaton:
     """Join all phrases to one automaton. Raises PhraseError for phrases that may be empty and for those that are too large."""
     faults = [
-        Fault(phrase.place, f"this phrase of intent {name!r} may be empty, for all of it is optional; wanted a word that is said.")
+        Fault(
+            phrase.place, f"this phrase of intent {name!r} may be empty, for all of it is optional; wanted a word that is said."
+        )
         for name, intent in phrases.intents.items()
         for phrase in intent
         if _may_be_empty(phrase.node, phrases, {})
@@ -69,10 +71,14 @@ def to_words(phrases: Phrases, max_states: int = MAX_STATES) -> WordAutomaton:
         return _Joiner(phrases, max_states).join()
     except TooLargeError:
         place = next((phrase.place for intent in phrases.intents.values() for phrase in intent), Place(1, 1))
-        message = f"the phrases need more than {max_states:,} states; wanted smaller ranges, or fewer options one after another."
+        message = (
+            f"the phrases need more than {max_states:,} states; wanted smaller ranges, or fewer options one after another."
+        )
         raise PhraseError(phrases.name, [Fault(place, message)]) from None
     except RecursionError:
-        raise PhraseError(phrases.name, [Fault(Place(1, 1), "rules use rules more than a hundred deep; wanted fewer.")]) from None
+        raise PhraseError(
+            phrases.name, [Fault(Place(1, 1), "rules use rules more than a hundred deep; wanted fewer.")]
+        ) from None
 
 
 def _may_be_empty(node: Node, phrases: Phrases, known: dict[str, bool]) -> bool:
@@ -266,17 +272,27 @@ def check_spelling(phrases: Phrases, tokens: TokenTable) -> list[Fault]:
     for word_text, texts in phrases.spellings.items():
         for text in texts:
             faults += _spelling_fault(text, word_text, phrases.spelling_places[word_text], tokens)
+    for numbers, place in _ranges(phrases):
+        said = {word.text for word in words(number_phrases(numbers))} - set(phrases.spellings)
+        faults += [fault for text in sorted(said) for fault in _spelling_fault(text, text, place, tokens)]
     return faults
+
+
+def _ranges(phrases: Phrases) -> list[tuple[NumberRange, Place]]:
+    """List the number ranges of a file, and where they stand."""
+    inline = [(reference.numbers, reference.place) for node in all_nodes(phrases) for reference in references(node)]
+    named = [(slot.numbers, slot.place) for slot in phrases.slots.values()]
+    return [(numbers, place) for numbers, place in (*inline, *named) if numbers is not None]
 
 
 def _spelling_fault(text: str, word: str, place: Place, tokens: TokenTable) -> list[Fault]:
     unknown = sorted(set(text) - set(tokens.symbols) - {" "})
     if not unknown:
         return []
-    letters = "".join(symbol for symbol in tokens.symbols if len(symbol) == 1)
+    letters = "".join(symbol for symbol in tokens.symbols if len(symbol) == 1 and symbol != WORD_START)
     of = f" (in its spelling {text!r})" if text != word else ""
-    missing = f"{word!r}{of} holds {', '.join(map(repr, unknown))}, which no token of the model spells"
-    return [Fault(place, f"{missing}; wanted letters of {letters!r}, or a spelling of the word under `spellings:`.")]
+    missing = f"{word!r}{of} holds {', '.join(map(repr, unknown))}, which no token spells"
+    return [Fault(place, f"{missing}; wanted letters of {letters!r}, or a spelling under `spellings:`.")]
 
 
 def to_tokens(automaton: WordAutomaton, phrases: Phrases, tokens: TokenTable, max_states: int = MAX_STATES) -> TokenAutomaton:
@@ -295,7 +311,9 @@ def to_tokens(automaton: WordAutomaton, phrases: Phrases, tokens: TokenTable, ma
 class _Speller:
     """Replaces words by their tokens, state by state."""
 
-    def __init__(self, words: WordAutomaton, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable, max_states: int) -> None:
+    def __init__(
+        self, words: WordAutomaton, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable, max_states: int
+    ) -> None:
         self.words = words
         self.n_tokens = len(tokens)
         self.marks: list[Mark] = []

@@ -1,6 +1,7 @@
 """Phrase files: YAML (or JSON, which is YAML) to phrases, every fault of a file at once, each with line and column.
 
     language: en                      # optional; numbers are spelled in English
+    threshold: -0.5                   # optional; lowest score that is given out, nats a token
     intents:
       brew:
         - "(brew | make me) [a | an] [{size}] {drink}"
@@ -43,7 +44,7 @@ from edgeseq.tokens import normalize_text
 Value = str | int | float | bool
 """What a slot may hold."""
 
-KEYS = ("language", "intents", "rules", "slots", "spellings")
+KEYS = ("language", "threshold", "intents", "rules", "slots", "spellings")
 PHRASE_KEYS = ("say", "weight", "slots")
 VALUE_KEYS = ("say", "mean")
 MAX_BYTES = 10_000_000
@@ -104,6 +105,8 @@ class Phrases:
     """texts to be spelled in place of a word"""
     spelling_places: Mapping[str, Place] = field(default_factory=dict)
     language: str = ""
+    threshold: float | None = None
+    """lowest score that is given out, nats a token; None for the default"""
 
 
 def read_phrases(path: str | os.PathLike[str]) -> Phrases:
@@ -112,7 +115,9 @@ def read_phrases(path: str | os.PathLike[str]) -> Phrases:
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise PhraseError(str(path), [Fault(Place(1, 1), f"the file is larger than {MAX_BYTES:,} bytes; wanted a phrase file.")])
+        raise PhraseError(
+            str(path), [Fault(Place(1, 1), f"the file is larger than {MAX_BYTES:,} bytes; wanted a phrase file.")]
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -224,6 +229,33 @@ def _check_recursion(phrases: Phrases) -> list[Fault]:
     return faults
 
 
+def parse_yaml(text: str) -> tuple[yaml.Node | None, Fault | None]:
+    """Read YAML as nodes; None for a file without any, and what is wrong with it if it is none."""
+    try:
+        return yaml.compose(text, Loader=_Loader), None
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark or fault.context_mark
+        place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
+        return None, Fault(place, _explain(str(fault.problem or fault.context), text, place))
+    except yaml.reader.ReaderError as fault:
+        place = _place_at(text, min(fault.position, len(text)))
+        return None, Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text.")
+    except RecursionError:
+        return None, Fault(Place(1, 1), "the file is nested too deeply; wanted intents, lists and phrases.")
+
+
+def _explain(problem: str, text: str, place: Place) -> str:
+    """Say what YAML stumbled over; brackets without quotes are what people trip over most."""
+    lines = text.splitlines()
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    seen = line[place.column - 1 : place.column]
+    if "expected" in problem:
+        wanted = "a comma or ']' here" if "',' or ']'" in problem else "something else here"
+        came = f"{seen!r} came" if seen else "the line ended"
+        return f"wanted {wanted}, but {came} (a phrase that holds brackets needs quotes around it)."
+    return f"this is not YAML: {problem}."
+
+
 @dataclass
 class _Reader:
     """Walks the nodes of one YAML document and collects faults."""
@@ -249,37 +281,23 @@ class _Reader:
             spellings=spellings,
             spelling_places=places,
             language=self._scalar(top["language"], "the language") if "language" in top else "",
+            threshold=self._threshold(top["threshold"]) if "threshold" in top else None,
         )
 
     def _compose(self) -> yaml.Node | None:
-        try:
-            root = yaml.compose(self.text, Loader=_Loader)
-        except yaml.MarkedYAMLError as fault:
-            mark = fault.problem_mark or fault.context_mark
-            place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
-            self.faults.append(Fault(place, self._explain(str(fault.problem or fault.context), place)))
-            return None
-        except yaml.reader.ReaderError as fault:
-            place = _place_at(self.text, min(fault.position, len(self.text)))
-            self.faults.append(Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text."))
-            return None
-        except RecursionError:
-            self.faults.append(Fault(Place(1, 1), "the file is nested too deeply; wanted intents, lists and phrases."))
-            return None
-        if root is None:
+        root, fault = parse_yaml(self.text)
+        if fault is not None:
+            self.faults.append(fault)
+        elif root is None:
             self.faults.append(Fault(Place(1, 1), "the file is empty; wanted `intents:`, a name and a list of phrases."))
         return root
 
-    def _explain(self, problem: str, place: Place) -> str:
-        """Say what YAML stumbled over; brackets without quotes are what people trip over most."""
-        lines = self.text.splitlines()
-        line = lines[place.line - 1] if place.line <= len(lines) else ""
-        seen = line[place.column - 1 : place.column]
-        wanted = "a comma or ']' here" if "',' or ']'" in problem else "something else here"
-        if "',' or" in problem or "did not find expected" in problem or "expected <block end>" in problem or "flow" in problem:
-            came = f"{seen!r} came" if seen else "the line ended"
-            return f"wanted {wanted}, but {came} (a phrase that holds brackets needs quotes around it)."
-        return f"this is not YAML: {problem}."
+    def _threshold(self, node: yaml.Node) -> float | None:
+        written = _typed(node)
+        if isinstance(written, bool | str) or written is None or written > 0:
+            self._fault(node, f"the threshold is {_written(node)}; wanted a number of 0 or less, nats a token.")
+            return None
+        return float(written)
 
     def _mapping(self, node: yaml.Node, what: str, keys: tuple[str, ...] | None = None) -> dict[str, yaml.Node]:
         """List the entries of a mapping, without those that repeat or have no business there."""
@@ -323,7 +341,7 @@ class _Reader:
             if isinstance(entry, yaml.MappingNode):
                 yield self._weighted(entry)
             else:
-                yield Phrase(self._phrase(entry), _place(entry))
+                yield Phrase(self._phrase(entry), place_of(entry))
 
     def _entries(self, node: yaml.Node, what: str) -> list[yaml.Node]:
         """List the entries of a list; one entry may stand without a list around it."""
@@ -345,14 +363,14 @@ class _Reader:
         slots = self._named(entries.get("slots"), "slots of a phrase")
         return Phrase(
             node=self._say(node, entries, "a phrase"),
-            place=_place(node),
+            place=place_of(node),
             weight=weight,
             slots=tuple((name, self._value(value)) for name, value in slots.items()),
         )
 
     def _say(self, node: yaml.Node, entries: Mapping[str, yaml.Node], what: str) -> Node:
         if "say" not in entries:
-            self._fault(node, f"{what} has no `say`; wanted {{say: \"the words\", ...}}.")
+            self._fault(node, f'{what} has no `say`; wanted {{say: "the words", ...}}.')
             return Sequence(())
         return self._phrase(entries["say"])
 
@@ -361,7 +379,7 @@ class _Reader:
 
     def _rule(self, node: yaml.Node, name: str) -> Rule:
         options = [self._phrase(entry) for entry in self._entries(node, f"rule {name!r}")]
-        return Rule(options[0] if len(options) == 1 else Choice(tuple(options), (1.0,) * len(options)), _place(node))
+        return Rule(options[0] if len(options) == 1 else Choice(tuple(options), (1.0,) * len(options)), place_of(node))
 
     def _slots(self, node: yaml.Node | None, rules: yaml.Node | None) -> dict[str, Slot]:
         named = self._named(node, "slots")
@@ -376,8 +394,8 @@ class _Reader:
             numbers = parse_range(node.value)
             if numbers is None:
                 self._fault(node, f"slot {name!r} is {node.value!r}; wanted a range such as 1..90 or 5..60/5, or a list.")
-            return Slot((), numbers, _place(node))
-        return Slot(tuple(self._slot_value(entry) for entry in self._entries(node, f"slot {name!r}")), None, _place(node))
+            return Slot((), numbers, place_of(node))
+        return Slot(tuple(self._slot_value(entry) for entry in self._entries(node, f"slot {name!r}")), None, place_of(node))
 
     def _slot_value(self, node: yaml.Node) -> SlotValue:
         if isinstance(node, yaml.MappingNode):
@@ -397,11 +415,15 @@ class _Reader:
         for written, value in self._mapping(node, "spellings").items():
             word = normalize_text(written)
             if len(word.split()) != 1:
-                self._fault(value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`.")
-            texts = [normalize_text(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")]
+                self._fault(
+                    value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`."
+                )
+            texts = [
+                normalize_text(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")
+            ]
             if "" in texts:
                 self._fault(value, f"a spelling of {word!r} is empty; wanted letters.")
-            spellings[word], places[word] = tuple(dict.fromkeys(texts)), _place(value)
+            spellings[word], places[word] = tuple(dict.fromkeys(texts)), place_of(value)
         return spellings, places
 
     def _phrase(self, node: yaml.Node) -> Node:
@@ -409,7 +431,7 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             self._fault(node, f"a phrase is {_kind(node)}; wanted text, in quotes if it holds brackets.")
             return Sequence(())
-        locate = _Locator(self.text, node)
+        locate = Locator(self.text, node)
         parsed, faults = parse_phrase(node.value, locate)
         self.faults += faults
         return parsed
@@ -428,13 +450,14 @@ class _Reader:
         return typed
 
     def _fault(self, node: yaml.Node, message: str) -> None:
-        self.faults.append(Fault(_place(node), message))
+        self.faults.append(Fault(place_of(node), message))
 
 
-class _Locator:
+class Locator:
     """Finds a character of a scalar's value in the file, through quotes, escapes, folding and indentation."""
 
     def __init__(self, text: str, node: yaml.ScalarNode) -> None:
+        """Look into `text`, the file that `node` was read from."""
         self._text = text
         self._node = node
 
@@ -477,7 +500,8 @@ def _place_at(text: str, index: int) -> Place:
     return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
 
 
-def _place(node: yaml.Node) -> Place:
+def place_of(node: yaml.Node) -> Place:
+    """Place the beginning of a YAML node."""
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
@@ -517,5 +541,3 @@ def _typed(node: yaml.Node) -> Value | None:
 
 def _code(character: object) -> str:
     return f"U+{character:04X}" if isinstance(character, int) else repr(character)
-
-

@@ -124,17 +124,16 @@ class PhraseGraph:
     @cached_property
     def digest(self) -> str:
         """Name the graph by its content, so that a saved stream is not mixed up with another's."""
-        return hashlib.sha256(self._header().encode() + b"".join(getattr(self, name).tobytes() for name in _ARRAYS)).hexdigest()[:16]
+        return hashlib.sha256(
+            self._header().encode() + b"".join(getattr(self, name).tobytes() for name in _ARRAYS)
+        ).hexdigest()[:16]
 
     def read(self, arcs: Sequence[int], *, ended: bool = True) -> Reading:
         """Tell what a way from node 0 means; `ended` if the phrase ends with its last arc."""
-        reader = _WayReader(self.tokens)
-        for position, arc in enumerate(arcs):
-            reader.mark(self.outputs[self.output[arc]])
-            reader.take(self.tokens[self.label[self.target[arc]]], position)
+        marks = [self.outputs[self.output[arc]] for arc in arcs]
         if ended:
-            reader.mark(self.outputs[self.end_output[self.target[arcs[-1]] if len(arcs) else 0]])
-        return Reading(tuple(reader.closed()), reader.intent, reader.slots)
+            marks.append(self.outputs[self.end_output[self.target[arcs[-1]] if len(arcs) else 0]])
+        return read_way([self.tokens[self.label[self.target[arc]]] for arc in arcs], marks)
 
     def to_bytes(self) -> bytes:
         """Write the graph down: an .npz without pickles."""
@@ -189,11 +188,20 @@ _ARRAYS = {
 }  # fmt: skip
 
 
+def read_way(symbols: Sequence[str], marks: Sequence[Sequence[Mark]]) -> Reading:
+    """Tell what tokens mean; `marks` stand before each of them, and one more set behind the last if there is one."""
+    reader = _WayReader()
+    for position, before in enumerate(marks):
+        reader.mark(before)
+        if position < len(symbols):
+            reader.take(symbols[position], position)
+    return Reading(tuple(reader.closed()), reader.intent, reader.slots)
+
+
 class _WayReader:
     """Joins tokens to words and follows the marks between them."""
 
-    def __init__(self, tokens: Sequence[str]) -> None:
-        self.tokens = tokens
+    def __init__(self) -> None:
         self.words: list[Spoken] = []
         self.spelled = ""
         self.first = self.last = 0

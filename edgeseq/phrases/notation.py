@@ -243,7 +243,10 @@ class _Parser:
         before = self.pieces[self.next - 1]
         opens, closes = piece.kind == "mark" and piece.text in "([", before.kind == "mark" and before.text in ")]"
         if (piece.kind in ("word", "reference") or opens) and (before.kind in ("word", "reference") or closes):
-            self._fault(piece.offset, f"{piece.text!r} touches {before.text!r}; wanted a space between them (brackets hold whole words).")
+            self._fault(
+                piece.offset,
+                f"{piece.text!r} touches {before.text!r}; wanted a space between them (brackets hold whole words).",
+            )
 
     def _weight(self, piece: _Piece, is_first: bool) -> float:
         self.next += 1
@@ -255,7 +258,9 @@ class _Parser:
             self._fault(piece.offset, f"the weight {piece.text} is no number above 0.")
             return 1.0
         if not is_first:
-            self._fault(piece.offset, f"the weight {piece.text} stands behind words; wanted it first, as in ({piece.text} a | b).")
+            self._fault(
+                piece.offset, f"the weight {piece.text} stands behind words; wanted it first, as in ({piece.text} a | b)."
+            )
         return weight
 
     def _words(self, piece: _Piece) -> Node:
@@ -268,7 +273,8 @@ class _Parser:
         match = _REFERENCE.fullmatch(piece.text)
         if match is None:
             self._fault(
-                piece.offset, f"{piece.text} names nothing; wanted {{name}}, {{list:slot}} or {{minutes:1..90}} (letters, digits, _)."
+                piece.offset,
+                f"{piece.text} names nothing; wanted {{name}}, {{list:slot}} or {{minutes:1..90}} (letters, digits, _).",
             )
             return NOTHING
         numbers = None

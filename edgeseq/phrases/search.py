@@ -18,6 +18,7 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,7 @@ from edgeseq.events import Word
 from edgeseq.metadata import ModelMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
 
-DEFAULT_THRESHOLD = -1.0
+DEFAULT_THRESHOLD = -0.2
 """Lowest score of a phrase that is given out; nats a token. See docs/phrases.md for how it was chosen."""
 DEFAULT_BEAM = 16.0
 """Nats below the best way at which a way is given up."""
@@ -39,7 +40,7 @@ SPARE_HISTORY = 512
 """Tokens of given-up ways that may be kept before the history is cleared of them."""
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int32]
+Ints = npt.NDArray[Any]
 
 
 def _ints(*values: int) -> Ints:
@@ -103,29 +104,49 @@ class History:
 
 
 @dataclass(frozen=True, eq=False)
-class PhraseState:
-    """All that the search remembers of one stream: the open ways of one utterance, and their past."""
+class Ways:
+    """The nodes with open ways, ascending, and the best ways there."""
 
-    n_steps: int = 0
-    """rows since the stream opened"""
     node: Ints = field(default_factory=lambda: _ints(0))
-    """nodes with open ways `[n]`, ascending"""
+    """`[n]`"""
     token: Floats = field(default_factory=lambda: _floats(-math.inf))
     """score of the best way whose last row said the node's token `[n]`"""
     blank: Floats = field(default_factory=lambda: _floats(0.0))
     """score of the best way whose last row was blank behind it `[n]`"""
     token_past: Ints = field(default_factory=lambda: _ints(-1))
-    """index of each such way's last token in the history, -1 before the first"""
+    """index of such a way's last token in the history, -1 before the first `[n]`"""
     blank_past: Ints = field(default_factory=lambda: _ints(-1))
-    ended: float = -math.inf
-    """score of the best way whose phrase has ended"""
-    ended_past: int = -1
-    free: float = 0.0
+
+    def best(self) -> tuple[Floats, Ints]:
+        """Give the better of token and blank for each node, and its last token."""
+        after_blank = self.token <= self.blank
+        return np.maximum(self.token, self.blank), np.where(after_blank, self.blank_past, self.token_past)
+
+
+@dataclass(frozen=True)
+class FreePath:
+    """What the network itself said: the best symbol of each row."""
+
+    n_steps: int = 0
+    """rows since the stream opened"""
+    score: float = 0.0
     """sum of the best symbols' log-probs since the utterance began"""
-    heard: int = -1
+    symbol: int = -1
     """best symbol of the last row"""
     last_token_step: int = -1
-    """row at which the network last began a token of its own in this utterance"""
+    """row at which the newest token of this utterance began"""
+
+
+@dataclass(frozen=True, eq=False)
+class PhraseState:
+    """All that the search remembers of one stream: the open ways of one utterance, and their past."""
+
+    free: FreePath = field(default_factory=FreePath)
+    ways: Ways = field(default_factory=Ways)
+    """whose phrase has not ended, or has with the last token or blank"""
+    ended: float = -math.inf
+    """score of the best way whose phrase had ended before the last row"""
+    ended_past: int = -1
     history: History = field(default_factory=History)
     n_needed: int = 0
     """length of the history when it was last cleared"""
@@ -150,7 +171,8 @@ class PhraseDecoder:
         """
         if graph.tokens != tuple(metadata.tokens):
             raise UsageError(
-                f"the phrases were compiled for the tokens {' '.join(graph.tokens)}; this model has {' '.join(metadata.tokens)}.\n"
+                f"the phrases were compiled for the tokens {' '.join(graph.tokens)}; "
+                f"this model has {' '.join(metadata.tokens)}.\n"
                 "  Compile the phrase file for this model."
             )
         if not beam > 0 or not filler >= 0 or (threshold is not None and not threshold <= 0):
@@ -171,7 +193,9 @@ class PhraseDecoder:
         self._first = graph.first_arc[:-1].astype(np.intp)
         self._openers = np.unique(labels[: graph.first_arc[1]])
         self._has_weights = bool(graph.weight.any())
-        self._longest_said = max([mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1)
+        self._longest_said = max(
+            [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
+        )
 
     @property
     def identity(self) -> str:
@@ -190,102 +214,95 @@ class PhraseDecoder:
 
     def _step(self, row: Floats, state: PhraseState) -> PhraseState:
         """Take one row `[n_tokens]`."""
-        best_id = int(row.argmax())
-        top = float(row[best_id])
-        cost = row - top
-        begins = best_id not in (self._blank_id, state.heard)
-        heard = {
-            "n_steps": state.n_steps + 1,
-            "free": state.free + top,
-            "heard": best_id,
-            "last_token_step": state.n_steps if begins else state.last_token_step,
-        }
+        free = self._listen(row, state.free)
+        cost = row - row[free.symbol]
         filler = max(float(cost[self._blank_id]), -self.filler)
-        if len(state.node) == 1 and state.node[0] == 0 and state.ended == -math.inf:
-            if cost[self._openers].max() < -self.beam + filler and self.beam < math.inf:
-                return replace(state, blank=state.blank + filler, **heard)
-        return self._advance(cost, filler, state, heard)
+        ways = state.ways
+        if len(ways.node) == 0:  # a phrase has ended, and every other way was given up
+            return replace(state, free=free, ended=state.ended + filler)
+        is_idle = len(ways.node) == 1 and ways.node[0] == 0 and state.ended == -math.inf
+        if is_idle and cost[self._openers].max() < filler - self.beam:
+            return replace(state, free=free, ways=replace(ways, blank=ways.blank + filler))
+        return self._advance(cost, filler, free, state)
 
-    def _advance(self, cost: Floats, filler: float, state: PhraseState, heard: dict[str, float]) -> PhraseState:
+    def _listen(self, row: Floats, free: FreePath) -> FreePath:
+        """Follow the best symbols, as the greedy decoder does."""
+        symbol = int(row.argmax())
+        begins = symbol not in (self._blank_id, free.symbol)
+        step = free.n_steps if begins else free.last_token_step
+        return FreePath(free.n_steps + 1, free.score + float(row[symbol]), symbol, step)
+
+    def _advance(self, cost: Floats, filler: float, free: FreePath, state: PhraseState) -> PhraseState:
         """Let every open way take one row; `cost` is the row less its best, `[n_tokens]`."""
-        if len(state.node) == 0:  # the phrase has ended, and every other way was given up
-            return replace(state, ended=state.ended + filler, **heard)  # type: ignore[arg-type]
-        best = np.maximum(state.token, state.blank)
-        behind_blank = state.token <= state.blank
-        best_past = np.where(behind_blank, state.blank_past, state.token_past)
-        ended, ended_past = self._ended(state, best, best_past, filler)
-        labels = self._node_label[state.node]
-        stay = state.token + cost[labels]
+        best, past = state.ways.best()
+        ended, ended_past = self._ended(state, best, past, filler)
+        token = state.ways.token + cost[self._node_label[state.ways.node]]
         blank = best + cost[self._blank_id]
-        if state.node[0] == 0:
+        if state.ways.node[0] == 0:
             blank[0] = best[0] + filler
-        arc, score, before = self._enter(state, best, best_past, cost)
-        limit = max(float(max(stay.max(), blank.max())), ended, float(score.max()) if len(score) else -math.inf) - self.beam
-        if limit == -math.inf:
-            limit = np.finfo(np.float64).min
+        arc, score, before = self._enter(state.ways, best, past, cost)
+        limit = max(float(token.max()), float(blank.max()), ended, float(score.max()) if len(score) else -math.inf) - self.beam
+        limit = max(limit, float(np.finfo(np.float64).min))  # with no beam, all but the impossible is kept
         if ended < limit:
             ended, ended_past = -math.inf, -1
-        kept = np.flatnonzero((stay >= limit) | (blank >= limit))
-        node, token, token_past = state.node[kept], stay[kept], state.token_past[kept]
-        blank, blank_past = blank[kept], best_past[kept]
+        kept = np.flatnonzero(np.maximum(token, blank) >= limit)
+        ways = Ways(state.ways.node[kept], token[kept], blank[kept], state.ways.token_past[kept], past[kept])
         history = state.history
         good = np.flatnonzero(score >= limit)
         if len(good):
             arc, score, before = _best_of_each(self.graph.target, arc[good], score[good], before[good])
-            entered = self.graph.target[arc]
-            at = np.searchsorted(node, entered)
-            known = at < len(node)
-            known[known] = node[at[known]] == entered[known]
-            wins = ~known
-            wins[known] = score[known] > token[at[known]]
-            arc, score, before, entered, at, known = (a[wins] for a in (arc, score, before, entered, at, known))
-            past = np.arange(len(history), len(history) + len(arc), dtype=np.int32)
-            history = history.extend(arc, before, state.n_steps, score + heard["free"])
-            token[at[known]], token_past[at[known]] = score[known], past[known]
-            if not known.all():
-                new = ~known
-                node = np.concatenate([node, entered[new]])
-                order = np.argsort(node, kind="stable")
-                n_new = len(node) - len(token)
-                node = node[order]
-                token = np.concatenate([token, score[new]])[order]
-                token_past = np.concatenate([token_past, past[new]])[order]
-                blank = np.concatenate([blank, np.full(n_new, -np.inf)])[order]
-                blank_past = np.concatenate([blank_past, np.full(n_new, -1, dtype=np.int32)])[order]
-        advanced = PhraseState(
-            node=node,
-            token=token,
-            blank=blank,
-            token_past=token_past,
-            blank_past=blank_past,
-            ended=ended,
-            ended_past=ended_past,
-            history=history,
-            n_needed=state.n_needed,
-            **heard,  # type: ignore[arg-type]
-        )
+            ways, history = self._merge(ways, history, arc, score, before, free)
+        advanced = PhraseState(free, ways, ended, ended_past, history, state.n_needed)
         return advanced if len(history) <= 2 * state.n_needed + SPARE_HISTORY else _cleared(advanced)
 
-    def _ended(self, state: PhraseState, best: Floats, best_past: Ints, filler: float) -> tuple[float, int]:
+    def _ended(self, state: PhraseState, best: Floats, past: Ints, filler: float) -> tuple[float, int]:
         """Give the best way whose phrase has ended before this row, with this row as filler."""
-        ends = best + self.graph.end_weight[state.node]
+        ends = best + self.graph.end_weight[state.ways.node]
         i = int(ends.argmax())
         if ends[i] > state.ended:
-            return float(ends[i]) + filler, int(best_past[i])
+            return float(ends[i]) + filler, int(past[i])
         return state.ended + filler, state.ended_past
 
-    def _enter(self, state: PhraseState, best: Floats, best_past: Ints, cost: Floats) -> tuple[npt.NDArray[np.intp], Floats, Ints]:
+    def _enter(self, ways: Ways, best: Floats, past: Ints, cost: Floats) -> tuple[Ints, Floats, Ints]:
         """Follow every arc out of an open node: arcs, scores with this row, last tokens before them."""
-        n_out = self._n_out[state.node]
+        n_out = self._n_out[ways.node]
         n_before = np.cumsum(n_out) - n_out
         source = np.repeat(np.arange(len(n_out)), n_out)
-        arc = np.arange(len(source)) + (self._first[state.node] - n_before)[source]
+        arc = np.arange(len(source)) + (self._first[ways.node] - n_before)[source]
         repeats = self._arc_repeats[arc]
-        score, before = best[source], best_past[source]
+        score, before = best[source], past[source]
         if repeats.any():
-            score[repeats], before[repeats] = state.blank[source[repeats]], state.blank_past[source[repeats]]
+            score[repeats], before[repeats] = ways.blank[source[repeats]], ways.blank_past[source[repeats]]
         score = score + cost[self._arc_label[arc]]
         return arc, score + self.graph.weight[arc] if self._has_weights else score, before
+
+    def _merge(
+        self, ways: Ways, history: History, arc: Ints, score: Floats, before: Ints, free: FreePath
+    ) -> tuple[Ways, History]:
+        """Let tokens that were reached (one arc a node, nodes ascending) replace worse ways to the same nodes."""
+        entered = self.graph.target[arc]
+        at = np.searchsorted(ways.node, entered)
+        known = at < len(ways.node)
+        known[known] = ways.node[at[known]] == entered[known]
+        wins = ~known
+        wins[known] = score[known] > ways.token[at[known]]
+        past = np.arange(len(history), len(history) + np.count_nonzero(wins), dtype=np.int32)
+        history = history.extend(arc[wins].astype(np.int32), before[wins], free.n_steps - 1, score[wins] + free.score)
+        entered, score, at, known = entered[wins], score[wins], at[wins], known[wins]
+        ways.token[at[known]], ways.token_past[at[known]] = score[known], past[known]
+        new = ~known
+        if not new.any():
+            return ways, history
+        n_new = np.count_nonzero(new)
+        order = np.argsort(np.concatenate([ways.node, entered[new]]), kind="stable")
+        columns = (
+            (ways.node, entered[new]),
+            (ways.token, score[new]),
+            (ways.blank, np.full(n_new, -np.inf)),
+            (ways.token_past, past[new]),
+            (ways.blank_past, np.full(n_new, -1, dtype=np.int32)),
+        )
+        return Ways(*(np.concatenate(pair)[order] for pair in columns)), history
 
     def partial(self, state: PhraseState) -> Hypothesis | None:
         """Give the phrase so far, if one has begun that could still be given out."""
@@ -311,15 +328,15 @@ class PhraseDecoder:
 
     def follow(self, state: PhraseState) -> PhraseState:
         """Begin the next utterance of the same stream."""
-        return PhraseState(n_steps=state.n_steps, heard=state.heard)
+        return PhraseState(FreePath(n_steps=state.free.n_steps, symbol=state.free.symbol))
 
     def n_steps(self, state: PhraseState) -> int:
         """Count the rows since the stream opened."""
-        return state.n_steps
+        return state.free.n_steps
 
     def last_token_step(self, state: PhraseState) -> int:
         """Row at which the network last began a token of its own, whether a phrase holds it or not; -1 before."""
-        return state.last_token_step
+        return state.free.last_token_step
 
     def is_complete(self, state: PhraseState) -> bool:
         """Tell whether the best way has come to the end of a phrase that may be given out."""
@@ -328,25 +345,23 @@ class PhraseDecoder:
 
     def _best_end(self, state: PhraseState) -> tuple[float, int]:
         """Give the best way whose phrase has ended: score, last token."""
-        if len(state.node) == 0:
+        if len(state.ways.node) == 0:
             return state.ended, state.ended_past
-        best = np.maximum(state.token, state.blank) + self.graph.end_weight[state.node]
+        best, past = state.ways.best()
+        best = best + self.graph.end_weight[state.ways.node]
         i = int(best.argmax())
-        if best[i] > state.ended:
-            return float(best[i]), int((state.blank_past if state.token[i] <= state.blank[i] else state.token_past)[i])
-        return state.ended, state.ended_past
+        return (float(best[i]), int(past[i])) if best[i] > state.ended else (state.ended, state.ended_past)
 
     def _best_way(self, state: PhraseState) -> tuple[float, int, bool]:
         """Give the best of all open ways: score, last token, whether its phrase has ended."""
         end_score, end_past = self._best_end(state)
-        if len(state.node) == 0:
+        if len(state.ways.node) == 0:
             return end_score, end_past, True
-        best = np.maximum(state.token, state.blank)
+        best, past = state.ways.best()
         i = int(best.argmax())
-        past = int((state.blank_past if state.token[i] <= state.blank[i] else state.token_past)[i])
-        if end_score >= best[i] or (end_past == past and past >= 0):
+        if end_score >= best[i] or (end_past == past[i] and end_past >= 0):
             return end_score, end_past, True
-        return float(best[i]), past, False
+        return float(best[i]), int(past[i]), False
 
     def _hypothesis(self, state: PhraseState, score: float, past: int, has_ended: bool) -> Hypothesis | None:
         """Say what a way means; None below the threshold."""
@@ -360,7 +375,7 @@ class PhraseDecoder:
         words = self._words(state.history, way, reading)
         return Hypothesis(
             words=words,
-            confidence=min(1.0, math.exp((acoustic + state.free) / len(way))),
+            confidence=min(1.0, math.exp((acoustic + state.free.score) / len(way))),
             intent=reading.intent,
             slots=reading.slots,
             phrase_score=phrase_score,
@@ -385,8 +400,9 @@ class PhraseDecoder:
 
     def _shared_past(self, state: PhraseState) -> int:
         """Give the last token that all open ways share, -1 for none: the largest index goes back until one is left."""
-        pasts = {int(past) for past in state.token_past[state.token > -np.inf]}
-        pasts |= {int(past) for past in state.blank_past[state.blank > -np.inf]}
+        ways = state.ways
+        pasts = {int(past) for past in ways.token_past[ways.token > -np.inf]}
+        pasts |= {int(past) for past in ways.blank_past[ways.blank > -np.inf]}
         pasts |= {state.ended_past} if state.ended > -math.inf else set()
         if -1 in pasts:
             return -1
@@ -404,30 +420,22 @@ class PhraseDecoder:
         return pasts.pop()
 
 
-def _best_of_each(
-    target: Ints, arc: npt.NDArray[np.intp], score: Floats, before: Ints
-) -> tuple[npt.NDArray[np.intp], Floats, Ints]:
+def _best_of_each(target: Ints, arc: Ints, score: Floats, before: Ints) -> tuple[Ints, Floats, Ints]:
     """Of the arcs that lead to the same node, keep the one with the best score; nodes ascending."""
-    if len(arc) > 1:
-        nodes = target[arc]
-        order = np.lexsort((score, nodes))
-        nodes = nodes[order]
-        last = np.append(nodes[1:] != nodes[:-1], True)
-        order = order[last]
-        arc, score, before = arc[order], score[order], before[order]
-    return arc.astype(np.int32), score, before
+    if len(arc) == 1:
+        return arc, score, before
+    node = target[arc]
+    order = np.lexsort((score, node))
+    node = node[order]
+    is_last = np.append(node[1:] != node[:-1], True)
+    order = order[is_last]
+    return arc[order], score[order], before[order]
 
 
 def _cleared(state: PhraseState) -> PhraseState:
     """Forget the tokens of ways that were given up."""
-    ends = np.concatenate([state.token_past, state.blank_past, np.array([state.ended_past], dtype=np.int32)])
+    ways, n = state.ways, len(state.ways.node)
+    ends = np.concatenate([ways.token_past, ways.blank_past, _ints(state.ended_past)])
     history, ends = state.history.only(ends)
-    n = len(state.node)
-    return replace(
-        state,
-        history=history,
-        token_past=ends[:n],
-        blank_past=ends[n : 2 * n],
-        ended_past=int(ends[-1]),
-        n_needed=len(history),
-    )
+    ways = replace(ways, token_past=ends[:n], blank_past=ends[n : 2 * n])
+    return replace(state, ways=ways, history=history, ended_past=int(ends[-1]), n_needed=len(history))

@@ -1,0 +1,205 @@
+"""`edgeseq phrases`: check phrase files, make them of other notations, count what is given out for other speech."""
+
+from __future__ import annotations
+
+import json
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeseq.cli.options import DEFAULT_MODEL, BitsOption, ModelOption
+from edgeseq.cli.progress import progress
+from edgeseq.errors import ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.phrases.file import Phrases
+    from edgeseq.phrases.graph import Reading
+    from edgeseq.tokens import TokenTable
+
+app = typer.Typer(help="Phrases that may be said: check them, make them of other notations.", no_args_is_help=True)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A phrase file.", show_default=False)]
+
+
+class Notation(StrEnum):
+    """Notations that can be imported."""
+
+    hassil = "hassil"
+    jsgf = "jsgf"
+    rhino = "rhino"
+
+
+SUFFIXES = {".gram": Notation.jsgf, ".jsgf": Notation.jsgf}
+
+
+@app.command("check")
+def check(
+    file: FileArgument,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="MODEL", help="Spell the words by this model's tokens.  [default: any letters]"),
+    ] = None,
+    bits: BitsOption = None,
+    n_examples: Annotated[int, typer.Option("--examples", min=0, help="Sentences to show.")] = 5,
+) -> None:
+    """Tell what a phrase file allows, and what is wrong with it.
+
+    Faults come all at once, each with line and column, and the exit code is then 2. Without any: how many
+    sentences there are (counted on the graph), the graph's size and how long it took to make, examples with
+    their intents and slots, and warnings: sentences that can be understood in two ways, names that nothing uses.
+
+    Example: edgeseq phrases check recipes/coffee.yaml
+    """
+    from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
+    from edgeseq.phrases.compiling import to_graph, to_tokens, to_words
+    from edgeseq.phrases.file import read_phrases
+
+    began = time.perf_counter()
+    phrases = read_phrases(file)
+    tokens = _tokens(phrases, model, bits)
+    compiling = time.perf_counter()
+    words = to_words(phrases)
+    spelled = to_tokens(words, phrases, tokens)
+    graph = to_graph(spelled, tokens)
+    ended = time.perf_counter()
+    count = count_sentences(words)
+    n_phrases = sum(map(len, phrases.intents.values()))
+    at_most = "" if count.is_exact else "at most "
+    typer.echo(f"{n_phrases:,} phrases of {len(phrases.intents):,} intents: {at_most}{count.n:,} sentences")
+    typer.echo(
+        f"graph: {graph.n_nodes:,} tokens, {graph.n_arcs:,} arcs; "
+        f"read in {1000 * (compiling - began):.0f} ms, compiled in {1000 * (ended - compiling):.0f} ms"
+    )
+    for reading in examples(graph, n_examples):
+        typer.echo(f"  {text_of(reading)}  ->  {_meaning(reading)}")
+    for ambiguity in ambiguities(spelled, tokens):
+        typer.echo(
+            f"warning: {ambiguity.text!r} can be understood in two ways:\n"
+            f"    {_meaning(ambiguity.first)}\n    {_meaning(ambiguity.second)}"
+        )
+    for what in unused(phrases):
+        typer.echo(f"warning: {file}:{what} is used by nothing")
+    if model is None:
+        typer.echo("(the spelling was not checked against a model's tokens; see --model)", err=True)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A grammar in another notation.", show_default=False)],
+    notation: Annotated[
+        Notation | None, typer.Option("--from", help="Its notation.  [default: by the file's name]", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here.  [default: standard output]")
+    ] = None,
+) -> None:
+    """Make a phrase file of Home Assistant's sentences (hassil), of JSGF, or of a context of Rhino.
+
+    What cannot be taken over is left out, and said so in comments at the head of what is written.
+
+    Example: edgeseq phrases import kitchen.jsgf --out kitchen.yaml
+    """
+    from edgeseq.phrases.importers import write
+
+    chosen = notation or SUFFIXES.get(source.suffix.lower())
+    if chosen is None:
+        raise UsageError(f"{source}: its name does not tell its notation; wanted --from {', '.join(Notation)}.")
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise UsageError(f"{source}: byte {fault.start:,} is not UTF-8; wanted a text file saved as UTF-8.") from None
+    draft = _reader(chosen)(text, str(source))
+    written = write(draft, f"Made of {source.name} by `edgeseq phrases import --from {chosen.value}`.")
+    for note in draft.notes:
+        typer.echo(f"edgeseq: {note}", err=True)
+    if out is None:
+        typer.echo(written, nl=False)
+    else:
+        out.write_text(written, encoding="utf-8")
+
+
+@app.command("false-accepts")
+def false_accepts(
+    file: FileArgument,
+    manifest: Annotated[
+        Path, typer.Option(help="Recordings of other speech (sought in ./data), such as librispeech/train.jsonl.")
+    ],
+    model: ModelOption = DEFAULT_MODEL,
+    bits: BitsOption = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Leave out recordings that hold one of these (between commas); without this: any word of the phrase file.",
+        ),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option("--phrase-threshold", help="Lowest score given out, nats a token.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Count the phrases that are given out for speech that holds none of them.
+
+    Each recording is heard as a microphone would give it, 80 ms at a time, and its pauses end utterances.
+    Recordings whose text holds a word of the phrase file are left out. The utterances nearest to a phrase are
+    listed with their scores, so that the price of another threshold can be read off.
+
+    Example: edgeseq phrases false-accepts recipes/digits.yaml --manifest librispeech/train.jsonl
+    """
+    import edgeseq
+    from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.phrases import load_phrases
+    from edgeseq.phrases.compiling import to_words
+    from edgeseq.phrases.file import read_phrases
+    from edgeseq.phrases.measuring import hear_other_speech
+
+    recognizer = edgeseq.load(model, bits=bits)
+    decoder = load_phrases(file, recognizer.metadata, threshold=threshold)
+    barred = {symbol for symbol in to_words(read_phrases(file)).symbols if isinstance(symbol, str)}
+    barred = barred if without is None else {word.strip() for word in without.split(",")}
+    every = read_manifest(find_data(manifest))
+    recordings = [recording for recording in every if not barred & set(recording.text.lower().split())]
+    if not recordings:
+        raise ManifestError(f"{manifest}: every recording holds one of the words {', '.join(sorted(barred)[:20])}.")
+    with progress("Hearing other speech", unit="recordings") as show:
+        result = hear_other_speech(recognizer, decoder, recordings, on_progress=show)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict()))
+        return
+    minutes = result.seconds / 60
+    typer.echo(
+        f"{result.n_given_out} phrases given out in {minutes:.1f} minutes of other speech "
+        f"({60 * result.n_given_out / minutes:.1f} an hour; {len(recordings)} of {len(every)} recordings) "
+        f"at threshold {result.threshold:g}"
+    )
+    for score, text in result.accepted:
+        typer.echo(f"  {score:7.3f}  {text}{'' if score >= result.threshold else '  (rejected)'}")
+
+
+def _tokens(phrases: Phrases, model: str | None, bits: int | None) -> TokenTable:
+    """Give a model's tokens, or the letters of the file itself."""
+    from edgeseq.phrases.file import all_nodes, words
+    from edgeseq.phrases.numbers import NUMBER_WORDS
+    from edgeseq.tokens import TokenTable
+
+    if model is not None:
+        import edgeseq
+
+        return edgeseq.load(model, bits=bits).metadata.token_table
+    texts = [word.text for node in all_nodes(phrases) for word in words(node)]
+    return TokenTable.of_characters(
+        [*texts, *(text for spelled in phrases.spellings.values() for text in spelled), *NUMBER_WORDS]
+    )
+
+
+def _reader(notation: Notation) -> Any:
+    from importlib import import_module
+
+    modules = {Notation.hassil: "home_assistant", Notation.jsgf: "jsgf", Notation.rhino: "rhino"}
+    return import_module(f"edgeseq.phrases.importers.{modules[notation]}").read
+
+
+def _meaning(reading: Reading) -> str:
+    slots = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in reading.slots.items())
+    return f"{reading.intent}({slots})"
