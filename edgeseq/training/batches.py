@@ -32,7 +32,10 @@ CACHE_SAMPLES = 500_000_000
 CLIP_LEVEL_DB = -25.0
 """RMS to which clips are brought, against full scale, before the recipe's levels; corpora differ by 25 dB."""
 
-FILLED = (0.25, 1.0)
+NO_GAP = 0.1
+"""Share of gaps that are none: a clip cut closely at the start of a stream, words without a pause."""
+
+FILLED = (0.4, 1.0)
 """Rows of a batch are filled to a length drawn from this range, times the recipe's `row_seconds`."""
 
 EASY_GAP_SECONDS = (0.05, 0.25)
@@ -156,8 +159,11 @@ class JoinedBatches(Dataset[Batch]):
         train, joining = self.recipe.train, self.recipe.joining
         rng = np.random.default_rng([train.seed, step])
         hardness = difficulty(step, train.easy_steps, train.ramp_steps)
-        filled = joining.row_seconds * rng.uniform(*FILLED) * max(hardness, FILLED[0])
-        rows = [self._draw_row(rng, hardness, filled) for _ in range(train.batch_size)]
+        rows = [self._begin_row(rng, hardness) for _ in range(train.batch_size)]
+        if hardness > 0:
+            filled = int(joining.row_seconds * rng.uniform(*FILLED) * max(hardness, FILLED[0]) * self.reader.sample_rate)
+            longest = max(filled, *(row.n_samples for row in rows))
+            rows = [self._fill_row(row, longest, rng, hardness) for row in rows]
         restart = rng.random(train.batch_size) < (joining.restart if hardness > 0 else 1.0)
         n_samples = self._row_samples(max(row.n_samples for row in rows))
         audio = np.stack([self._finish_row(row, n_samples, rng, hardness) for row in rows])
@@ -174,24 +180,28 @@ class JoinedBatches(Dataset[Batch]):
         tail = int(self.recipe.joining.tail_seconds * self.recipe.frontend.sample_rate)
         return -(-(longest + tail) // step_samples) * step_samples
 
-    def _draw_row(self, rng: np.random.Generator, hardness: float, filled: float) -> Row:
-        """Draw clips until `filled` seconds are reached; at hardness 0 one clip."""
-        joining, wanted = self.recipe.joining, filled * self.recipe.frontend.sample_rate
-        if hardness == 0:
+    def _begin_row(self, rng: np.random.Generator, hardness: float) -> Row:
+        """Draw the first clip of a row, or none for a row of silence."""
+        if rng.random() < self.recipe.joining.silence * hardness:
+            return Row((), ())
+        clip, targets = self._draw_clip(rng, hardness)
+        gap = self._draw_gap(rng) if hardness > 0 else rng.uniform(*EASY_GAP_SECONDS)
+        return Row((self._silence(gap), clip), targets)
+
+    def _fill_row(self, row: Row, longest: int, rng: np.random.Generator, hardness: float) -> Row:
+        """Append gaps and clips as long as they fit; a row of silence stays one."""
+        while row.targets:
             clip, targets = self._draw_clip(rng, hardness)
-            return Row((self._silence(rng.uniform(*EASY_GAP_SECONDS)), clip), targets)
-        if rng.random() < joining.silence * hardness:
-            return Row((self._silence(filled),), ())
-        pieces: list[Waveform] = []
-        row_targets: tuple[int, ...] = ()
-        while sum(map(len, pieces)) < wanted:
-            clip, targets = self._draw_clip(rng, hardness)
-            pieces += [self._silence(self._draw_gap(rng)), clip]
-            row_targets += targets
-        return Row(tuple(pieces), row_targets)
+            more = Row((*row.pieces, self._silence(self._draw_gap(rng)), clip), row.targets + targets)
+            if more.n_samples > longest:
+                break
+            row = more
+        return row
 
     def _draw_gap(self, rng: np.random.Generator) -> float:
         joining = self.recipe.joining
+        if rng.random() < NO_GAP:
+            return 0.0
         if rng.random() < joining.long_gap:
             return float(rng.uniform(joining.gap_seconds[1], joining.row_seconds / 2))
         return float(rng.uniform(*joining.gap_seconds))

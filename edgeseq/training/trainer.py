@@ -75,7 +75,8 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
 def train(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[Report], None], workers: int = 1) -> Training:
     """Train to the last step of `recipe`, writing checkpoints, metrics and pictures to `folder`.
 
-    With `resume` the newest checkpoint in `folder` is gone on from, exactly as if training had not stopped. KeyboardInterrupt
+    With `resume` the newest checkpoint in `folder` is gone on from, exactly as if training had not stopped (a recipe that was
+    changed in what does not shape the weights, such as its number of steps, holds from there on). KeyboardInterrupt
     (Ctrl-C) saves a checkpoint before it goes up. `workers` processes make batches; 0 makes them in this one.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -176,11 +177,15 @@ def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[Te
 
 
 def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, device: torch.device) -> Training:
-    changed = [part for part, value in recipe.model_dump(mode="json").items() if saved.recipe.get(part) != value]
-    if changed or saved.tokens != tokens.symbols:
+    """Put a saved training together. What shapes weights and state must be as it was; all else may be changed on the way."""
+    wanted = recipe.model_dump(mode="json")
+    changed = [part for part in ("frontend", "network") if saved.recipe[part] != wanted[part]]
+    changed += ["tokens"] if saved.tokens != tokens.symbols else []
+    changed += ["train.batch_size"] if saved.recipe["train"]["batch_size"] != recipe.train.batch_size else []
+    if changed:
         raise UsageError(
-            f"The training to resume had another recipe (differs in: {', '.join(changed) or 'tokens'}).\n"
-            "  Resume with the recipe it began with, or begin anew with another --out."
+            f"The training to resume had another recipe (differs in: {', '.join(changed)}).\n"
+            "  Resume with these as they were, or begin anew with another --out."
         )
     model = build_model(recipe.frontend, recipe.network, len(tokens)).to(device)
     model.load_state_dict(saved.model)

@@ -91,7 +91,14 @@ def test_beginning_anew_over_an_old_run_is_refused(tiny_recipe, tmp_path):
         train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
 
 
-def test_resuming_with_another_recipe_is_refused_and_says_what_differs(tiny_recipe, tmp_path):
+def test_a_training_can_be_made_longer(tiny_recipe, tmp_path):
+    steps = tiny_recipe().train.model_dump()
+    train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    longer = train(tiny_recipe(train={**steps, "steps": 8}), tmp_path, resume=True, report=quietly, workers=0)
+    assert longer.step == 8
+
+
+def test_resuming_with_another_network_is_refused_and_says_what_differs(tiny_recipe, tmp_path):
     train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
     with pytest.raises(UsageError, match="differs in: network"):
         train(tiny_recipe(network={"hidden_size": 8}), tmp_path, resume=True, report=quietly, workers=0)
