@@ -13,7 +13,9 @@ that memory and time do not grow with the utterance, but for the words themselve
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +24,12 @@ import numpy.typing as npt
 from edgeseq.decoding import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
-from edgeseq.fusion import FORBIDDEN, Fusion, FusionState
+from edgeseq.fusion import FORBIDDEN, Fusion, FusionState, Weights
 from edgeseq.greedy import mean_confidence
-from edgeseq.hotwords import Hotwords
+from edgeseq.hotwords import Hotword, Hotwords, read_hotwords
+from edgeseq.lexicon import read_lexicon
+from edgeseq.lm.model import LanguageModel
+from edgeseq.metadata import ModelMetadata
 from edgeseq.tokens import WORD_START
 
 Said = tuple[int, int, float]
@@ -497,3 +502,45 @@ def _append(blocks: tuple[tuple[Word, ...], ...], words: tuple[Word, ...]) -> tu
 def _same(word: Word, other: Word) -> bool:
     """Tell whether two prefixes mean one word: same letters, and overlapping in time."""
     return word.word == other.word and word.start <= other.end and other.start <= word.end
+
+
+def load_beam(
+    metadata: ModelMetadata,
+    options: BeamOptions | None = None,
+    *,
+    lm: str | Path | None = None,
+    lexicon: str | Path | None = None,
+    hotwords: str | Path | Iterable[Hotword] | None = None,
+    weights: Weights | None = None,
+) -> BeamDecoder:
+    """Make a beam search for a model, ready for `Recognizer.with_decoder`.
+
+    lm: a compiled language model. lexicon: a list of the words that may be said. hotwords: a file, or hotwords.
+    Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened.
+    """
+    tokens = metadata.token_table
+    words = read_hotwords(Path(hotwords)) if isinstance(hotwords, str | Path) else hotwords
+    fusion = Fusion(
+        tokens,
+        None if lm is None else LanguageModel(lm),
+        None if lexicon is None else read_lexicon(Path(lexicon), tokens),
+        None if words is None else Hotwords(words, tokens),
+        weights,
+    )
+    return BeamDecoder(fusion, metadata.step_samples / metadata.sample_rate, options)
+
+
+class ChangingHotwords:
+    """A beam search whose hotwords can be replaced between two steps, by any thread; streams go on with their states."""
+
+    def __init__(self, decoder: BeamDecoder) -> None:
+        """Begin with this search."""
+        self.current = decoder
+
+    def change(self, hotwords: Hotwords | None) -> None:
+        """Take other hotwords from now on, also for what is being said."""
+        self.current = self.current.with_hotwords(hotwords)
+
+    def __getattr__(self, name: str) -> Any:
+        """Do whatever a decoder does."""
+        return getattr(self.current, name)

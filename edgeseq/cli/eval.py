@@ -11,6 +11,7 @@ import typer
 
 from edgeseq.cli.options import PhrasesOption, RejectOption, ThresholdOption, phrase_decoder
 from edgeseq.cli.progress import progress
+from edgeseq.cli.search_options import Search, searches
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 ALL_PASSES = "0,1,2,3,4"
 
 
+@searches
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")],
     model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = "digits-en",
@@ -48,6 +50,8 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.png", help="Draw the reliability diagram of --calibration (needs matplotlib).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+    *,
+    search: Search,
 ) -> None:
     """Count the words that a model gets wrong, and time it, chunk by chunk as a microphone would feed it.
 
@@ -76,8 +80,8 @@ def evaluate(
     seeds = _seeds(connected or (ALL_PASSES if compare else "0" if times else ""))
     recognizer = _load(model, bits)
     other = _load(*_with_bits(compare)) if compare else None
-    recognizer = _with_phrases(recognizer, phrases, phrase_threshold, reject)
-    other = None if other is None else _with_phrases(other, phrases, phrase_threshold, reject)
+    recognizer = _with_decoder(recognizer, search, phrases, phrase_threshold, reject)
+    other = None if other is None else _with_decoder(other, search, phrases, phrase_threshold, reject)
     recordings: list[Recording] = read_manifest(find_data(manifest))[:limit]
     for one in (recognizer, other):
         if one is not None:
@@ -128,8 +132,11 @@ def _load(model: str, bits: int | None) -> Recognizer:
     return edgeseq.load(model, bits=bits)
 
 
-def _with_phrases(recognizer: Recognizer, path: Path | None, threshold: float | None, reject: bool) -> Recognizer:
-    decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
+def _with_decoder(
+    recognizer: Recognizer, search: Search, path: Path | None, threshold: float | None, reject: bool
+) -> Recognizer:
+    metadata = recognizer.metadata
+    decoder = search.decoder(metadata, path) or phrase_decoder(path, metadata, threshold, reject)
     return recognizer if decoder is None else recognizer.with_decoder(decoder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -26,14 +26,17 @@ from edgeseq.cli.options import (
     phrase_decoder,
     speller,
 )
+from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
+    from edgeseq.beam import BeamDecoder
     from edgeseq.blocks import Floats
     from edgeseq.recognizer import Recognizer
 
 
+@searches
 def listen(
     model: ModelOption = DEFAULT_MODEL,
     bits: BitsOption = None,
@@ -70,6 +73,8 @@ def listen(
         typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
     ] = None,
     chunk_ms: Annotated[int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")] = 80,
+    *,
+    search: Search,
 ) -> None:
     """Print words while they are being said.
 
@@ -81,7 +86,7 @@ def listen(
     as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
     With --phrases the file is looked at while the stream runs: when it changes, the next utterance is searched for
-    its new phrases, and if it has faults they are reported and the old phrases stay.
+    its new phrases, and if it has faults they are reported and the old phrases stay. So is the file of --hotwords.
 
     Commands of --run are started one after another and never hold up the words; what they print goes to
     standard error, and so does a line for each that fails or is slow.
@@ -103,7 +108,11 @@ def listen(
         recognizer = load(model, bits).with_rules(rules)
         if voice_activity:
             recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
-        recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
+        beam = search.decoder(recognizer.metadata, phrases)
+        if beam is not None:
+            recognizer, watched = _with_beam(recognizer, beam, search)
+        else:
+            recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
         spell = speller(figures, recognizer.metadata.language)
         chunk_seconds = chunk_ms / 1000
         sample_rate = recognizer.sample_rate
@@ -141,6 +150,24 @@ def _with_phrases(
         path,
         lambda: load_phrases(path, recognizer.metadata, threshold=threshold, reject=reject),
         changing,
+        lambda line: typer.echo(f"edgeseq: {line}", err=True),
+    )
+    return recognizer.with_decoder(changing), watch.during
+
+
+def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> tuple[Recognizer, Watched]:
+    """Let a recognizer search with a beam, and take hotwords anew whenever their file changes."""
+    if search.hotwords is None:
+        return recognizer.with_decoder(decoder), lambda blocks: blocks
+    from edgeseq.beam import ChangingHotwords
+    from edgeseq.hotwords import Hotwords
+    from edgeseq.phrases.changing import PhraseWatch
+
+    changing = ChangingHotwords(decoder)
+    watch = PhraseWatch(
+        search.hotwords,
+        cast(Any, lambda: Hotwords(search.all_hotwords() or [], recognizer.metadata.token_table)),
+        cast(Any, changing),
         lambda line: typer.echo(f"edgeseq: {line}", err=True),
     )
     return recognizer.with_decoder(changing), watch.during

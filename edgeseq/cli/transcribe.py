@@ -23,6 +23,7 @@ from edgeseq.cli.options import (
     phrase_decoder,
     speller,
 )
+from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 
 
+@searches
 def transcribe(
     files: Annotated[
         list[str],
@@ -49,6 +51,8 @@ def transcribe(
         Path | None,
         typer.Option("--out-dir", "-o", metavar="DIR", help="Write a file for each recording: call.wav to DIR/call.srt."),
     ] = None,
+    *,
+    search: Search,
 ) -> None:
     """Write down what is said in recordings, one line each.
 
@@ -73,7 +77,9 @@ def transcribe(
     targets = _targets(files, form, out_dir)
     with stop_on_signals() as stop:
         recognizer = load(model, bits)
-        decoder = phrase_decoder(phrases, recognizer.metadata, phrase_threshold, reject)
+        decoder = search.decoder(recognizer.metadata, phrases) or phrase_decoder(
+            phrases, recognizer.metadata, phrase_threshold, reject
+        )
         recognizer = recognizer if decoder is None else recognizer.with_decoder(decoder)
         spell = speller(figures, recognizer.metadata.language)
         n_failed = 0

@@ -1,0 +1,122 @@
+"""Options of the beam search, which several commands share: a command decorated by `searches` has them all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from edgeseq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.beam import BeamDecoder
+    from edgeseq.hotwords import Hotword
+    from edgeseq.metadata import ModelMetadata
+
+DEFAULT_BEAM = 8
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a command line asks of the beam search; a field an option."""
+
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            "--beam",
+            min=1,
+            max=1000,
+            metavar="N",
+            help=f"Keep the N likeliest beginnings instead of one.  [default: {DEFAULT_BEAM} with any option below]",
+        ),
+    ] = None
+    lm: Annotated[
+        Path | None, typer.Option("--lm", metavar="FILE.lm", help="Weigh words by a language model (see `edgeseq lm`).")
+    ] = None
+    lm_weight: Annotated[
+        float | None, typer.Option("--lm-weight", metavar="W", help="How much it counts against sound.  [default: 0.5]")
+    ] = None
+    word_bonus: Annotated[
+        float | None, typer.Option("--word-bonus", metavar="NATS", help="More of it makes more words.  [default: 0]")
+    ] = None
+    lexicon: Annotated[
+        Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
+    ] = None
+    hotwords: Annotated[
+        Path | None, typer.Option("--hotwords", metavar="FILE", help="Hear these names and phrases more readily.")
+    ] = None
+    hotword: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hotword", metavar="PHRASE[:BOOST]", help="One of them; may be repeated. The boost is in nats a letter."
+        ),
+    ] = None
+    nbest: Annotated[
+        int | None, typer.Option("--nbest", min=1, max=1000, metavar="N", help="Tell N texts of each final (jsonl).")
+    ] = None
+
+    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> BeamDecoder | None:
+        """Make the search that is asked for, None if none is. Raises UsageError for options that exclude each other."""
+        if all(getattr(self, option.name) in (None, []) for option in fields(self)):
+            return None
+        if phrases is not None:
+            raise UsageError("--phrases searches its phrases and nothing else; leave out --beam and the options of the beam.")
+        if self.lm is None and self.lm_weight is not None:
+            raise UsageError("--lm-weight is about a language model; give --lm FILE.lm, too.")
+        from edgeseq.beam import BeamOptions, load_beam
+        from edgeseq.fusion import Weights
+
+        weights = Weights()
+        return load_beam(
+            metadata,
+            BeamOptions(self.beam or DEFAULT_BEAM, nbest=self.nbest or 1),
+            lm=self.lm,
+            lexicon=self.lexicon,
+            hotwords=self.all_hotwords(),
+            weights=Weights(
+                weights.lm if self.lm_weight is None else self.lm_weight,
+                weights.word_bonus if self.word_bonus is None else self.word_bonus,
+            ),
+        )
+
+    def all_hotwords(self) -> list[Hotword] | None:
+        """Read the file's hotwords and add those of the command line, which count where both have one; None without any."""
+        if self.hotwords is None and not self.hotword:
+            return None
+        from edgeseq.hotwords import parse_hotword, read_hotwords
+
+        typed = [parse_hotword(text) for text in self.hotword or []]
+        listed = [] if self.hotwords is None else read_hotwords(self.hotwords)
+        names = {hotword.phrase for hotword in typed}
+        return [*(hotword for hotword in listed if hotword.phrase not in names), *typed]
+
+
+def searches(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the beam search; it gets them as its argument `search`."""
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in get_type_hints(Search, include_extras=True).items()
+    ]
+    names = [option.name for option in options]
+
+    @wraps(command)
+    def with_search(**given: Any) -> None:
+        search = Search(**{name: given.pop(name) for name in names})
+        command(**given, search=search)
+
+    hints = get_type_hints(command, {**command.__globals__, "Search": Search}, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "search"
+    ]
+    shown = [*own, *options]
+    with_search.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    with_search.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    del with_search.__wrapped__
+    return with_search
