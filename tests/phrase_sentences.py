@@ -4,12 +4,68 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
+from hypothesis import strategies as st
 
-from edgeseq.phrases.file import Phrases
+from edgeseq.phrases.file import Phrases, parse_phrases
 from edgeseq.phrases.notation import Choice, Node, Sequence, Word
 from edgeseq.phrases.numbers import number_words
+from edgeseq.tokens import TokenTable
+
+TOKENS = TokenTable(("<blk>", "▁", "a", "b", "c"))
+METADATA = SimpleNamespace(tokens=TOKENS.symbols, blank_id=0, step_samples=320, sample_rate=8000)
+
+words = st.text("abc", min_size=1, max_size=2)
+
+
+def _bracketed(inner):
+    several = st.lists(inner, min_size=1, max_size=3)
+    weighted = st.tuples(st.sampled_from(["", "/2/ ", "/0.5/ "]), inner).map("".join)
+    return st.one_of(
+        several.map(" ".join),
+        st.lists(weighted, min_size=1, max_size=3).map(lambda options: f"({' | '.join(options)})"),
+        several.map(lambda parts: f"[{' '.join(parts)}]"),
+    )
+
+
+phrase = st.recursive(st.one_of(words, st.sampled_from(["{s}", "{s:t}", "{r}", "{r:u}"])), _bracketed, max_leaves=5)
+phrase_file = st.fixed_dictionaries(
+    {
+        "x": st.lists(st.tuples(phrase, st.sampled_from(["", ", weight: 3", ", slots: {k: 7}"])), min_size=1, max_size=2),
+        "y": st.lists(st.tuples(phrase, st.just("")), min_size=1, max_size=2),
+        "s": st.lists(words, min_size=1, max_size=3),
+    }
+)
+
+
+def phrases_of(parts):
+    intents = "".join(
+        f"  {name}:\n" + "".join(f"    - {{say: '{say}'{more}}}\n" for say, more in parts[name]) for name in ("x", "y")
+    )
+    values = "".join(f"    - {word}\n" for word in parts["s"])
+    values += "    - {say: c a, mean: 5}\n"
+    return parse_phrases(f"intents:\n{intents}rules: {{r: '(a | b [c])'}}\nslots:\n  s:\n{values}")
+
+
+def random_rows(seed, n_steps, sharpness=2.0):
+    rows = sharpness * np.random.default_rng(seed).normal(size=(n_steps, len(TOKENS)))
+    return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+
+
+def say(text, pause=1, surety=6.0):
+    """Rows that say a text, each token for two rows, blanks between."""
+    rows = []
+    for id_ in TOKENS.encode(text):
+        rows += [id_, id_] + [0] * pause
+    return sure(rows, surety)
+
+
+def sure(ids, surety=6.0):
+    logits = np.zeros((len(ids), len(TOKENS)))
+    logits[np.arange(len(ids)), ids] = surety
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
 def sentences(phrases: Phrases) -> list[tuple[tuple[str, ...], str, dict, float]]:

@@ -23,6 +23,8 @@ MAX_DEPTH = 50
 """Brackets within brackets."""
 LARGEST_NUMBER = 999_999
 """That number ranges spell."""
+MAX_STEPPED = 10_000
+"""Numbers of a range with a step, which are written out; ranges without are not."""
 
 _PIECES = re.compile(
     r"(?P<space>\s+)"
@@ -124,6 +126,8 @@ def range_fault(numbers: NumberRange) -> str | None:
         return f"the range {written} is empty; wanted the smaller number first."
     if max(abs(numbers.first), abs(numbers.last)) > LARGEST_NUMBER:
         return f"the range {written} is too wide; wanted numbers from {-LARGEST_NUMBER:,} to {LARGEST_NUMBER:,}."
+    if numbers.step > 1 and len(numbers) > MAX_STEPPED:
+        return f"the range {written} in steps has {len(numbers):,} numbers; wanted {MAX_STEPPED:,} or fewer, or no step."
     return None
 
 

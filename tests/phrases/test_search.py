@@ -2,58 +2,18 @@
 
 import math
 from dataclasses import fields
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from phrase_sentences import sentences, viterbi
+from phrase_sentences import METADATA, TOKENS, phrase_file, phrases_of, random_rows, say, sentences, sure, viterbi
 
 from edgeseq.errors import UsageError
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.search import SPARE_HISTORY, PhraseDecoder
 from edgeseq.tokens import TokenTable
-
-TOKENS = TokenTable(("<blk>", "▁", "a", "b", "c"))
-METADATA = SimpleNamespace(tokens=TOKENS.symbols, blank_id=0, step_samples=320, sample_rate=8000)
-
-words = st.text("abc", min_size=1, max_size=2)
-
-
-def _bracketed(inner):
-    several = st.lists(inner, min_size=1, max_size=3)
-    weighted = st.tuples(st.sampled_from(["", "/2/ ", "/0.5/ "]), inner).map("".join)
-    return st.one_of(
-        several.map(" ".join),
-        st.lists(weighted, min_size=1, max_size=3).map(lambda options: f"({' | '.join(options)})"),
-        several.map(lambda parts: f"[{' '.join(parts)}]"),
-    )
-
-
-phrase = st.recursive(st.one_of(words, st.sampled_from(["{s}", "{s:t}", "{r}", "{r:u}"])), _bracketed, max_leaves=5)
-phrase_file = st.fixed_dictionaries(
-    {
-        "x": st.lists(st.tuples(phrase, st.sampled_from(["", ", weight: 3", ", slots: {k: 7}"])), min_size=1, max_size=2),
-        "y": st.lists(st.tuples(phrase, st.just("")), min_size=1, max_size=2),
-        "s": st.lists(words, min_size=1, max_size=3),
-    }
-)
-
-
-def _phrases(parts):
-    intents = "".join(
-        f"  {name}:\n" + "".join(f"    - {{say: '{say}'{more}}}\n" for say, more in parts[name]) for name in ("x", "y")
-    )
-    values = "".join(f"    - {word}\n" for word in parts["s"])
-    values += "    - {say: c a, mean: 5}\n"
-    return parse_phrases(f"intents:\n{intents}rules: {{r: '(a | b [c])'}}\nslots:\n  s:\n{values}")
-
-
-def _rows(seed, n_steps, sharpness=2.0):
-    rows = sharpness * np.random.default_rng(seed).normal(size=(n_steps, len(TOKENS)))
-    return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
 
 
 def _decoder(phrases, **settings):
@@ -63,10 +23,10 @@ def _decoder(phrases, **settings):
 @settings(max_examples=150, deadline=None)
 @given(phrase_file, st.integers(0, 2**32), st.integers(1, 14), st.sampled_from([math.inf, 1.0]))
 def test_the_best_phrase_is_the_best_of_all_sentences(parts, seed, n_steps, filler):
-    phrases = _phrases(parts)
+    phrases = phrases_of(parts)
     every = sentences(phrases)
     assume(len(every) <= 300 and all(words for words, *_ in every))
-    rows = _rows(seed, n_steps)
+    rows = random_rows(seed, n_steps)
     scored = {words: viterbi(rows, TOKENS.encode(" ".join(words)), 0, filler) for words, *_ in every}
     best = max(scored[words] + weight for words, _, _, weight in every)
 
@@ -88,9 +48,9 @@ def test_the_best_phrase_is_the_best_of_all_sentences(parts, seed, n_steps, fill
 @settings(max_examples=60, deadline=None)
 @given(phrase_file, st.integers(0, 2**32), st.lists(st.integers(0, 14), max_size=4), st.sampled_from([math.inf, 6.0]))
 def test_any_cutting_gives_the_same_state(parts, seed, cuts, beam):
-    phrases = _phrases(parts)
+    phrases = phrases_of(parts)
     assume(all(words for words, *_ in sentences(phrases)))
-    rows = _rows(seed, 14).astype(np.float32)
+    rows = random_rows(seed, 14).astype(np.float32)
     decoder = _decoder(phrases, beam=beam)
     whole = decoder.step(rows, decoder.init_state())
     state = decoder.init_state()
@@ -114,11 +74,11 @@ def _content(value):
 @settings(max_examples=60, deadline=None)
 @given(phrase_file, st.integers(0, 2**32), st.sampled_from([math.inf, 8.0, 2.0]))
 def test_stable_words_are_not_taken_back(parts, seed, beam):
-    phrases = _phrases(parts)
+    phrases = phrases_of(parts)
     assume(all(words for words, *_ in sentences(phrases)))
     decoder = _decoder(phrases, beam=beam)
     state, promised = decoder.init_state(), []
-    for row in _rows(seed, 20, sharpness=5.0):
+    for row in random_rows(seed, 20, sharpness=5.0):
         state = decoder.step(row[None], state)
         partial = decoder.partial(state)
         if partial is None:
@@ -132,59 +92,45 @@ def test_stable_words_are_not_taken_back(parts, seed, beam):
         assert [word.word for word in final.words][: len(promised)] == promised
 
 
-def _say(text, pause=1, surety=6.0):
-    """Rows that say a text, each token for two rows, blanks between."""
-    rows = []
-    for id_ in TOKENS.encode(text):
-        rows += [id_, id_] + [0] * pause
-    return _sure(rows, surety)
-
-
-def _sure(ids, surety=6.0):
-    logits = np.zeros((len(ids), len(TOKENS)))
-    logits[np.arange(len(ids)), ids] = surety
-    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
-
-
 def test_a_wide_beam_changes_nothing_and_a_narrow_one_keeps_less():
     phrases = parse_phrases("intents: {x: ['(a | b | c) (a | b | c) (a | b | c) [ab | ac]']}")
-    rows = _say("a b c ab")
+    rows = say("a b c ab")
     exact, wide, narrow = (_decoder(phrases, beam=beam) for beam in (math.inf, 30.0, 5.0))
     states = [d.step(rows, d.init_state()) for d in (exact, wide, narrow)]
     finals = [d.final(s) for d, s in zip((exact, wide, narrow), states, strict=True)]
     assert finals[0] == finals[1] == finals[2]
     assert " ".join(word.word for word in finals[0].words) == "a b c ab"
-    assert len(states[2].node) < len(states[1].node) <= len(states[0].node)
+    assert len(states[2].ways.node) < len(states[1].ways.node) <= len(states[0].ways.node)
 
 
 def test_times_are_those_of_the_first_and_last_token_of_a_word():
     decoder = _decoder(parse_phrases("intents: {x: [ab a]}"))
-    final = decoder.final(decoder.step(_say("ab a"), decoder.init_state()))
+    final = decoder.final(decoder.step(say("ab a"), decoder.init_state()))
     # ▁ at rows 0 and 1, blank, a at 3, b at 6; ▁ at 9, a at 12; steps of 40 ms
     assert [(w.word, round(w.start, 3), round(w.end, 3)) for w in final.words] == [("ab", 0.02, 0.26), ("a", 0.38, 0.5)]
 
 
-def test_confidence_is_near_one_when_sure_and_low_when_not():
+def test_confidence_is_near_one_whensure_and_low_when_not():
     decoder = _decoder(parse_phrases("intents: {x: [ab a]}"))
-    sure, unsure = (decoder.final(decoder.step(_say("ab a", surety=s), decoder.init_state())) for s in (9.0, 2.0))
+    sure, unsure = (decoder.final(decoder.step(say("ab a", surety=s), decoder.init_state())) for s in (9.0, 2.0))
     assert sure.confidence > 0.99 and unsure.confidence < 0.4
     assert all(0 <= word.confidence <= 1 for word in (*sure.words, *unsure.words))
 
 
 def test_other_speech_and_silence_yield_nothing():
     phrases = parse_phrases("intents: {x: ['ab ac']}")
-    for rows in (_sure([0] * 50), _say("c cc c c"), _say("ab"), np.zeros((0, 5), np.float32)):
+    for rows in (sure([0] * 50), say("c cc c c"), say("ab"), np.zeros((0, 5), np.float32)):
         decoder = _decoder(phrases, threshold=-1.0)
         state = decoder.step(rows, decoder.init_state())
         assert decoder.final(state) is None and not decoder.is_complete(state)
     decoder = _decoder(phrases, threshold=None)
-    assert decoder.final(decoder.step(_say("c cc c c"), decoder.init_state())) is not None
+    assert decoder.final(decoder.step(say("c cc c c"), decoder.init_state())) is not None
 
 
 def test_other_sound_before_and_behind_a_phrase_costs_the_filler():
     decoder = _decoder(parse_phrases("intents: {x: ['ab ac']}"), filler=0.5)
-    clean = decoder.final(decoder.step(_say("ab ac"), decoder.init_state()))
-    rows = np.concatenate([_sure([3, 0]), _say("ab ac"), _sure([4, 0])])
+    clean = decoder.final(decoder.step(say("ab ac"), decoder.init_state()))
+    rows = np.concatenate([sure([3, 0]), say("ab ac"), sure([4, 0])])
     around = decoder.final(decoder.step(rows, decoder.init_state()))
     assert clean.phrase_score == 0 and around.phrase_score == pytest.approx(-1 / 6)
     assert around.words[0].start == pytest.approx(clean.words[0].start + 0.08)
@@ -194,7 +140,7 @@ def test_complete_when_a_phrase_has_ended_and_not_before():
     decoder = _decoder(parse_phrases("intents: {x: ['a b [c]']}"), threshold=-1.0)
     state = decoder.init_state()
     seen = []
-    for row in _say("a b c"):
+    for row in say("a b c"):
         state = decoder.step(row[None], state)
         seen.append((decoder.is_complete(state), decoder.last_token_step(state)))
     assert [complete for complete, _ in seen].index(True) == 9  # b begins
@@ -204,18 +150,18 @@ def test_complete_when_a_phrase_has_ended_and_not_before():
 
 def test_the_next_utterance_begins_clean_and_time_goes_on():
     decoder = _decoder(parse_phrases("intents: {x: [ab, ac]}"))
-    first = decoder.step(_say("ab"), decoder.init_state())
+    first = decoder.step(say("ab"), decoder.init_state())
     state = decoder.follow(first)
     assert decoder.n_steps(state) == 9 and decoder.last_token_step(state) == -1
     assert decoder.partial(state) is None and decoder.final(state) is None and decoder.stable_words(state) == 0
-    second = decoder.final(decoder.step(_say("ac"), state))
+    second = decoder.final(decoder.step(say("ac"), state))
     assert [(w.word, round(w.start, 2)) for w in second.words] == [("ac", 0.38)]
 
 
 def test_partials_grow_and_tell_the_intent_when_it_is_certain():
     decoder = _decoder(parse_phrases("intents: {x: [a b c], y: [a c c]}"), threshold=-1.0)
     state, seen = decoder.init_state(), []
-    for row in _say("a b c"):
+    for row in say("a b c"):
         state = decoder.step(row[None], state)
         partial = decoder.partial(state)
         said = partial and (" ".join(w.word for w in partial.words), partial.intent)
@@ -227,13 +173,13 @@ def test_partials_grow_and_tell_the_intent_when_it_is_certain():
 def test_memory_does_not_grow_with_the_stream():
     phrases = parse_phrases("intents: {x: ['(a | b | c) (a | b) [{n}] (b | c) [a] [b] [c]']}\nslots: {n: [ab, bc, ca, cb]}")
     decoder = _decoder(phrases, beam=8.0)
-    rows = _rows(0, 6000, sharpness=4.0).astype(np.float32)
+    rows = random_rows(0, 6000, sharpness=4.0).astype(np.float32)
     state, longest = decoder.init_state(), 0
     for first in range(0, len(rows), 100):
         state = decoder.step(rows[first : first + 100], state)
         longest = max(longest, len(state.history))
     assert longest < 3 * SPARE_HISTORY
-    assert len(state.history) > 0 or state.node.tolist() == [0]
+    assert len(state.history) > 0 or state.ways.node.tolist() == [0]
 
 
 def test_tokens_of_another_model_are_refused():
