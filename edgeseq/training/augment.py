@@ -98,14 +98,18 @@ def spec_augment(log_mel: Tensor, recipe: SpecAugmentRecipe, strength: float, ge
 
 
 def mask(frames: Tensor, axis: int, width: float, generator: torch.Generator) -> Tensor:
-    """Zero (the mean) a stretch of up to `width` bins along `axis` 1 or 2, drawn for each row."""
+    """Take a stretch of up to `width` bins along `axis` 1 or 2 down to the row's quietest, drawn for each row.
+
+    The quietest, for a stretch at the mean would sound loud in a pause.
+    """
     batch, size = frames.shape[0], frames.shape[axis]
     draws = torch.rand(2, batch, 1, generator=generator)
     widths = draws[0] * min(width, size)
     starts = draws[1] * (size - widths)
     bins = torch.arange(size)[None]
     masked = ((bins >= starts) & (bins < starts + widths)).to(frames.device)
-    return frames.masked_fill(masked[:, :, None] if axis == 1 else masked[:, None, :], 0.0)
+    masked = masked[:, :, None] if axis == 1 else masked[:, None, :]
+    return torch.where(masked, frames.amin(dim=1, keepdim=True), frames)
 
 
 def warp_mels(frames: Tensor, warp: float, generator: torch.Generator) -> Tensor:
