@@ -194,7 +194,7 @@ def _interpolate(
         n_contexts = len(lower)  # the shorter n-grams; one empty context of unigrams
         total = np.bincount(of_order.context, weights=adjusted_count, minlength=n_contexts)
         left = np.bincount(of_order.context, weights=np.where(kept, taken, adjusted_count), minlength=n_contexts)
-        weight = np.divide(left, total, out=np.ones_like(total), where=total > 0)
+        weight = np.divide(left, total, out=np.ones(n_contexts), where=total > 0)
         mass = np.divide(adjusted_count - taken, total[of_order.context], out=np.zeros(len(of_order)), where=kept)
         prob = mass + weight[of_order.context] * lower[of_order.suffix]
         probs.append(prob)
