@@ -58,7 +58,7 @@ def write(draft: Draft, comment: str = "") -> str:
 
 def escaped(word: str) -> str:
     """Write a word so that none of its characters is taken for notation."""
-    return _SPECIAL.sub(r"\\\1", _LIKE_WEIGHT.sub(r"\\\1", word))
+    return _LIKE_WEIGHT.sub(r"\\\1", _SPECIAL.sub(r"\\\1", word))
 
 
 def checked_name(name: str, taken: Mapping[str, Any] | Sequence[str] = ()) -> str:

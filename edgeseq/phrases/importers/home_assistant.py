@@ -7,14 +7,14 @@ What a graph cannot hold is left out with a note: wildcards, lists that the file
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from edgeseq.errors import MissingExtraError
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import parse_yaml
+from edgeseq.phrases.file import parse_yaml, place_of
 from edgeseq.phrases.importers import Draft, checked_name, escaped
 from edgeseq.tokens import normalize_text
 
@@ -29,20 +29,40 @@ def read(text: str, name: str) -> Draft:
     try:
         from hassil.errors import HassilError
         from hassil.intents import Intents
+        from hassil.parser import ParseError
     except ImportError:
         raise MissingExtraError(
             "Home Assistant's templates are read by hassil, which is not installed.\n  pip install 'edgeseq[phrases]'"
         ) from None
-    _, fault = parse_yaml(text)
-    if fault is not None:
-        raise PhraseError(name, [fault])
+    root, fault = parse_yaml(text)
+    faults = [fault] if fault is not None else list(_template_faults(root))
+    if faults:
+        raise PhraseError(name, faults)
     try:
         intents = Intents.from_dict(yaml.safe_load(text))
         return _Converter(intents).convert()
-    except (HassilError, KeyError, TypeError, AttributeError, ValueError, AssertionError, yaml.YAMLError) as fault:
+    except (HassilError, ParseError, KeyError, TypeError, AttributeError, ValueError, AssertionError, yaml.YAMLError) as fault:
         seen = f"{type(fault).__name__}: {fault}"
         message = f"hassil cannot read this ({seen}); wanted `language:`, `intents:` and below each `data:` with `sentences:`."
         raise PhraseError(name, [Fault(Place(1, 1), message)]) from fault
+
+
+def _template_faults(node: yaml.Node | None, *, is_template: bool = False) -> Iterator[Fault]:
+    """Find sentences and rules that hassil cannot parse, for it does not say where they stand."""
+    from hassil.parse_expression import parse_sentence
+    from hassil.parser import ParseError
+
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _template_faults(value, is_template=is_template or key.value in ("sentences", "expansion_rules"))
+    elif isinstance(node, yaml.SequenceNode):
+        for entry in node.value:
+            yield from _template_faults(entry, is_template=is_template)
+    elif isinstance(node, yaml.ScalarNode) and is_template:
+        try:
+            parse_sentence(node.value)
+        except ParseError as fault:
+            yield Fault(place_of(node), f"hassil cannot parse this template: {fault}.")
 
 
 class _ImpossibleError(Exception):
@@ -259,5 +279,5 @@ class _Scope:
             say = self.phrase(getattr(value.text_in, "expression", value.text_in))
             if say:
                 is_same = isinstance(value.value_out, str) and normalize_text(value.value_out) == say
-                values.append(say if is_same else {"say": say, "mean": value.value_out})
+                values.append(" ".join(value.value_out.split()) if is_same else {"say": say, "mean": value.value_out})
         return values

@@ -103,11 +103,10 @@ class _Reader:
             bar = self._take()
             options.append(self._sequence(bar))
         kept = [option for option in options if option is not None]
-        if not kept:
-            return ""
-        if len(kept) == 1 and not kept[0].startswith("/"):
-            return kept[0]
-        return f"({' | '.join(kept)})"
+        words = [option for option in kept if option]
+        if len(words) < len(kept):  # one option is <NULL>
+            return f"[{' | '.join(words)}]" if words else ""
+        return " | ".join(words)
 
     def _sequence(self, opened: _Piece) -> str | None:
         """Translate one alternative; None if nothing can ever be said there (<VOID>)."""
@@ -125,7 +124,7 @@ class _Reader:
             self._fault(opened, f"nothing stands behind {opened.text!r}; wanted words.")
         if is_void:
             return None
-        return weight + " ".join(parts) if parts or weight else ""
+        return weight + " ".join(parts) if parts else ""
 
     def _item(self, piece: _Piece) -> Iterator[str]:
         if piece.kind == "tag":
@@ -138,7 +137,7 @@ class _Reader:
             else:
                 self._fault(piece, f"{piece.text!r} is never closed; wanted {closing!r}.")
             if body:
-                yield f"[{body}]" if piece.text == "[" or body.startswith("/") else f"({body})"
+                yield f"[{body}]" if piece.text == "[" else f"({body})"
         elif piece.text in ("*", "+"):
             self._fault(piece, f"{piece.text!r} repeats without end; wanted the repetitions written out, as in a [a] [a].")
         elif piece.kind == "rule":
