@@ -28,6 +28,20 @@ FusionState = tuple[str, Context, int]
 """(word being said, `▁` first; context of the language model; node of the hotwords)"""
 
 
+MOST_BEGINNINGS = 50_000
+"""Of words, that are remembered; about 10 MB."""
+
+
+@dataclass(frozen=True)
+class _Beginning:
+    """What words may still become of some letters."""
+
+    span: tuple[int, int]
+    """their range in the lexicon or in the vocabulary"""
+    share: float
+    """of the likeliest, without context; nats, weighed"""
+
+
 @dataclass(frozen=True)
 class Weights:
     """How much language counts against sound."""
@@ -65,7 +79,7 @@ class Fusion:
         self._letters = lm if lm is not None and lm.level == "char" else None
         self._spells = self._words is not None or lexicon is not None
         self._scale = self.weights.lm * LN10
-        self._lookahead: dict[str, float] = {}
+        self._beginnings: dict[str, _Beginning] = {}
         self._unigrams = self._score_lexicon()
         parts = (lm, lexicon, hotwords)
         self.identity = " ".join(["-" if part is None else part.identity for part in parts] + [repr(self.weights)])
@@ -132,12 +146,12 @@ class Fusion:
         if text == STRANGE:
             return added, text, context
         longer = (text or WORD_START) + symbol
-        share = self._look_ahead(longer)
-        if share == FORBIDDEN:
+        found = self._beginning(longer)
+        if found.share == FORBIDDEN:
             return FORBIDDEN, longer, context
-        added += share - (0.0 if opened else self._look_ahead(text))
-        strange = self.lexicon is None and self._words is not None and self._words.best_unigram(longer[1:]) is None
-        return added, STRANGE if strange else longer, context
+        added += found.share - (0.0 if opened else self._look_ahead(text))
+        low, high = found.span
+        return added, STRANGE if self.lexicon is None and low == high else longer, context
 
     def _close(self, text: str, context: Context, at_end: bool = False) -> tuple[float, Context]:
         """End the word being said: what its lookahead promised is replaced by what the language model says of it."""
@@ -157,22 +171,29 @@ class Fusion:
 
     def _look_ahead(self, text: str) -> float:
         """Give the share of the likeliest word that begins so, without context; minus infinity if the lexicon has none."""
-        found = self._lookahead.get(text)
+        return self._beginning(text).share
+
+    def _beginning(self, text: str) -> _Beginning:
+        """Look a word's beginning up, among the words with one letter less if they are known."""
+        found = self._beginnings.get(text)
         if found is None:
-            if len(self._lookahead) > 100_000:
-                self._lookahead.clear()
-            found = self._lookahead[text] = self._best(text[1:])
+            if len(self._beginnings) >= MOST_BEGINNINGS:
+                self._beginnings.clear()
+            shorter = self._beginnings.get(text[:-1])
+            found = self._beginnings[text] = self._find(text[1:], None if shorter is None else shorter.span)
         return found
 
-    def _best(self, beginning: str) -> float:
+    def _find(self, beginning: str, within: tuple[int, int] | None) -> _Beginning:
         if self.lexicon is not None:
-            low, high = self.lexicon.span(beginning)
-            return FORBIDDEN if low == high else max(self._unigrams[low:high], default=0.0)
+            low, high = self.lexicon.span(beginning, within)
+            share = FORBIDDEN if low == high else max(self._unigrams[low:high], default=0.0)
+            return _Beginning((low, high), share)
         if self._words is None:
-            return 0.0
+            return _Beginning((0, 0), 0.0)
+        low, high = self._words.span(beginning, within)
         unknown = self._words.score((), self._words.unknown_id)[0]
-        best = None if beginning.startswith("\0") else self._words.best_unigram(beginning)
-        return self._scale * (unknown if best is None else max(best, unknown))
+        best = unknown if low == high else max(self._words.best_unigram(low, high), unknown)
+        return _Beginning((low, high), self._scale * best)
 
     def _score_lexicon(self) -> list[float]:
         """Score each spelling by its likeliest word, without context."""

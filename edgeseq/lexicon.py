@@ -48,9 +48,10 @@ class Lexicon:
         """Give the words that are spelled so, none if there is none."""
         return self._words.get(spelling, ())
 
-    def span(self, beginning: str) -> tuple[int, int]:
-        """Give the range of `spellings` that begin so."""
-        return bisect_left(self.spellings, beginning), bisect_left(self.spellings, beginning + LAST)
+    def span(self, beginning: str, within: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Give the range of `spellings` that begin so; `within` is that of a shorter beginning, where it is known."""
+        low, high = (0, len(self.spellings)) if within is None else within
+        return bisect_left(self.spellings, beginning, low, high), bisect_left(self.spellings, beginning + LAST, low, high)
 
 
 def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:

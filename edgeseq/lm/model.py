@@ -41,6 +41,7 @@ class LanguageModel:
         self._compiled = compiled
         self._word_ends, self._word_bytes = compiled.sections["word_ends"], compiled.sections["word_bytes"]
         self._prob = [_by_row(compiled, f"prob{n}") for n in range(1, self.order + 1)]
+        self._unigrams = np.asarray(compiled.sections["prob1"])
         self._backoff = [_by_row(compiled, f"backoff{n}") for n in range(1, self.order)]
         self._first = [compiled.sections[f"first{n}"] for n in range(1, self.order)]
         self._word = [compiled.sections[f"word{n}"] for n in range(2, self.order + 1)]
@@ -72,7 +73,7 @@ class LanguageModel:
     def word_id(self, word: str) -> int:
         """Give the number of a word, that of `<unk>` for one that the model does not know."""
         wanted = word.encode()
-        number = self._lower_bound(wanted)
+        number = self._lower_bound(wanted, 0, len(self))
         return number if number < len(self) and self._bytes(number) == wanted else self.unknown_id
 
     def score(self, context: Context, word: int) -> tuple[float, Context]:
@@ -87,13 +88,16 @@ class LanguageModel:
                 log10_prob += self._backoff[length](row)
         return log10_prob, self._trim(rows[: self.order - 1])
 
-    def best_unigram(self, beginning: str) -> float | None:
-        """Give log10 of the probability, without context, of the likeliest word that begins so; None if no word does."""
+    def span(self, beginning: str, within: tuple[int, int] | None = None) -> tuple[int, int]:
+        """Give the range of words that begin so; `within` is that of a shorter beginning, where it is known."""
         encoded = beginning.encode()
-        low, high = self._lower_bound(encoded), self._lower_bound(encoded + b"\xff")  # no UTF-8 holds that byte
-        if low == high:
-            return None
-        values = np.asarray(self._compiled.sections["prob1"][low:high])
+        low, high = (0, len(self)) if within is None else within
+        low = self._lower_bound(encoded, low, high)
+        return low, self._lower_bound(encoded + b"\xff", low, high)  # no UTF-8 holds that byte
+
+    def best_unigram(self, low: int, high: int) -> float:
+        """Give log10 of the probability, without context, of the likeliest of a range of words that holds some."""
+        values = self._unigrams[low:high]
         return float(self._decode("prob1", values.max()))
 
     def sentence(self, words: Sequence[str]) -> list[tuple[str, float, bool]]:
@@ -132,9 +136,8 @@ class LanguageModel:
         start = self._word_ends[number - 1] if number else 0
         return bytes(self._word_bytes[start : self._word_ends[number]])
 
-    def _lower_bound(self, wanted: bytes) -> int:
-        """Count the words before `wanted`."""
-        low, high = 0, len(self)
+    def _lower_bound(self, wanted: bytes, low: int, high: int) -> int:
+        """Find the first of a range of words that is not before `wanted`."""
         while low < high:
             middle = (low + high) // 2
             if self._bytes(middle) < wanted:

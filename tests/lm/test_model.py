@@ -77,8 +77,10 @@ def test_words_and_their_beginnings(models):
     assert all(model.word_id(model.word(n)) == n for n in range(len(model)))
     assert model.word_id("nothing") == model.unknown_id == model.word_id("")
     shares = {word: model.score((), model.word_id(word))[0] for word in map(model.word, range(len(model)))}
-    assert model.best_unigram("w1") == max(share for word, share in shares.items() if word.startswith("w1"))
-    assert model.best_unigram("x") is None
+    low, high = model.span("w1")
+    assert [model.word(n) for n in range(low, high)] == sorted(word for word in shares if word.startswith("w1"))
+    assert model.best_unigram(low, high) == max(share for word, share in shares.items() if word.startswith("w1"))
+    assert model.span("w11", (low, high)) == model.span("w11") and len(set(model.span("x"))) == 1
 
 
 def test_letters_of_any_language(tmp_path):
