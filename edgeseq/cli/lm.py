@@ -49,7 +49,7 @@ def build(
         found = estimate(read_sentences(text, level), order, _thresholds(prune), show)  # type: ignore[arg-type]
     if found.fallbacks:
         orders = ", ".join(map(str, found.fallbacks))
-        typer.echo(f"The text is too small to estimate the discounts of order {orders}; 0.5, 1 and 1.5 are used.", err=True)
+        typer.echo(f"The discounts of order {orders} cannot be estimated from this text; 0.5, 1 and 1.5 are used.", err=True)
     if arpa is not None:
         with progress(f"Writing {arpa.name}", unit="n-grams") as show:
             write_arpa(found.ngrams, arpa, show)
