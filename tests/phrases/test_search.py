@@ -12,7 +12,8 @@ from phrase_sentences import METADATA, TOKENS, phrase_file, phrases_of, random_r
 from edgeseq.errors import UsageError
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
-from edgeseq.phrases.search import SPARE_HISTORY, PhraseDecoder
+from edgeseq.phrases.search import PhraseDecoder
+from edgeseq.phrases.trellis import SPARE_HISTORY
 from edgeseq.tokens import TokenTable
 
 
@@ -100,7 +101,7 @@ def test_a_wide_beam_changes_nothing_and_a_narrow_one_keeps_less():
     finals = [d.final(s) for d, s in zip((exact, wide, narrow), states, strict=True)]
     assert finals[0] == finals[1] == finals[2]
     assert " ".join(word.word for word in finals[0].words) == "a b c ab"
-    assert len(states[2].ways.node) < len(states[1].ways.node) <= len(states[0].ways.node)
+    assert len(states[2].front.ways) < len(states[1].front.ways) <= len(states[0].front.ways)
 
 
 def test_times_are_those_of_the_first_and_last_token_of_a_word():
@@ -177,9 +178,9 @@ def test_memory_does_not_grow_with_the_stream():
     state, longest = decoder.init_state(), 0
     for first in range(0, len(rows), 100):
         state = decoder.step(rows[first : first + 100], state)
-        longest = max(longest, len(state.history))
+        longest = max(longest, len(state.front.history))
     assert longest < 3 * SPARE_HISTORY
-    assert len(state.history) > 0 or state.ways.node.tolist() == [0]
+    assert len(state.front.history) > 0 or state.front.is_idle
 
 
 def test_tokens_of_another_model_are_refused():
