@@ -1,7 +1,7 @@
 """What a decoder is: rows of log-probs in, hypotheses out, everything it remembers a value.
 
 Three of them share this interface: greedy (`greedy.py`), beam search with language models and hotwords (`beam.py`), and exact
-search of a phrase graph (`phrase_search.py`). The recognizer steps one of them, asks the endpoint rules whether the
+search of a phrase graph (`phrases/search.py`). The recognizer steps one of them, asks the endpoint rules whether the
 utterance is over, and tells what the decoder understood.
 """
 
@@ -31,7 +31,7 @@ class Hypothesis:
     slots: Mapping[str, Any] = field(default_factory=dict)
     """numbers as numbers, all else as text"""
     phrase_score: float | None = None
-    """how well a phrase explains what was heard, against anything else that could have been said; nats a step"""
+    """how well a phrase explains what was heard, against anything else that could have been said; nats a token"""
     alternatives: tuple[str, ...] = ()
     """other texts, the likelier first"""
 

@@ -177,6 +177,46 @@ def false_accepts(
         typer.echo(f"  {score:7.3f}  {text}{'' if score >= result.threshold else '  (rejected)'}")
 
 
+@app.command("bench")
+def bench(
+    file: FileArgument,
+    sentences: Annotated[int, typer.Option(min=1, help="To draw from the phrases and to say.")] = 200,
+    beam: Annotated[float | None, typer.Option(help="Nats; inf searches without any.  [default: that of listen]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Measure the processor time of the search, a row of a network's output at a time.
+
+    Needs no model: sentences are drawn from the phrases and rows made as a network gives them at 40 ms a row, unsure
+    in every letter. Nothing else should be running.
+
+    Example: edgeseq phrases bench recipes/phrases/coffee.yaml
+    """
+    from types import SimpleNamespace
+    from typing import cast
+
+    from edgeseq.metadata import ModelMetadata
+    from edgeseq.phrases.compiling import compile_phrases
+    from edgeseq.phrases.file import read_phrases
+    from edgeseq.phrases.measuring import ROW_SECONDS, bench_search
+    from edgeseq.phrases.search import DEFAULT_BEAM, PhraseDecoder
+
+    phrases = read_phrases(file)
+    tokens = _tokens(phrases, None, None)
+    model = SimpleNamespace(tokens=tokens.symbols, blank_id=tokens.blank_id, step_samples=640, sample_rate=640 / ROW_SECONDS)
+    graph = compile_phrases(phrases, tokens)
+    decoder = PhraseDecoder(graph, cast(ModelMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
+    cost = bench_search(decoder, sentences)
+    if as_json:
+        typer.echo(json.dumps({"nodes": graph.n_nodes, **cost.to_dict()}))
+        return
+    typer.echo(
+        f"{cost.sentences:,} sentences, {cost.rows:,} rows of 40 ms, {graph.n_nodes:,} tokens in the graph\n"
+        f"search     {cost.row_us:.1f} microseconds a row ({1e6 * ROW_SECONDS / cost.row_us:,.0f} times real time)\n"
+        f"open ways  {cost.open_ways:.1f} on average\n"
+        f"understood {cost.right:,} of {cost.sentences:,}"
+    )
+
+
 def _tokens(phrases: Phrases, model: str | None, bits: int | None) -> TokenTable:
     """Give a model's tokens, or the letters of the file itself."""
     from edgeseq.phrases.file import all_nodes, words

@@ -20,6 +20,8 @@ from edgeseq.tokens import TokenTable
 
 CHUNK_SECONDS = 0.08
 """What a microphone hands over at a time."""
+ROW_SECONDS = 0.04
+"""That a simulated row stands for."""
 PAUSE_ROWS = 12
 """Of silence, before and behind a simulated sentence."""
 SHOWN = 30

@@ -14,6 +14,7 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.trellis import SPARE_HISTORY
+from edgeseq.saving import pack
 from edgeseq.tokens import TokenTable
 
 
@@ -181,6 +182,20 @@ def test_memory_does_not_grow_with_the_stream():
         longest = max(longest, len(state.front.history))
     assert longest < 3 * SPARE_HISTORY
     assert len(state.front.history) > 0 or state.front.is_idle
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_in_ten_hours():
+    phrases = parse_phrases("intents: {x: ['(a | b | c) (a | b) [{n}] (b | c) [a] [b] [c]']}\nslots: {n: [ab, bc, ca, cb]}")
+    decoder = _decoder(phrases)
+    state, largest = decoder.init_state(), 0
+    for seed in range(9_000):
+        state = decoder.step(random_rows(seed, 100, sharpness=4.0).astype(np.float32), state)
+        largest = max(largest, len(pack(state)))
+        if not state.front.ways:  # a phrase has ended and nothing else can be said any more
+            state = decoder.follow(state)
+    assert decoder.n_steps(state) == 900_000
+    assert largest < 100_000
 
 
 def test_tokens_of_another_model_are_refused():
