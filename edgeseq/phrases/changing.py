@@ -86,7 +86,9 @@ class ChangingPhrases:
 
     def follow(self, state: ChangingState) -> ChangingState:
         """Begin the next utterance of the same stream, with the present phrases."""
-        return ChangingState(self._version, self.current.follow(state.phrases))
+        decoder = self._decoders.get(state.version)
+        following = self.current.restart(state.phrases) if decoder is None else decoder.follow(state.phrases)
+        return ChangingState(self._version, following)
 
     def n_steps(self, state: ChangingState) -> int:
         """Count the rows since the stream opened."""

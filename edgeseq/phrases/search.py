@@ -5,6 +5,10 @@ would say and a phrase's score is what it costs, in nats, to have said that phra
 a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the best is
 given up; with `beam` infinite nothing is.
 
+What was said shortly before and was no phrase counts against a phrase, too: people who talk about something else make pauses,
+and what lies between two of them may sound like a phrase. How much it counts is how unsure the network was of it (the
+log-probabilities of its best symbols), fading with time.
+
 Only ways that are still open are kept, and of their past only what they share: cost and memory depend on how much of the
 grammar is in question, neither on its size nor on the length of the stream.
 """
@@ -25,12 +29,17 @@ from edgeseq.metadata import ModelMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
 
-DEFAULT_THRESHOLD = -0.2
+DEFAULT_THRESHOLD = -0.5
 """Lowest score of a phrase that is given out; nats a token. docs/phrases.md tells how it was chosen."""
 DEFAULT_BEAM = 20.0
 """Nats below the best way at which a way is given up."""
 DEFAULT_FILLER = 3.0
 """Nats that a row of other sound costs at most before and behind a phrase."""
+
+MOST_DOUBT = 5.0
+"""Nats that other speech before a phrase costs at most."""
+FADING_SECONDS = 1.5
+"""After so long other speech counts by 1/e of what it did against a phrase."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +56,12 @@ class FreePath:
     """best symbol of the last row"""
     last_token_step: int = -1
     """row at which the newest token of this utterance began"""
+    doubt: float = 0.0
+    """sum of the best symbols' log-probs, positive, older rows fading"""
+    first_step: int = 0
+    """row at which this utterance began"""
+    doubt_before: float = 0.0
+    """`doubt` at that time if the utterance before was no phrase, else 0"""
 
 
 @dataclass(frozen=True)
@@ -89,6 +104,8 @@ class PhraseDecoder:
         self.threshold, self.beam, self.filler = threshold, beam, filler
         self._blank_id = metadata.blank_id
         self._step_seconds = metadata.step_samples / metadata.sample_rate
+        self._reject_below = DEFAULT_THRESHOLD if threshold is None else threshold
+        self._fading = math.exp(-self._step_seconds / FADING_SECONDS)
         self._trellis = Trellis(graph, metadata.blank_id, beam)
         self._longest_said = max(
             [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
@@ -120,8 +137,9 @@ class PhraseDecoder:
         """Follow the best symbols, as the greedy decoder does."""
         symbol = int(row.argmax())
         begins = symbol not in (self._blank_id, free.symbol)
-        step = free.n_steps if begins else free.last_token_step
-        return FreePath(free.n_steps + 1, free.score + float(row[symbol]), symbol, step)
+        step, top = free.n_steps if begins else free.last_token_step, float(row[symbol])
+        doubt = free.doubt * self._fading - top
+        return FreePath(free.n_steps + 1, free.score + top, symbol, step, doubt, free.first_step, free.doubt_before)
 
     def partial(self, state: PhraseState) -> Hypothesis | None:
         """Give the phrase so far, if one has begun that could still be given out."""
@@ -147,7 +165,13 @@ class PhraseDecoder:
 
     def follow(self, state: PhraseState) -> PhraseState:
         """Begin the next utterance of the same stream."""
-        return PhraseState(FreePath(n_steps=state.free.n_steps, symbol=state.free.symbol))
+        free = state.free
+        doubt = min(free.doubt, MOST_DOUBT) if self._best_score(state) < self._reject_below else 0.0
+        return PhraseState(FreePath(free.n_steps, 0.0, free.symbol, -1, doubt, free.n_steps, doubt))
+
+    def restart(self, state: PhraseState) -> PhraseState:
+        """Begin the next utterance, whatever was said before; time goes on. The state may be of other phrases."""
+        return PhraseState(FreePath(state.free.n_steps, symbol=state.free.symbol, first_step=state.free.n_steps))
 
     def n_steps(self, state: PhraseState) -> int:
         """Count the rows since the stream opened."""
@@ -187,7 +211,7 @@ class PhraseDecoder:
         way = way_to(state.front.history, last)
         arcs = [arc for arc, *_ in way]
         acoustic = score - self._prior(arcs, has_ended)
-        phrase_score = min(acoustic / len(way), 0.0)
+        phrase_score = self._phrase_score(acoustic, way, state.free)
         if self.threshold is not None and phrase_score < self.threshold:
             return None
         reading = self.graph.read(arcs, ended=has_ended)
@@ -198,6 +222,19 @@ class PhraseDecoder:
             slots=reading.slots,
             phrase_score=phrase_score,
         )
+
+    def _phrase_score(self, acoustic: float, way: list[PastToken], free: FreePath) -> float:
+        """Rate a phrase, in nats a token: what it costs to believe in it, and what was said before that was none."""
+        doubt = free.doubt_before * self._fading ** (way[0][2] - free.first_step)
+        return min((acoustic - doubt) / len(way), 0.0)
+
+    def _best_score(self, state: PhraseState) -> float:
+        """Give the score of the best phrase if the utterance ends here; -inf if none has ended."""
+        score, last = self._best_end(state.front)
+        if last < 0:
+            return -math.inf
+        way = way_to(state.front.history, last)
+        return self._phrase_score(score - self._prior([arc for arc, *_ in way], has_ended=True), way, state.free)
 
     def _prior(self, arcs: list[int], has_ended: bool) -> float:
         """Sum the weights of a way; they help to choose between phrases, not to reject them."""

@@ -138,6 +138,26 @@ def test_other_sound_before_and_behind_a_phrase_costs_the_filler():
     assert around.words[0].start == pytest.approx(clean.words[0].start + 0.08)
 
 
+def test_other_speech_shortly_before_counts_against_a_phrase():
+    decoder = _decoder(parse_phrases("intents: {x: ['ab', 'c']}"), threshold=-0.5)
+    unsure = np.log(np.array([[0.18, 0.4, 0.4, 0.01, 0.01]] * 12, dtype=np.float32))
+
+    def score_after(rows, pause):
+        state = decoder.step(rows, decoder.init_state())
+        state = decoder.step(_say_nothing(pause), decoder.follow(state))
+        return decoder.final(decoder.step(say("ab"), state))
+
+    assert score_after(unsure, 2) is None
+    later, much_later = score_after(unsure, 100), score_after(unsure, 1000)
+    assert -0.5 < later.phrase_score < much_later.phrase_score < 0 and much_later.phrase_score > -1e-6
+    assert score_after(_say_nothing(10), 2).phrase_score > -0.05
+    assert score_after(say("c"), 2).phrase_score == 0, "a phrase is no other speech"
+
+
+def _say_nothing(n_steps):
+    return sure([0] * n_steps, 12.0)
+
+
 def test_complete_when_a_phrase_has_ended_and_not_before():
     decoder = _decoder(parse_phrases("intents: {x: ['a b [c]']}"), threshold=-1.0)
     state = decoder.init_state()
@@ -206,5 +226,5 @@ def test_tokens_of_another_model_are_refused():
     for wrong in ({"threshold": 1.0}, {"beam": 0.0}, {"filler": -1.0}, {"threshold": math.nan}):
         with pytest.raises(UsageError, match="wanted a threshold"):
             PhraseDecoder(graph, METADATA, **wrong)
-    one, other = PhraseDecoder(graph, METADATA), PhraseDecoder(graph, METADATA, threshold=-0.5)
+    one, other = PhraseDecoder(graph, METADATA), PhraseDecoder(graph, METADATA, threshold=-0.7)
     assert one.identity != other.identity and one.identity.startswith("phrases ")
