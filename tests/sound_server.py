@@ -66,9 +66,7 @@ def sound_server() -> Iterator[SoundServer]:
         command += ["-L", module]
     home = {name: str(folder) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH")}
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, "--log-target=stderr"], stderr=log, env={"PATH": os.environ["PATH"], **home}
-        )
+        process = subprocess.Popen([*command, "--log-target=stderr"], stderr=log, env={"PATH": os.environ["PATH"], **home})
     try:
         deadline = time.monotonic() + 10
         while not socket.exists():
