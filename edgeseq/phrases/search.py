@@ -18,6 +18,8 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +42,9 @@ MOST_DOUBT = 5.0
 """Nats that other speech before a phrase costs at most."""
 FADING_SECONDS = 1.5
 """After so long other speech counts by 1/e of what it did against a phrase."""
+
+READINGS = 256
+"""Ways of which is remembered what they mean."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,6 +109,8 @@ class PhraseDecoder:
         self.threshold, self.beam, self.filler = threshold, beam, filler
         self._blank_id = metadata.blank_id
         self._step_seconds = metadata.step_samples / metadata.sample_rate
+        self._weight: list[float] = graph.weight.tolist()
+        self._read = lru_cache(READINGS)(lambda arcs, ended: graph.read(arcs, ended=ended))  # most partials are the one before
         self._reject_below = DEFAULT_THRESHOLD if threshold is None else threshold
         self._fading = math.exp(-self._step_seconds / FADING_SECONDS)
         self._trellis = Trellis(graph, metadata.blank_id, beam)
@@ -153,7 +160,7 @@ class PhraseDecoder:
         shared = self._shared_past(state.front)
         if shared < 0:
             return 0
-        reading = self.graph.read([arc for arc, *_ in way_to(state.front.history, shared)], ended=False)
+        reading = self._read(tuple(arc for arc, *_ in way_to(state.front.history, shared)), False)
         return max(0, len(reading.words) - self._longest_said)
 
     def final(self, state: PhraseState) -> Hypothesis | None:
@@ -214,7 +221,7 @@ class PhraseDecoder:
         phrase_score = self._phrase_score(acoustic, way, state.free)
         if self.threshold is not None and phrase_score < self.threshold:
             return None
-        reading = self.graph.read(arcs, ended=has_ended)
+        reading = self._read(tuple(arcs), has_ended)
         return Hypothesis(
             words=self._words(way, reading),
             confidence=min(1.0, math.exp((acoustic + state.free.score) / len(way))),
@@ -239,21 +246,24 @@ class PhraseDecoder:
     def _prior(self, arcs: list[int], has_ended: bool) -> float:
         """Sum the weights of a way; they help to choose between phrases, not to reject them."""
         end = float(self.graph.end_weight[self.graph.target[arcs[-1]]]) if has_ended else 0.0
-        return float(self.graph.weight[arcs].sum()) + end
+        return sum(self._weight[arc] for arc in arcs) + end
 
     def _words(self, way: list[PastToken], reading: Reading) -> tuple[Word, ...]:
         """Time and rate the words of a way: confidence is the probability of its tokens, averaged geometrically."""
         words, before = [], 0.0
-        scores = np.array([score for *_, score in way]) - np.cumsum(self.graph.weight[[arc for arc, *_ in way]])
+        priors = accumulate(self._weight[arc] for arc, *_ in way)
+        scores = [score - prior for (*_, score), prior in zip(way, priors, strict=True)]
         for spoken in reading.words:
-            mean = (float(scores[spoken.last]) - before) / (spoken.last - spoken.first + 1)
-            before = float(scores[spoken.last])
+            mean = (scores[spoken.last] - before) / (spoken.last - spoken.first + 1)
+            before = scores[spoken.last]
             start, end = ((way[i][2] + 0.5) * self._step_seconds for i in (spoken.first, spoken.last))
             words.append(Word(spoken.text, start, end, min(1.0, math.exp(mean))))
         return tuple(words)
 
     def _shared_past(self, front: Front) -> int:
         """Give the last token that all open ways share, -1 for none: the largest index goes back until one is left."""
+        if front.ways and front.ways[0][0] == 0:
+            return -1
         pasts = {past for _, token, _, past, _ in front.ways if token > -math.inf}
         pasts |= {past for _, _, blank, _, past in front.ways if blank > -math.inf}
         pasts |= {front.ended_past} if front.ended > -math.inf else set()
