@@ -10,6 +10,7 @@ from edgeseq.training import checkpoint as checkpoints
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.metrics import StepReport, ValidReport
 from edgeseq.training.trainer import learning_rate, train
+from edgeseq.training.valid import collapse
 
 
 def quietly(_):
@@ -42,25 +43,34 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tiny_recipe, tmp_path, c
     assert losses[0] == losses[1]
 
 
-def test_a_tiny_training_learns_to_tell_two_words(tiny_recipe, tmp_path):
-    steps = {"steps": 300, "easy_steps": 150, "ramp_steps": 50, "warmup_steps": 20, "valid_every": 300}
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_tiny_training_learns_to_hear_a_tone(tiny_recipe, tone_corpus, tmp_path, seed):
+    """It says the word once for each tone, and nothing to silence."""
+    manifest = tmp_path / "low.jsonl"
+    low = [json.loads(line) for line in tone_corpus.read_text().splitlines() if '"text": "a"' in line]
+    absolute = ({**line, "audio_filepath": str(tone_corpus.parent / line["audio_filepath"])} for line in low)
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in absolute))
+    steps = {"steps": 300, "easy_steps": 100, "ramp_steps": 50, "warmup_steps": 20, "valid_every": 300}
     recipe = tiny_recipe(
+        data={"train": [{"manifest": str(manifest), "easy": True}], "valid": [str(manifest)]},
         network={"hidden_size": 32, "num_layers": 1, "dropout": 0},
-        train={**steps, "batch_size": 16, "lr": 5e-3},
+        joining={"row_seconds": 1.5, "silence": 0.2},
         augment={
             "speed": [0.95, 1.05],
             "noise": {"snr_db": [20, 40]},
             "room": {"probability": 0},
-            "microphone": {"probability": 0},
             "spec_augment": {"mel_masks": 0, "time_masks": 0, "mel_warp": 0},
         },
+        train={**steps, "batch_size": 8, "lr": 5e-3, "seed": seed},
     )
     reports = []
-    train(recipe, tmp_path, resume=False, report=reports.append, workers=0)
+    trained = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
     (valid,) = [r for r in reports if isinstance(r, ValidReport)]
-    assert next(iter(valid.wer.values())) <= 10
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert any((tmp_path / "tensorboard").iterdir())
+    assert next(iter(valid.wer.values())) <= 50  # 100 and more before training
+    log_probs, _ = trained.model.eval().step(torch.zeros(1, 16_000), trained.model.init_state(1))
+    assert collapse(log_probs[0], trained.tokens.blank_id) == []
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
 
 
 def test_every_step_writes_one_json_line(tiny_recipe, tmp_path):
