@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -223,15 +223,25 @@ def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
+    """Make the batches of `steps`, in other processes if there are `workers`.
+
+    They come as arrays: tensors are handed over through sockets of the worker, which complains when a signal cuts that short.
+    """
     loader: DataLoader[Batch] = DataLoader(
         batches,
         batch_size=None,  # a batch is made whole
         sampler=steps,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        collate_fn=_as_arrays,
         worker_init_fn=_leave_signals_to_parent,
     )
-    return iter(loader)
+    for arrays in loader:
+        yield Batch(*(torch.from_numpy(array) for array in arrays))
+
+
+def _as_arrays(batch: Any) -> tuple[Any, ...]:
+    return tuple(getattr(batch, field.name).numpy() for field in fields(batch))
 
 
 def _leave_signals_to_parent(_: int) -> None:
