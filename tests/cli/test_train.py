@@ -80,7 +80,9 @@ def test_missing_data_names_the_command_that_brings_it(folder):
 
 @pytest.mark.parametrize("to_group", [False, True])
 def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group):
-    process = command_line.start("train", "recipe.yaml", "train.steps=100000", cwd=folder, start_new_session=True)
+    process = command_line.start(
+        "train", "recipe.yaml", "train.steps=100000", "--workers", "0", cwd=folder, start_new_session=True
+    )
     metrics = folder / "runs" / "tones" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text()):
         assert process.poll() is None, process.stderr.read()
