@@ -7,7 +7,7 @@ says what the file promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,12 +73,12 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(operator, list(inputs), outputs, domain=domain, **attributes))
         return outputs
 
-    def finish(self, name: str, metadata: ModelMetadata) -> onnx.ModelProto:
-        """Close the graph, check it, and attach the metadata."""
+    def finish(self, name: str, properties: Mapping[str, str]) -> onnx.ModelProto:
+        """Close the graph, check it, and attach the metadata `properties`."""
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="edgeseq")
-        helper.set_model_props(model, metadata.to_strings())
+        helper.set_model_props(model, dict(properties))
         onnx.checker.check_model(model)
         return model
 
@@ -86,19 +86,36 @@ class GraphBuilder:
 def build_graph(model: AcousticModel, metadata: ModelMetadata) -> onnx.ModelProto:
     """Build the streaming graph of `model` as `metadata` says: chunk length and quantization (`float32` or `int8`)."""
     graph = GraphBuilder()
-    chunk, n_tokens = metadata.chunk_samples, len(metadata.tokens)
+    chunk = metadata.chunk_samples
     n_rows = chunk // metadata.step_samples
     n_steps = n_rows // model.encoder.rows_per_step
     audio = graph.input("audio", ["batch", chunk])
     frames = add_frontend(graph, model.frontend, audio)
     stacked = graph.node("Reshape", frames, graph.integers(0, n_steps, -1))
-    add_layers = add_float_layers if metadata.quantization == "float32" else add_int8_layers
-    outputs = add_layers(graph, model.encoder, stacked, n_steps, model.frontend.limit)
-    logits = graph.node("MatMul", outputs, graph.constant(to_numpy(model.encoder.output.weight.T)))
-    logits = graph.node("Add", logits, graph.constant(to_numpy(model.encoder.output.bias)))
-    rows = graph.node("Reshape", logits, graph.integers(0, n_rows, n_tokens))
-    graph.output("log_probs", graph.node("LogSoftmax", rows, axis=-1), ["batch", n_rows, n_tokens])
-    return graph.finish(metadata.name, metadata)
+    add_encoder(graph, model.encoder, stacked, n_steps, metadata.quantization, model.frontend.limit)
+    return graph.finish(metadata.name, metadata.to_strings())
+
+
+def build_encoder_graph(encoder: Encoder, n_steps: int, quantization: str, limit: float = 5.0) -> onnx.ModelProto:
+    """Build the streaming graph of the recurrent layers and the output layer alone, for measuring.
+
+    Input `features` float32 `[batch, n_steps, n_in]`, clamped to plus or minus `limit`; states and `log_probs` as in a model.
+    """
+    graph = GraphBuilder()
+    features = graph.input("features", ["batch", n_steps, encoder.layers.input_size])
+    add_encoder(graph, encoder, features, n_steps, quantization, limit)
+    return graph.finish("encoder", {})
+
+
+def add_encoder(graph: GraphBuilder, encoder: Encoder, stacked: str, n_steps: int, quantization: str, limit: float) -> None:
+    """Add recurrent layers and output layer: `[batch, n_steps, n_in]` to the output `log_probs`."""
+    n_rows = n_steps * encoder.rows_per_step
+    add_layers = add_float_layers if quantization == "float32" else add_int8_layers
+    outputs = add_layers(graph, encoder, stacked, n_steps, limit)
+    logits = graph.node("MatMul", outputs, graph.constant(to_numpy(encoder.output.weight.T)))
+    logits = graph.node("Add", logits, graph.constant(to_numpy(encoder.output.bias)))
+    rows = graph.node("Reshape", logits, graph.integers(0, n_rows, encoder.n_tokens))
+    graph.output("log_probs", graph.node("LogSoftmax", rows, axis=-1), ["batch", n_rows, encoder.n_tokens])
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
