@@ -96,7 +96,7 @@ def test_the_frontend_in_the_graph_is_torchaudios(make_trained):
     builder = graph.GraphBuilder()
     frames = graph.add_frontend(builder, frontend, builder.input("audio", ["batch", 6400]))
     builder.output("frames", frames, ["batch", 80, 32])
-    built = builder.finish("frontend", describe(trained, "float32", 0.2, {}))
+    built = builder.finish("frontend", describe(trained, "float32", 0.2, {}).to_strings())
     session = onnxruntime.InferenceSession(built.SerializeToString())
     time = torch.arange(6400) / 8000
     speechlike = sum(0.1 / k * torch.sin(2 * torch.pi * 130 * k * time * (1 + 0.1 * time)) for k in range(1, 25))
