@@ -1,13 +1,14 @@
 """Streams of sound, cut into blocks: resampled, re-cut, paced, checked; nothing is lost at their ends.
 
 A block is a float32 array `[n_samples]`, mono, in [-1, 1]; it may be empty. A source is an iterator of
-blocks.
+blocks; one that can lose sound, such as a microphone, says so among its blocks by `Lost`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,15 @@ MIN_RATE, MAX_RATE = 1_000, 1_000_000
 """Hz; what lies outside is a broken header"""
 MAX_AMPLITUDE = 2.0**31
 """Full scale is 1. Floats that mean integers are merely loud; beyond this float32 arithmetic overflows."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Among blocks: here so much sound is missing."""
+
+    seconds: float
+    reason: str
+    """for people: why"""
 
 
 def resample(blocks: Iterable[Floats], from_rate: int, to_rate: int) -> Iterator[Floats]:

@@ -1,4 +1,4 @@
-"""What a recognizer says: words, results that may still change, results that will not."""
+"""What a recognizer says: words, results that may still change, results that will not, sound that it could not hear."""
 
 from __future__ import annotations
 
@@ -104,14 +104,42 @@ class Final(Result):
     type: ClassVar[str] = "final"
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Sound that was lost: nobody knows what was said there."""
+
+    type: ClassVar[str] = "gap"
+
+    start: float
+    """seconds since the stream opened"""
+    end: float
+    """seconds since the stream opened"""
+    reason: str
+    """for people: why it was lost"""
+
+    def to_dict(self, file: str | None = None) -> dict[str, Any]:
+        """Return the form that a jsonl line holds, rounded to milliseconds."""
+        named = {} if file is None else {"file": file}
+        return {"type": self.type, **named, "start": round(self.start, 3), "end": round(self.end, 3), "reason": self.reason}
+
+    def to_json(self, file: str | None = None) -> str:
+        """Return one jsonl line, without its line end.
+
+        >>> Gap(2.5, 4, "the microphone had gone").to_json()
+        '{"type": "gap", "start": 2.5, "end": 4, "reason": "the microphone had gone"}'
+        """
+        return json.dumps(self.to_dict(file), ensure_ascii=False)
+
+
 Event = Partial | Final
+"""What a recognizer tells of sound that it has heard."""
 
 
-def only_stable(events: Iterable[Event]) -> Iterator[Event]:
+def only_stable(events: Iterable[Event | Gap]) -> Iterator[Event | Gap]:
     """Cut partials to the words that will not change; leave out those that then tell nothing new."""
     told = 0
     for event in events:
-        if isinstance(event, Final):
+        if not isinstance(event, Partial):
             told = 0
             yield event
         elif event.stable > told:

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.audio import read_blocks
-from edgeseq.blocks import first_unusable
+from edgeseq.blocks import Lost, first_unusable
 from edgeseq.decoding import Decoder, Hypothesis, kind_of
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
 from edgeseq.errors import AudioError, CutShortError, EdgeseqError, StateError, UsageError
-from edgeseq.events import Event, Final, Partial, Word
+from edgeseq.events import Event, Final, Gap, Partial, Word
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network, NetworkState
@@ -58,7 +58,9 @@ class State:
     """of the recognizer's voice activity, if it has one"""
     utterance: UtteranceState = field(default_factory=UtteranceState)
     n_samples: int = 0
-    """heard since the stream opened"""
+    """since the stream opened: heard, and lost in gaps"""
+    first_sample: int = 0
+    """of the stream, at which network and decoder began anew: after a gap, or when a gate opened"""
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,21 @@ class Recognizer:
         final, state = self._end(state)
         return events + final, state
 
-    def follow(self, blocks: Iterable[Floats]) -> Iterator[Event]:
-        """Tell events while blocks of sound come in, and the last words when they end.
+    def skip(self, seconds: float, state: State, reason: str) -> tuple[list[Event | Gap], State]:
+        """Go on after `seconds` of sound that were lost: end what was being said, tell the gap, begin anew behind it.
+
+        What was said before is told as `flush` does; network and decoder then know nothing, and time goes on. `reason` is
+        for people. Raises UsageError for a time that is negative or no number.
+        """
+        if not 0 <= seconds < math.inf:
+            raise UsageError(f"skip was given {seconds} seconds; wanted a number from 0.")
+        told, state = self.flush(state)
+        n_samples = state.n_samples + round(seconds * self.sample_rate)
+        gap = Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)
+        return [*told, gap], replace(self.init_state(), n_samples=n_samples, first_sample=n_samples)
+
+    def follow(self, blocks: Iterable[Floats | Lost]) -> Iterator[Event | Gap]:
+        """Tell events while blocks of sound come in, and the last words when they end; a `Lost` among them becomes a Gap.
 
         When the source fails with an EdgeseqError, the last words come first and then the error.
         """
@@ -184,15 +199,20 @@ class Recognizer:
                 block = next(source, None)
                 if block is None:
                     break
-                events, state = self.step(block, state)
+                events, state = self._take(block, state)
             except EdgeseqError as fault:
                 failure = fault
                 break
             yield from events
-        events, state = self.flush(state)
-        yield from events
+        last, state = self.flush(state)
+        yield from last
         if failure is not None:
             raise failure
+
+    def _take(self, block: Floats | Lost, state: State) -> tuple[Sequence[Event | Gap], State]:
+        if isinstance(block, Lost):
+            return self.skip(block.seconds, state, block.reason)
+        return self.step(block, state)
 
     def transcribe(self, source: str | os.PathLike[str] | Floats) -> Final:
         """Hear a whole recording: a file that soundfile or ffmpeg reads, or samples as `step` takes them.
@@ -221,7 +241,7 @@ class Recognizer:
         """Join all that was said in a recording."""
         new, state = self._flush(state, self._decide)
         last, state = self._end(state)
-        return _join([*finals, *new, *last], self._heard_seconds(state))
+        return _join([*finals, *new, *last], self._seconds(state.n_samples))
 
     def save(self, state: State) -> bytes:
         """Write down all that a stream remembers, to go on from in another process or on another machine.
@@ -293,11 +313,12 @@ class Recognizer:
 
     def _flush(self, state: State, take: Take) -> tuple[list[Event], State]:
         """Hear `flush_seconds` of silence, padded to a network chunk; drop rows of padding alone."""
-        if state.n_samples == 0:
+        n_heard = state.n_samples - state.first_sample
+        if n_heard == 0:
             return [], state
         n_silence = round(self.metadata.flush_seconds * self.sample_rate)
         n_padding = -(len(state.leftover) + n_silence) % self.metadata.chunk_samples
-        n_steps = math.ceil((state.n_samples + n_silence) / self.metadata.step_samples)
+        n_steps = math.ceil((n_heard + n_silence) / self.metadata.step_samples)
 
         def take_wanted(log_probs: Floats, state: State) -> tuple[list[Event], State]:
             return take(log_probs[: max(0, n_steps - self.decoder.n_steps(state.decoder))], state)
@@ -376,7 +397,9 @@ class Recognizer:
 
     def _result(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
         """Say a hypothesis as an event: times less the model's delay, confidences as measurements map them."""
-        words = timed(hypothesis.words, self.metadata, self._heard_seconds(state))
+        words = timed(hypothesis.words, self.metadata, self._seconds(state.n_samples - state.first_sample))
+        began = self._seconds(state.first_sample)
+        words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
         confidence = hypothesis.confidence
         if self._confidence_map is not None:
             words = tuple(replace(word, confidence=self._confidence_map(word.confidence)) for word in words)
@@ -395,8 +418,8 @@ class Recognizer:
             **more,
         )
 
-    def _heard_seconds(self, state: State) -> float:
-        return state.n_samples / self.sample_rate
+    def _seconds(self, n_samples: int) -> float:
+        return n_samples / self.sample_rate
 
 
 R = TypeVar("R", Partial, Final)
