@@ -177,12 +177,14 @@ class Recognizer:
     def skip(self, seconds: float, state: State, reason: str) -> tuple[list[Event | Gap], State]:
         """Go on after `seconds` of sound that were lost: end what was being said, tell the gap, begin anew behind it.
 
-        What was said before is told as `flush` does; network and decoder then know nothing, and time goes on. `reason` is
-        for people. Raises UsageError for a time that is negative or no number.
+        What was said before is told as `flush` does; network and decoder then know nothing, and time goes on. Of 0 seconds
+        no gap is told. `reason` is for people. Raises UsageError for a time that is negative or no number.
         """
         if not 0 <= seconds < math.inf:
             raise UsageError(f"skip was given {seconds} seconds; wanted a number from 0.")
         told, state = self.flush(state)
+        if not seconds:
+            return list(told), replace(self.init_state(), n_samples=state.n_samples, first_sample=state.n_samples)
         n_samples = state.n_samples + round(seconds * self.sample_rate)
         gap = Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)
         return [*told, gap], replace(self.init_state(), n_samples=n_samples, first_sample=n_samples)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 if TYPE_CHECKING:
-    from edgeseq.events import Event
+    from edgeseq.events import Event, Gap
     from edgeseq.subtitles import Cue
 
 CLEAR_TO_END = "\x1b[K"
@@ -76,6 +76,14 @@ class Display:
         elif self.rewrites:
             line = fit(printable(event.text), shutil.get_terminal_size().columns - 1)
             self._write(f"\r{line}{CLEAR_TO_END}", end="")
+
+    def show_gap(self, gap: Gap) -> None:
+        """Show that sound was lost: jsonl tells it among the events, all else on standard error."""
+        if self.form is Format.jsonl:
+            self._write(gap.to_json(self.file))
+        else:
+            start = f"\r{CLEAR_TO_END}" if self.rewrites else ""
+            typer.echo(f"{start}edgeseq: no sound from {gap.start:.1f} to {gap.end:.1f} s: {gap.reason}.", err=True)
 
     def spelled(self, event: Event) -> Event:
         """Write the text of an event anew, in figures where that is wanted; its words stay as they were said."""

@@ -32,7 +32,7 @@ from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS
 
 if TYPE_CHECKING:
     from edgeseq.beam import BeamDecoder
-    from edgeseq.blocks import Floats
+    from edgeseq.blocks import Floats, Lost
     from edgeseq.recognizer import Recognizer
 
 
@@ -99,7 +99,7 @@ def listen(
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
-    from edgeseq.events import only_stable
+    from edgeseq.events import Gap, only_stable
     from edgeseq.models import load
     from edgeseq.voice import LevelVoice
 
@@ -126,12 +126,15 @@ def listen(
             display = Display(form, input_file, spell=spell)
             events = recognizer.follow(watched(until(blocks, stop)))
             for event in only_stable(events) if stable else events:
+                if isinstance(event, Gap):
+                    display.show_gap(event)
+                    continue
                 display.show(event)
                 if event.type == "final":
                     act(display.spelled(event).to_json(input_file))
 
 
-Watched = Callable[["Iterator[Floats]"], "Iterator[Floats]"]
+Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
 """Passes blocks of sound on, and does something between them."""
 
 
@@ -150,7 +153,7 @@ def _with_phrases(
         path,
         lambda: load_phrases(path, recognizer.metadata, threshold=threshold, reject=reject),
         changing,
-        lambda line: typer.echo(f"edgeseq: {line}", err=True),
+        _report,
     )
     return recognizer.with_decoder(changing), watch.during
 
@@ -168,7 +171,7 @@ def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> 
         search.hotwords,
         cast(Any, lambda: Hotwords(search.all_hotwords() or [], recognizer.metadata.token_table)),
         cast(Any, changing),
-        lambda line: typer.echo(f"edgeseq: {line}", err=True),
+        _report,
     )
     return recognizer.with_decoder(changing), watch.during
 
@@ -181,11 +184,11 @@ def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
         return
     from edgeseq.actions import CommandRunner
 
-    with CommandRunner(command, lambda line: typer.echo(f"edgeseq: {line}", err=True)) as runner:
+    with CommandRunner(command, _report) as runner:
         yield runner.hand_over
 
 
-Source = tuple[str, "Iterator[Floats]"]
+Source = tuple[str, "Iterator[Floats | Lost]"]
 """A name to show, and blocks of sound as they come."""
 
 
@@ -205,13 +208,13 @@ def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -
 def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> Iterator[Source]:
     from edgeseq.microphone import Microphone
 
-    with Microphone(device, sample_rate, chunk_seconds) as microphone:
+    with Microphone(device, sample_rate, chunk_seconds, report=_report) as microphone:
         try:
             yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks()
         finally:
-            if microphone.n_lost:
-                typer.echo(
-                    f"edgeseq: {microphone.n_lost} pieces of sound were lost: they were not taken in time.\n"
-                    "  Stop other programs, or use a smaller model.",
-                    err=True,
-                )
+            for line in microphone.summary():
+                _report(line)
+
+
+def _report(line: str) -> None:
+    typer.echo(f"edgeseq: {line}", err=True)
