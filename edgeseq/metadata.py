@@ -19,8 +19,9 @@ FORMAT = 1
 
 PREFIX = "edgeseq."
 JSON_KEYS = ("tokens", "scores", "config", "confidence_maps")
-OPTIONAL = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
-"""What files of before these were measured do not hold."""
+MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
+"""What is measured of a model, and may not have been yet."""
+OPTIONAL = ("target", *MEASURED)
 POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
@@ -53,6 +54,8 @@ class ModelMetadata:
     scores: dict[str, Any]
     config: dict[str, Any]
     """the resolved recipe"""
+    target: str = "generic"
+    """processor that the graph was built for; `generic` is the same arithmetic on every one"""
     emission_delay_seconds: float = 0.0
     """measured: a word's first token comes so long after its onset, by the median; subtracted from starts"""
     ending_delay_seconds: float = 0.0

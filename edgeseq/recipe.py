@@ -85,6 +85,10 @@ class NetworkRecipe(_Part):
     """frames stacked into one recurrent step"""
     rows_per_step: PositiveInt = 1
     """rows of log-probs that one step gives: 2 let a network of 40 ms steps spell quick words at 20 ms a token"""
+    layer_norm: bool = False
+    """normalize what each layer gives on"""
+    projection_size: PositiveInt | None = None
+    """narrow what each layer gives on to so many values"""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """between layers"""
 

@@ -14,6 +14,14 @@ def export(
         typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the model files.")],
+    bits: Annotated[
+        list[int] | None,
+        typer.Option(help="Bits a weight of a file to write: 32, 8 or 4; may be repeated.  [default: 32 and 8]"),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(help="Processor: generic, x86, pi4, pi5, or auto, which measures this machine."),
+    ] = "generic",
     chunk_ms: Annotated[
         int | None,
         typer.Option(min=1, help="Milliseconds of audio the graph takes at a time.  [default: the recipe's]"),
@@ -27,12 +35,17 @@ def export(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
 ) -> None:
-    """Write model.onnx (float), model.int8.onnx (8 bit) and weights.safetensors.
+    """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio.
 
-    Example: edgeseq export runs/digits-en --out models/digits-en
+    What is made for `generic` computes the same on every processor; the other targets may round otherwise where that is quicker.
+
+    \b
+    Examples:
+      edgeseq export runs/digits-en --out models/digits-en
+      edgeseq export models/digits-en --out on-this-board --bits 4 --target auto
     """
     from dataclasses import replace
 
@@ -40,6 +53,7 @@ def export(
     from edgeseq.recipe import parse_recipe
 
     try:
+        from edgeseq.export.exporter import RELEASED_BITS
         from edgeseq.export.exporter import export as write
         from edgeseq.export.exporter import read_measured, read_scores
         from edgeseq.export.weights import load_trained
@@ -53,9 +67,12 @@ def export(
         trained = replace(trained, recipe=parse_recipe(values, f"--chunk-ms {chunk_ms}"))
     kept = read_scores(scores) if scores else {}
     found = read_measured(measured) if measured else None
-    for file in write(trained, out, scores=kept, flush_seconds=flush_seconds, measured=found):
+    files = write(
+        trained, out, scores=kept, bits=bits or RELEASED_BITS, target=target, flush_seconds=flush_seconds, measured=found
+    )
+    for file in files:
         typer.echo(
-            f"{file.path}  {file.size:,} bytes  {file.quantization}; differs from torch by at most "
+            f"{file.path}  {file.size:,} bytes  {file.form}; differs from torch by at most "
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )

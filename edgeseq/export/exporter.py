@@ -15,14 +15,17 @@ import numpy as np
 import torch
 
 from edgeseq.errors import EdgeseqError, ExportError
+from edgeseq.export.auto import AUTO, time_forms
+from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.metadata import OPTIONAL, ModelMetadata
+from edgeseq.metadata import MEASURED, ModelMetadata
+from edgeseq.models import FILES
 from edgeseq.training.batches import ClipReader
 
-FILES = {"float32": "model.onnx", "int8": "model.int8.onnx"}
+RELEASED_BITS = (32, 8)
 TEXT_NORMALIZATION = "NFC, lower case, single spaces"
 
 LONGEST_FLUSH_SECONDS = 1.0
@@ -36,7 +39,7 @@ class Exported:
     """One file that was written."""
 
     path: Path
-    quantization: str
+    form: Form
     size: int
     """bytes"""
     difference: Difference
@@ -47,29 +50,43 @@ def export(
     folder: Path,
     *,
     scores: dict[str, Any],
+    bits: Sequence[int] = RELEASED_BITS,
+    target: str = "generic",
     flush_seconds: float | None = None,
     measured: dict[str, Any] | None = None,
 ) -> list[Exported]:
-    """Write `model.onnx`, `model.int8.onnx` and `weights.safetensors` to `folder`.
+    """Write `weights.safetensors` and, for each of `bits` a weight, a graph to `folder`, in the form that suits `target`.
 
     Every graph is verified before the first file is written. `flush_seconds` is measured on the recipe's clips unless given
     or known from an earlier release; `measured` (word delays, confidence maps) is kept from there too. Raises ExportError
-    when a graph differs from torch; `folder` is then untouched.
+    when a graph differs from torch, UsageError for an unknown target or number of bits; `folder` is then untouched.
     """
     model = trained.model.cpu().eval()
+    forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
     flush = flush_seconds or trained.flush_seconds or measure_flush(trained)
     trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
     graphs = {}
-    for quantization in FILES:
-        metadata = describe(trained, quantization, flush, scores)
-        graph = build_graph(model, metadata)
-        graphs[quantization] = graph.SerializeToString(), verify_graph(graph, model, metadata)
-    packed = {FILES[q]: content for q, (content, _) in graphs.items()} | {WEIGHTS_FILE: pack_weights(trained, flush)}
+    for form in forms:
+        metadata = describe(trained, QUANTIZATIONS[form.bits], flush, scores, target)
+        graph = build_graph(model, metadata, form)
+        graphs[form] = graph.SerializeToString(), verify_graph(graph, model, metadata, form)
+    packed = {FILES[form.bits]: content for form, (content, _) in graphs.items()} | {WEIGHTS_FILE: pack_weights(trained, flush)}
     write_together(folder, packed)
-    return [Exported(folder / FILES[q], q, len(content), difference) for q, (content, difference) in graphs.items()]
+    return [Exported(folder / FILES[f.bits], f, len(content), difference) for f, (content, difference) in graphs.items()]
 
 
-def describe(trained: Trained, quantization: str, flush_seconds: float, scores: dict[str, Any]) -> ModelMetadata:
+def find_form(target: str, bits: int, trained: Trained) -> Form:
+    """Choose a graph's form by its target, or for `auto` by measuring this machine. Raises UsageError."""
+    encoder = trained.model.encoder
+    if target == AUTO:
+        n_steps = trained.recipe.chunk_samples // trained.recipe.step_samples
+        return min(time_forms(encoder, n_steps, bits).items(), key=lambda timed: timed[1])[0]
+    return choose_form(target, bits, sum(parameter.numel() for parameter in encoder.layers.parameters()))
+
+
+def describe(
+    trained: Trained, quantization: str, flush_seconds: float, scores: dict[str, Any], target: str = "generic"
+) -> ModelMetadata:
     """Fill in the metadata of one file."""
     recipe = trained.recipe
     return ModelMetadata(
@@ -89,6 +106,7 @@ def describe(trained: Trained, quantization: str, flush_seconds: float, scores: 
         data=recipe.data_statement,
         scores=scores,
         config=recipe.model_dump(mode="json"),
+        target=target,
         **trained.measured,
     )
 
@@ -153,10 +171,10 @@ def write_together(folder: Path, contents: dict[str, bytes]) -> None:
 def read_measured(path: Path) -> dict[str, Any]:
     """Read `measured` of what `edgeseq eval --times --calibration --json` printed. Raises ExportError."""
     measured = read_scores(path).get("measured")
-    unknown = set(measured) - set(OPTIONAL) if isinstance(measured, dict) else {"none at all"}
+    unknown = set(measured) - set(MEASURED) if isinstance(measured, dict) else {"none at all"}
     if not measured or unknown:
         raise ExportError(
-            f"{path}: its 'measured' holds {', '.join(sorted(unknown)) or 'nothing'}; wanted some of {', '.join(OPTIONAL)}.\n"
+            f"{path}: its 'measured' holds {', '.join(sorted(unknown)) or 'nothing'}; wanted some of {', '.join(MEASURED)}.\n"
             "  Name a file written by `edgeseq eval --times --calibration --json`."
         )
     return dict(measured)

@@ -1,9 +1,12 @@
-"""8-bit weights and activations: what the quantized graph computes, in torch.
+"""Quantized weights and activations: what the quantized graphs compute, in torch.
 
-Weights have one scale for each output column. Activations have fixed scales, because their range is known: outputs of GRU,
-LSTM and tanh cells lie in [-1, 1], the frontend clamps its frames to plus or minus `limit`. So a row's result never depends
-on its neighbours, nor on how the audio was cut. Both factors are unsigned with a zero point of 128: the product of unsigned
-bytes is exact in every kernel of onnxruntime, while the signed form saturates on x86 processors without VNNI.
+8-bit weights have one scale for each output column, 4-bit weights one for each block of 32 inputs of a column. Activations have
+fixed scales, because their range is known: outputs of GRU, LSTM and tanh cells lie in [-1, 1], all else that layers read is
+clamped. So a row's result never depends on its neighbours, nor on how the audio was cut.
+
+Integer products take activations as unsigned bytes with a zero point of 128 and weights as signed bytes within plus or minus
+64. Two such products always fit into 16 bits, in which x86 processors without VNNI add pairs and would saturate: the result
+is exact in every kernel of onnxruntime, and the quickest kernel there is can be used.
 """
 
 from __future__ import annotations
@@ -12,35 +15,87 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgeseq.training.acoustic_model import Encoder, EncoderState
+from edgeseq.export.forms import Form
+from edgeseq.training.acoustic_model import CELL_LIMIT, Encoder, EncoderState, RecurrentLayer
 
 ZERO_POINT = 128
 LARGEST = 127
-HIDDEN_LIMIT = 1.0
-"""Outputs of the recurrent cells never leave plus or minus this."""
+"""of an activation's level, either way from the zero point"""
+LARGEST_WEIGHT = 64
+BLOCK = 32
+"""inputs that share one scale of 4-bit weights"""
+BLOCK_ZERO_POINT = 8
 
 
 @dataclass(frozen=True)
-class QuantizedMatrix:
-    """A weight matrix in 8 bit, laid out for `row @ matrix`."""
+class Columns:
+    """A weight matrix in signed bytes, laid out for `row @ matrix`."""
 
     values: Tensor
-    """uint8 `[n_in, n_out]`, zero at 128"""
+    """int8 `[n_in, n_out]`, within plus or minus 64"""
     scales: Tensor
     """float32 `[n_out]`"""
 
     def dequantize(self) -> Tensor:
-        """The matrix that the 8-bit values stand for, float32 `[n_in, n_out]`."""
-        return (self.values.float() - ZERO_POINT) * self.scales
+        """The matrix that the bytes stand for, float32 `[n_in, n_out]`."""
+        return self.values.float() * self.scales
 
 
-def quantize_matrix(weight: Tensor) -> QuantizedMatrix:
+@dataclass(frozen=True)
+class Blocks:
+    """A weight matrix in 4 bit, laid out by columns, inputs filled up to whole blocks."""
+
+    values: Tensor
+    """uint8 `[n_out, n_blocks, 32]`, 0 to 15, zero at 8"""
+    scales: Tensor
+    """float16 `[n_out, n_blocks]`"""
+    n_in: int
+
+    def dequantize(self) -> Tensor:
+        """The matrix that the values stand for, float32 `[n_in, n_out]`."""
+        weights = (self.values.float() - BLOCK_ZERO_POINT) * self.scales.float()[..., None]
+        return weights.flatten(1)[:, : self.n_in].T.contiguous()
+
+    def packed(self) -> Tensor:
+        """Two values a byte, the first in the low half, uint8 `[n_out, n_blocks, 16]`."""
+        return self.values[..., 0::2] | (self.values[..., 1::2] << 4)
+
+
+def quantize_columns(weight: Tensor) -> Columns:
     """Quantize torch's `weight` `[n_out, n_in]`, one symmetric scale a row of it."""
-    scales = weight.abs().amax(dim=1).clamp_min(1e-8) / LARGEST
-    values = (weight / scales[:, None]).round() + ZERO_POINT
-    return QuantizedMatrix(values.to(torch.uint8).T.contiguous(), scales.float())
+    scales = weight.abs().amax(dim=1).clamp_min(1e-8) / LARGEST_WEIGHT
+    return Columns((weight / scales[:, None]).round().to(torch.int8).T.contiguous(), scales.float())
+
+
+def quantize_blocks(weight: Tensor) -> Blocks:
+    """Quantize torch's `weight` `[n_out, n_in]`; each block takes, of some scales, the one with the least squared error."""
+    n_in = weight.shape[1]
+    blocks = torch.nn.functional.pad(weight, (0, -n_in % BLOCK)).unflatten(1, (-1, BLOCK))
+    extreme = blocks.gather(2, blocks.abs().argmax(dim=2, keepdim=True))
+    best_error = torch.full_like(extreme, torch.inf)
+    best_scales, best_values = torch.zeros_like(extreme), torch.full_like(blocks, BLOCK_ZERO_POINT)
+    for level in torch.linspace(-9.0, -5.0, 17):  # the extreme's level; beyond -8 it is cut
+        scales = (extreme / level).half().float()
+        divisor = torch.where(scales == 0, 1.0, scales)
+        values = (blocks / divisor).round().clamp(-BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
+        error = (values * scales - blocks).square().sum(dim=2, keepdim=True)
+        better = error < best_error
+        best_error = torch.where(better, error, best_error)
+        best_scales = torch.where(better, scales, best_scales)
+        best_values = torch.where(better, values + BLOCK_ZERO_POINT, best_values)
+    return Blocks(best_values.to(torch.uint8), best_scales.squeeze(2).half(), n_in)
+
+
+def stored(weight: Tensor, form: Form) -> Tensor:
+    """The matrix that `form` multiplies with instead of torch's `weight` `[n_out, n_in]`; float32 `[n_in, n_out]`."""
+    if form.bits == 32:
+        return weight.T
+    if form.bits == 8:
+        return quantize_columns(weight).dequantize()
+    blocks = quantize_blocks(weight).dequantize()
+    return quantize_columns(blocks.T).dequantize() if form.product == "integer" else blocks
 
 
 def quantize_rows(rows: Tensor, limit: float) -> Tensor:
@@ -49,31 +104,44 @@ def quantize_rows(rows: Tensor, limit: float) -> Tensor:
     return (rows / scale).round().clamp(-ZERO_POINT, LARGEST) * scale
 
 
-def simulate(encoder: Encoder, frames: Tensor, state: EncoderState, limit: float) -> tuple[Tensor, EncoderState]:
-    """Do in torch what the 8-bit graph does; shapes as `Encoder.step`, a whole number of steps."""
-    outputs = frames.reshape(len(frames), -1, encoder.layers.input_size)
+def simulate(encoder: Encoder, frames: Tensor, state: EncoderState, limit: float, form: Form) -> tuple[Tensor, EncoderState]:
+    """Do in torch what the graph of `form` does; shapes as `Encoder.step`, a whole number of steps.
+
+    Block products round their activations, too, each processor in its own way; here they do not.
+    """
+    outputs = frames.reshape(len(frames), -1, encoder.input_size)
     finals = []
-    for layer in range(encoder.layers.num_layers):
-        outputs, final = _simulate_layer(encoder.layers, layer, outputs, tuple(h[layer] for h in state.hidden), limit)
+    for layer, hidden in zip(encoder.recurrent_layers, zip(*state.hidden, strict=True), strict=True):
+        outputs, final = _simulate_layer(layer, encoder.cell, outputs, hidden, limit, form)
         finals.append(final)
-        limit = HIDDEN_LIMIT
+        limit = layer.limit
     hidden = tuple(torch.stack(per_layer) for per_layer in zip(*finals, strict=True))
     return encoder.log_probs(outputs), EncoderState(state.frames, hidden)
 
 
 def _simulate_layer(
-    layers: nn.RNNBase, layer: int, inputs: Tensor, state: tuple[Tensor, ...], limit: float
+    layer: RecurrentLayer, cell: str, inputs: Tensor, state: tuple[Tensor, ...], limit: float, form: Form
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run one layer over `inputs` `[batch, n_steps, n_in]`; returns outputs `[batch, n_steps, hidden_size]` and its state."""
-    w_ih, w_hh, b_ih, b_hh = (getattr(layers, f"{kind}_l{layer}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    from_input = quantize_rows(inputs, limit) @ quantize_matrix(w_ih).dequantize() + b_ih
-    recurrent = quantize_matrix(w_hh).dequantize()
-    outputs = []
+    """Run one layer over `inputs` `[batch, n_steps, n_in]`; returns outputs `[batch, n_steps, output_size]` and its state."""
+    rounded = quantize_rows if form.product == "integer" else lambda rows, _: rows
+    w_ih, w_hh, b_ih, b_hh = cell_weights(layer)
+    from_input = rounded(inputs, limit) @ stored(w_ih, form) + b_ih
+    recurrent = stored(w_hh, form)
+    steps = []
     for step in range(inputs.shape[1]):
-        from_hidden = quantize_rows(state[0], HIDDEN_LIMIT) @ recurrent + b_hh
-        state = CELL_STEPS[layers.mode](from_input[:, step], from_hidden, state)
-        outputs.append(state[0])
-    return torch.stack(outputs, dim=1), state
+        from_hidden = rounded(state[0], CELL_LIMIT) @ recurrent + b_hh
+        state = CELL_STEPS[cell](from_input[:, step], from_hidden, state)
+        steps.append(state[0])
+    outputs = layer.normalize(torch.stack(steps, dim=1))
+    if layer.projection is None:
+        return outputs, state
+    projected = rounded(outputs, layer.norm_limit) @ stored(layer.projection.weight, form) + layer.projection.bias
+    return layer.clip(projected), state
+
+
+def cell_weights(layer: RecurrentLayer) -> list[Tensor]:
+    """Input weights, recurrent weights, input bias, recurrent bias, gates in torch's order along axis 0."""
+    return [getattr(layer.rnn, f"{kind}_l0").detach() for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
 def _gru_step(from_input: Tensor, from_hidden: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -98,7 +166,7 @@ def _rnn_step(from_input: Tensor, from_hidden: Tensor, _: tuple[Tensor, ...]) ->
 
 
 CELL_STEPS: dict[str, Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]] = {
-    "GRU": _gru_step,
-    "LSTM": _lstm_step,
-    "RNN_TANH": _rnn_step,
+    "gru": _gru_step,
+    "lstm": _lstm_step,
+    "rnn": _rnn_step,
 }

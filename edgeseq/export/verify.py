@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeseq.errors import ExportError
-from edgeseq.export.graph import state_names
+from edgeseq.export.forms import Form, Product
 from edgeseq.export.quantize import simulate
+from edgeseq.export.states import state_names
 from edgeseq.metadata import ModelMetadata
+from edgeseq.network import open_session
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState
 
 N_CHUNKS = 12
@@ -23,10 +25,12 @@ BATCH_SIZES = (1, 2, 5)
 SPLITS = ((1, 79, 160, 777), (100_000,), (640,))
 """Lengths, in samples and repeated in turn, of the pieces in which torch hears the same audio."""
 
-FLOAT_TOLERANCE = 1e-3
-INT8_TOLERANCE = 0.2
-"""A value on the border between two of the 255 levels may round to either side, and the recurrence carries that on."""
-INT8_MEAN_TOLERANCE = 5e-3
+TOLERANCES: dict[Product, tuple[float, float]] = {"float": (1e-3, 1e-3), "integer": (0.2, 5e-3), "blocks": (1.0, 5e-2)}
+"""Kind of product -> largest difference allowed, and largest mean of a trial.
+
+Integers: a value on the border between two of the 255 levels may round to either side, and the recurrence carries that on.
+Blocks: how activations are rounded is the processor's own choice, and torch does not do it.
+"""
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -41,27 +45,25 @@ class Difference:
     """the largest mean of a trial"""
 
 
-def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMetadata) -> Difference:
-    """Compare log-probs and final state with torch (8 bit: with its simulation) from random starts.
+def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMetadata, form: Form) -> Difference:
+    """Compare log-probs and final state with torch (quantized: with its simulation) from random starts.
 
     Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
     """
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(graph.SerializeToString())
     trials = [
-        _compare(session, model, metadata, batch, split, seed)
+        _compare(session, model, metadata, form, batch, split, seed)
         for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
     ]
     worst = Difference(
         *(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True))
     )
-    _refuse_difference(worst, metadata)
+    _refuse_difference(worst, metadata, form)
     return worst
 
 
-def _refuse_difference(found: Difference, metadata: ModelMetadata) -> None:
-    is_float = metadata.quantization == "float32"
-    largest = FLOAT_TOLERANCE if is_float else INT8_TOLERANCE
-    mean = FLOAT_TOLERANCE if is_float else INT8_MEAN_TOLERANCE
+def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -> None:
+    largest, mean = TOLERANCES[form.product]
     if not (found.log_probs <= largest and found.state <= largest and found.log_probs_mean <= mean):  # also for NaN
         raise ExportError(
             f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: log-probs by "
@@ -76,16 +78,17 @@ def _compare(
     session: onnxruntime.InferenceSession,
     model: AcousticModel,
     metadata: ModelMetadata,
+    form: Form,
     batch: int,
     split: Sequence[int],
     seed: int,
 ) -> Difference:
     audio = random_audio(batch, N_CHUNKS * metadata.chunk_samples, seed)
     state = random_state(model, batch, seed)
-    if metadata.quantization == "float32":
+    if form.bits == 32:
         wanted, wanted_state = _run_torch(model, audio, state, split)
     else:
-        wanted, wanted_state = _run_simulation(model, audio, state)
+        wanted, wanted_state = _run_simulation(model, audio, state, form)
     found, found_state = _run_graph(session, audio, as_arrays(model, state), metadata.chunk_samples)
     differences = np.abs(found - wanted.numpy())
     expected = as_arrays(model, wanted_state)
@@ -112,7 +115,7 @@ def random_state(model: AcousticModel, batch: int, seed: int) -> StreamState:
 def as_arrays(model: AcousticModel, state: StreamState) -> Arrays:
     """Name the parts of a torch state as the graph does."""
     arrays = {"state_samples": state.samples.numpy()}
-    for layer in range(model.encoder.layers.num_layers):
+    for layer in range(len(model.encoder.layers)):
         for name, hidden in zip(state_names(model.encoder, layer), state.encoder.hidden, strict=True):
             arrays[name] = hidden[layer].numpy()
     return arrays
@@ -126,9 +129,9 @@ def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: S
     return torch.cat(parts, dim=1), state
 
 
-def _run_simulation(model: AcousticModel, audio: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+def _run_simulation(model: AcousticModel, audio: Tensor, state: StreamState, form: Form) -> tuple[Tensor, StreamState]:
     frames, samples = model.frontend.step(audio, state.samples)
-    log_probs, encoder = simulate(model.encoder, frames, state.encoder, model.frontend.limit)
+    log_probs, encoder = simulate(model.encoder, frames, state.encoder, model.frontend.limit, form)
     return log_probs, StreamState(samples, encoder)
 
 

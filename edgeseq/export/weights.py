@@ -15,10 +15,12 @@ from edgeseq.errors import ModelError
 from edgeseq.recipe import Recipe, parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, build_model
-from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
+from edgeseq.training.checkpoint import check_format, latest_checkpoint, load_checkpoint
 
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_KEY = "edgeseq"
+FORMAT = 2
+"""Of the weights' names; raised when they change."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def load_trained(path: Path) -> Trained:
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
     """Write the weights as safetensors, float32, with recipe, tokens and flush as JSON in the metadata."""
     about = {
+        "format": FORMAT,
         "recipe": trained.recipe.model_dump(mode="json"),
         "tokens": trained.tokens.symbols,
         "flush_seconds": flush_seconds,
@@ -69,6 +72,7 @@ def _load_released(path: Path) -> Trained:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        check_format(about.get("format", 1), FORMAT, path)
         recipe, tokens, flush_seconds = about["recipe"], tuple(about["tokens"]), float(about["flush_seconds"])
         measured = dict(about.get("measured", {}))
     except (SafetensorError, KeyError, ValueError) as fault:

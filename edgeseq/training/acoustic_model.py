@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,14 @@ from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.frontend import LogMel
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+
+CELL_LIMIT = 1.0
+"""Outputs of the recurrent cells never leave plus or minus this."""
+NORM_LIMIT = 5.0
+"""Standard deviations to which normalized outputs are clamped."""
+NORM_EPSILON = 1e-5
+PROJECTION_LIMIT = 2.0
+"""Projected outputs are clamped to plus or minus this."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,53 @@ class StreamState:
         return StreamState(self.samples * keep[:, None], encoder)
 
 
+class RecurrentLayer(nn.Module):
+    """One cell over a sequence, then, if asked for, normalization and projection of its outputs.
+
+    Whatever leaves a layer lies within plus or minus its `limit`, so that 8 bit can have a fixed scale. The normalization
+    (Ba et al. 2016) has no gain and bias of its own: a linear map always follows and holds them. The clipped projection narrows
+    what the next layer reads (Sak et al. 2014), not what the cell carries on.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, layer_norm: bool, projection_size: int | None) -> None:
+        """Take plain numbers; `cell` is one of `CELLS`."""
+        super().__init__()
+        self.rnn = CELLS[cell](input_size, hidden_size, batch_first=True)
+        self.layer_norm = layer_norm
+        self.projection = None if projection_size is None else nn.Linear(hidden_size, projection_size)
+
+    def forward(self, inputs: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Advance by `inputs` `[batch, n_steps, n_in]`; `hidden` holds one or two tensors `[batch, hidden_size]`."""
+        before = tuple(h[None].contiguous() for h in hidden)
+        outputs, after = self.rnn(inputs, before if len(before) > 1 else before[0])
+        return self.shape(outputs), tuple(h[0] for h in (after if isinstance(after, tuple) else (after,)))
+
+    def shape(self, outputs: Tensor) -> Tensor:
+        """Turn the cell's outputs `[..., hidden_size]` into the layer's `[..., output_size]`."""
+        outputs = self.normalize(outputs)
+        return outputs if self.projection is None else self.clip(self.projection(outputs))
+
+    def normalize(self, outputs: Tensor) -> Tensor:
+        """Normalize the cell's outputs `[..., hidden_size]` if this layer does so."""
+        if not self.layer_norm:
+            return outputs
+        return nn.functional.layer_norm(outputs, outputs.shape[-1:], eps=NORM_EPSILON).clamp(-NORM_LIMIT, NORM_LIMIT)
+
+    def clip(self, projected: Tensor) -> Tensor:
+        """Clamp what the projection gives."""
+        return projected.clamp(-PROJECTION_LIMIT, PROJECTION_LIMIT)
+
+    @property
+    def norm_limit(self) -> float:
+        """Range of what `normalize` gives."""
+        return NORM_LIMIT if self.layer_norm else CELL_LIMIT
+
+    @property
+    def limit(self) -> float:
+        """Range of what the layer gives."""
+        return self.norm_limit if self.projection is None else PROJECTION_LIMIT
+
+
 class Encoder(nn.Module):
     """Causal recurrent layers over stacked frames, and the output layer."""
 
@@ -60,25 +116,30 @@ class Encoder(nn.Module):
         rows_per_step: int,
         dropout: float,
         n_tokens: int,
+        layer_norm: bool = False,
+        projection_size: int | None = None,
     ) -> None:
         """Take plain numbers; `cell` is one of `CELLS`. A step takes `subsampling` frames and gives `rows_per_step` rows."""
         super().__init__()
         self.subsampling, self.rows_per_step, self.n_tokens = subsampling, rows_per_step, n_tokens
-        self.layers = CELLS[cell](
-            n_mels * subsampling,
-            hidden_size,
-            num_layers,
-            batch_first=True,
-            dropout=dropout if num_layers > 1 else 0.0,
-        )
-        self.output = nn.Linear(hidden_size, rows_per_step * n_tokens)
+        self.cell, self.hidden_size, self.input_size = cell, hidden_size, n_mels * subsampling
+        width = projection_size or hidden_size
+        sizes = [self.input_size, *[width] * (num_layers - 1)]
+        self.layers = nn.ModuleList(RecurrentLayer(cell, size, hidden_size, layer_norm, projection_size) for size in sizes)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(width, rows_per_step * n_tokens)
+
+    @property
+    def recurrent_layers(self) -> list[RecurrentLayer]:
+        """The layers, from input to output."""
+        return [cast(RecurrentLayer, layer) for layer in self.layers]
 
     def init_state(self, batch: int) -> EncoderState:
         """Zeros, for `batch` new streams."""
         zeros = self.output.weight.new_zeros
-        n_states = 2 if isinstance(self.layers, nn.LSTM) else 1
-        hidden = tuple(zeros(self.layers.num_layers, batch, self.layers.hidden_size) for _ in range(n_states))
-        return EncoderState(zeros(batch, 0, self.layers.input_size // self.subsampling), hidden)
+        n_states = 2 if self.cell == "lstm" else 1
+        hidden = tuple(zeros(len(self.layers), batch, self.hidden_size) for _ in range(n_states))
+        return EncoderState(zeros(batch, 0, self.input_size // self.subsampling), hidden)
 
     def step(self, frames: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
         """Advance by `frames` `[batch, n_frames, n_mels]`, any number; returns log-probs `[batch, n_rows, n_tokens]`."""
@@ -87,9 +148,12 @@ class Encoder(nn.Module):
         left = frames[:, n_steps * self.subsampling :]
         if n_steps == 0:  # torch's recurrent layers refuse an empty sequence
             return frames.new_zeros(len(frames), 0, self.n_tokens), replace(state, frames=left)
-        stacked = frames[:, : n_steps * self.subsampling].reshape(len(frames), n_steps, -1)
-        outputs, hidden = self.layers(stacked, state.hidden if len(state.hidden) > 1 else state.hidden[0])
-        return self.log_probs(outputs), EncoderState(left, hidden if isinstance(hidden, tuple) else (hidden,))
+        outputs = frames[:, : n_steps * self.subsampling].reshape(len(frames), n_steps, -1)
+        finals = []
+        for layer, hidden in zip(self.recurrent_layers, zip(*state.hidden, strict=True), strict=True):
+            outputs, final = layer(outputs if layer is self.layers[0] else self.dropout(outputs), hidden)
+            finals.append(final)
+        return self.log_probs(outputs), EncoderState(left, tuple(torch.stack(h) for h in zip(*finals, strict=True)))
 
     def log_probs(self, outputs: Tensor) -> Tensor:
         """Turn the last layer's outputs `[batch, n_steps, hidden_size]` into rows `[batch, n_rows, n_tokens]`."""

@@ -12,6 +12,8 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
 
+FORMAT = 2
+"""Of the file; raised when names or meanings in it change."""
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
 
@@ -35,7 +37,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Raises EdgeseqError when it cannot be written (a full disk); earlier checkpoints are then untouched.
     """
     packed = io.BytesIO()
-    torch.save(checkpoint.__dict__, packed)
+    torch.save({"format": FORMAT, **checkpoint.__dict__}, packed)
     path = folder / f"step-{checkpoint.step:08d}.pt"
     part = path.with_suffix(".part")
     try:
@@ -60,11 +62,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, tensors and plain values only.
 
-    Raises ModelError when the file is none of ours.
+    Raises ModelError when the file is none of ours, or of another version.
     """
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
+        check_format(values.pop("format", 1), FORMAT, path)
         return Checkpoint(**values)
+    except ModelError:
+        raise
     except FileNotFoundError as fault:
         raise ModelError(f"{path}: no such checkpoint.") from fault
     except Exception as fault:  # torch raises many kinds for a file that is not a checkpoint
@@ -72,6 +77,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path}: cannot be read as a checkpoint of edgeseq ({type(fault).__name__}).\n"
             "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote."
         ) from fault
+
+
+def check_format(found: object, wanted: int, path: Path) -> None:
+    """Raise ModelError if a file of weights is not in the format that this edgeseq reads."""
+    if found != wanted:
+        raise ModelError(
+            f"{path}: weights of another version of edgeseq (format {found}; this one reads {wanted}).\n"
+            "  Use the version that wrote them, or train again. Exported .onnx files go on working."
+        )
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

@@ -9,16 +9,19 @@ import pytest
 import torch
 
 from edgeseq.errors import ExportError, ModelError
-from edgeseq.export import exporter, graph
+from edgeseq.export import builder, exporter, frontend, products
 from edgeseq.export.exporter import describe, export
+from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.graph import build_graph
-from edgeseq.export.quantize import quantize_matrix, quantize_rows
+from edgeseq.export.quantize import quantize_columns, quantize_rows
 from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
 from edgeseq.export.weights import load_trained
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
 
 CELLS = ("gru", "lstm", "rnn")
+INT8 = Form(8, "unrolled", "integer")
+FORMS = {"float32": FLOAT, "int8": INT8}
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -27,7 +30,8 @@ CELLS = ("gru", "lstm", "rnn")
 def test_graphs_agree_with_torch(make_trained, cell, quantization, chunk_ms, rows_per_step):
     trained = make_trained(cell, rows_per_step=rows_per_step, export={"chunk_ms": chunk_ms})
     metadata = describe(trained, quantization, 0.2, {})
-    found = verify_graph(build_graph(trained.model, metadata), trained.model, metadata)
+    form = FORMS[quantization]
+    found = verify_graph(build_graph(trained.model, metadata, form), trained.model, metadata, form)
     assert found.log_probs > 0  # two arithmetics, not one compared with itself
 
 
@@ -46,11 +50,12 @@ def test_8_bit_stays_near_float(make_trained, cell, tmp_path):
 def test_a_wrong_weight_is_found(make_trained, quantization):
     trained = make_trained()
     metadata = describe(trained, quantization, 0.2, {})
-    built = build_graph(trained.model, metadata)
+    form = FORMS[quantization]
+    built = build_graph(trained.model, metadata, form)
     with torch.no_grad():
-        trained.model.encoder.layers.bias_hh_l1[-1] += 0.5
+        trained.model.encoder.layers[1].rnn.bias_hh_l0[-1] += 0.5
     with pytest.raises(ExportError, match="differs from the network"):
-        verify_graph(built, trained.model, metadata)
+        verify_graph(built, trained.model, metadata, form)
 
 
 def test_a_gru_with_the_reset_gate_in_the_wrong_place_is_found(make_trained):
@@ -62,7 +67,7 @@ def test_a_gru_with_the_reset_gate_in_the_wrong_place_is_found(make_trained):
         if node.op_type == "GRU":
             node.attribute.remove(next(a for a in node.attribute if a.name == "linear_before_reset"))
     with pytest.raises(ExportError, match="differs from the network"):
-        verify_graph(built, trained.model, metadata)
+        verify_graph(built, trained.model, metadata, FLOAT)
 
 
 def test_weights_that_hold_nan_are_refused(make_trained, tmp_path):
@@ -76,10 +81,10 @@ def test_weights_that_hold_nan_are_refused(make_trained, tmp_path):
 
 def test_nothing_is_written_when_the_second_graph_fails(make_trained, tmp_path, monkeypatch):
     def spoil(weight):
-        spoiled = quantize_matrix(weight)
+        spoiled = quantize_columns(weight)
         return replace(spoiled, scales=spoiled.scales * 1.5)
 
-    monkeypatch.setattr(graph, "quantize_matrix", spoil)
+    monkeypatch.setattr(products, "quantize_columns", spoil)
     with pytest.raises(ExportError, match="int8 graph of random differs"):
         export(make_trained(), tmp_path / "model", scores={}, flush_seconds=0.2)
     assert not (tmp_path / "model").exists()
@@ -90,20 +95,20 @@ def test_the_frontend_in_the_graph_is_torchaudios(make_trained):
     import onnxruntime
 
     trained = make_trained()
-    frontend = trained.model.frontend
-    frontend.mean.zero_(), frontend.std.fill_(1.0)
-    frontend.limit = 100.0
-    builder = graph.GraphBuilder()
-    frames = graph.add_frontend(builder, frontend, builder.input("audio", ["batch", 6400]))
-    builder.output("frames", frames, ["batch", 80, 32])
-    built = builder.finish("frontend", describe(trained, "float32", 0.2, {}).to_strings())
+    log_mel = trained.model.frontend
+    log_mel.mean.zero_(), log_mel.std.fill_(1.0)
+    log_mel.limit = 100.0
+    graph = builder.GraphBuilder()
+    frames = frontend.add_frontend(graph, log_mel, graph.input("audio", ["batch", 6400]))
+    graph.output("frames", frames, ["batch", 80, 32])
+    built = graph.finish("frontend", describe(trained, "float32", 0.2, {}).to_strings())
     session = onnxruntime.InferenceSession(built.SerializeToString())
     time = torch.arange(6400) / 8000
     speechlike = sum(0.1 / k * torch.sin(2 * torch.pi * 130 * k * time * (1 + 0.1 * time)) for k in range(1, 25))
     for audio in (random_audio(1, 6400, 0), speechlike[None], 1e-3 * speechlike[None]):
-        state = frontend.init_state(1)
+        state = log_mel.init_state(1)
         found = session.run(["frames"], {"audio": audio.numpy(), "state_samples": state.numpy()})[0]
-        wanted = frontend.step(audio, state)[0].numpy()
+        wanted = log_mel.step(audio, state)[0].numpy()
         near = wanted > wanted.max(axis=2, keepdims=True) - np.log(1e4)
         assert np.abs(found - wanted)[near].max() < 1e-4
         energies = np.abs(np.exp(found) - np.exp(wanted)) / np.exp(wanted).max(axis=2, keepdims=True)
@@ -114,7 +119,7 @@ def test_the_frontend_in_the_graph_is_torchaudios(make_trained):
 def test_rows_of_a_batch_do_not_hear_each_other(make_trained, quantization, tmp_path):
     trained = make_trained()
     export(trained, tmp_path, scores={}, flush_seconds=0.2)
-    network = Network(tmp_path / exporter.FILES[quantization])
+    network = Network(tmp_path / exporter.FILES[FORMS[quantization].bits])
     audio = random_audio(5, 640, 1).numpy()
     audio[0] *= 0.001  # a whisper beside full scale
     state = as_arrays(trained.model, random_state(trained.model, 5, 1))
@@ -129,7 +134,8 @@ def test_rows_of_a_batch_do_not_hear_each_other(make_trained, quantization, tmp_
 def test_the_metadata_is_complete_and_comes_back(make_trained, tmp_path):
     trained = make_trained()
     export(trained, tmp_path, scores={"wer": 1.5}, flush_seconds=0.25)
-    for quantization, name in exporter.FILES.items():
+    for quantization, form in FORMS.items():
+        name = exporter.FILES[form.bits]
         model = onnx.load(tmp_path / name)
         strings = {p.key: p.value for p in model.metadata_props}
         metadata = ModelMetadata.from_strings(strings, name)
@@ -169,8 +175,8 @@ def test_damaged_weights_are_named(tmp_path):
 
 def test_quantized_matrices_are_within_half_a_level():
     weight = torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
-    matrix = quantize_matrix(weight)
-    assert matrix.values.dtype == torch.uint8 and matrix.values.min() >= 1
+    matrix = quantize_columns(weight)
+    assert matrix.values.dtype == torch.int8 and matrix.values.abs().max() <= 64
     assert (matrix.dequantize().T - weight).abs().max() <= matrix.scales.max() / 2 + 1e-6
 
 

@@ -1,0 +1,47 @@
+"""The form that is quickest on the machine at hand, by measuring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from edgeseq.export.forms import Form, candidates
+from edgeseq.export.graph import build_encoder_graph
+from edgeseq.network import open_session
+from edgeseq.training.acoustic_model import Encoder
+
+AUTO = "auto"
+ROUNDS = 15
+ROUND_SECONDS = 0.01
+
+
+def time_forms(encoder: Encoder, n_steps: int, bits: int) -> dict[Form, float]:
+    """Measure each form that weights of `bits` can take: microseconds a chunk of `n_steps`, one stream, by the median.
+
+    The forms take turns, so that whatever else the machine does meets them all. Raises UsageError for unknown `bits`.
+    """
+    forms = candidates(bits)
+    if len(forms) == 1:
+        return dict.fromkeys(forms, 0.0)
+    runs = [_runner(encoder, n_steps, form) for form in forms]
+    rounds = [[_microseconds(run) for run in runs] for _ in range(ROUNDS)]
+    return {form: median(times) for form, times in zip(forms, zip(*rounds, strict=True), strict=True)}
+
+
+def _runner(encoder: Encoder, n_steps: int, form: Form) -> Callable[[], object]:
+    session = open_session(build_encoder_graph(encoder, n_steps, form).SerializeToString())
+    random = np.random.default_rng(0)
+    shapes = {node.name: [size if isinstance(size, int) else 1 for size in node.shape] for node in session.get_inputs()}
+    feeds = {name: random.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    return lambda: session.run(None, feeds)
+
+
+def _microseconds(run: Callable[[], object]) -> float:
+    began, n_runs = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < ROUND_SECONDS:
+        run()
+        n_runs += 1
+    return 1e6 * passed / n_runs

@@ -1,0 +1,45 @@
+"""The frontend of a model as constants and nodes of its graph."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseq.export.builder import GraphBuilder, to_numpy
+from edgeseq.training.frontend import LogMel
+
+
+def add_frontend(graph: GraphBuilder, frontend: LogMel, audio: str) -> str:
+    """Add windowed DFT, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
+
+    Real and imaginary parts are one strided convolution. Bins that no mel filter uses are left out.
+    """
+    n_before = frontend.win_samples - frontend.hop_samples
+    before = graph.input("state_samples", ["batch", n_before])
+    heard = graph.node("Concat", before, audio, axis=1)
+    tail = graph.node("Slice", heard, graph.integers(-n_before), graph.integers(2**62), graph.integers(1))
+    graph.output("state_samples_next", tail, ["batch", n_before])
+    kernels, mel_matrix = dft_kernels(frontend)
+    parts = graph.node(
+        "Conv",
+        graph.node("Unsqueeze", heard, graph.integers(1)),
+        graph.constant(kernels),
+        strides=[frontend.hop_samples],
+    )  # [batch, 2 * n_bins, n_frames]
+    power = graph.node("Transpose", graph.node("Mul", parts, parts), perm=[0, 2, 1])
+    mels = graph.node("MatMul", power, graph.constant(mel_matrix))
+    log_mel = graph.node("Log", graph.node("Max", mels, graph.floats(frontend.floor)))
+    centred = graph.node("Sub", log_mel, graph.constant(to_numpy(frontend.mean)))
+    scaled = graph.node("Div", centred, graph.constant(to_numpy(frontend.std)))
+    return graph.node("Clip", scaled, graph.floats(-frontend.limit), graph.floats(frontend.limit))
+
+
+def dft_kernels(frontend: LogMel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Make convolution kernels `[2 * n_bins, 1, win_samples]` and the mel matrix for their squares `[2 * n_bins, n_mels]`."""
+    mel_matrix = to_numpy(frontend.mel_matrix)
+    bins = np.flatnonzero(mel_matrix.any(axis=1))
+    n = frontend.win_samples
+    angles = 2 * np.pi * np.outer(bins, np.arange(n)) / n
+    window = to_numpy(frontend.window).astype(np.float64)
+    kernels = np.concatenate([np.cos(angles) * window, np.sin(angles) * window])[:, None, :]
+    return kernels.astype(np.float32), np.concatenate([mel_matrix[bins]] * 2).astype(np.float32)

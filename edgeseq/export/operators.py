@@ -1,0 +1,63 @@
+"""Recurrent layers as onnxruntime's own operators, one GRU, LSTM or RNN a layer, in float."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from edgeseq.export.builder import GraphBuilder, to_numpy
+from edgeseq.export.forms import Form
+from edgeseq.export.products import float_weight, reorder_gates
+from edgeseq.export.quantize import cell_weights
+from edgeseq.export.shaping import add_clip, add_norm
+from edgeseq.export.states import state_names
+from edgeseq.training.acoustic_model import PROJECTION_LIMIT, Encoder, RecurrentLayer
+
+OPERATORS = {"gru": "GRU", "lstm": "LSTM", "rnn": "RNN"}
+ONNX_GATES: dict[str, tuple[int, ...]] = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn": (0,)}
+"""Where ONNX's gates (zrh, iofc) stand in torch's order (rzn, ifgo)."""
+
+
+def add_operators(graph: GraphBuilder, encoder: Encoder, inputs: str, form: Form) -> str:
+    """Add all layers; `[batch, n_steps, n_in]` to `[batch, n_steps, output_size]`. Weights are stored in `form.bits` bits."""
+    sequence = graph.node("Transpose", inputs, perm=[1, 0, 2])
+    for index, layer in enumerate(encoder.recurrent_layers):
+        sequence = _add_operator(graph, encoder, index, sequence, form)
+        sequence = _shape(graph, layer, sequence, form)
+    return graph.node("Transpose", sequence, perm=[1, 0, 2])
+
+
+def _add_operator(graph: GraphBuilder, encoder: Encoder, index: int, sequence: str, form: Form) -> str:
+    size, cell = encoder.hidden_size, encoder.cell
+    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, ONNX_GATES[cell]) for w in cell_weights(encoder.recurrent_layers[index]))
+    axis = graph.integers(0)  # the direction, of which there is one
+    weights = [graph.node("Unsqueeze", float_weight(graph, w, form.bits), axis) for w in (w_ih, w_hh)]
+    names = state_names(encoder, index)
+    states = [graph.node("Unsqueeze", graph.input(name, ["batch", size]), axis) for name in names]
+    # torch applies the reset gate after the product
+    attributes: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
+    outputs, *finals = graph.nodes(
+        OPERATORS[cell],
+        sequence,
+        *weights,
+        graph.constant(to_numpy(torch.cat([b_ih, b_hh]))[None]),
+        "",
+        *states,
+        n_outputs=1 + len(names),
+        hidden_size=size,
+        **attributes,
+    )
+    for name, final in zip(names, finals, strict=True):
+        graph.output(f"{name}_next", graph.node("Squeeze", final, axis), ["batch", size])
+    return graph.node("Squeeze", outputs, graph.integers(1))  # [n_steps, 1, batch, size]
+
+
+def _shape(graph: GraphBuilder, layer: RecurrentLayer, sequence: str, form: Form) -> str:
+    if layer.layer_norm:
+        sequence = add_norm(graph, sequence, layer.rnn.hidden_size)
+    if layer.projection is None:
+        return sequence
+    weight = graph.node("Transpose", float_weight(graph, layer.projection.weight.detach(), form.bits), perm=[1, 0])
+    projected = graph.node("MatMul", sequence, weight)
+    return add_clip(graph, graph.node("Add", projected, graph.constant(to_numpy(layer.projection.bias))), PROJECTION_LIMIT)

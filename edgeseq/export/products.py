@@ -1,0 +1,145 @@
+"""Matrix products of quantized graphs, and weights that are stored small and unpacked when a session opens.
+
+What `edgeseq.export.quantize` computes in torch, as nodes. Nodes between constants only run once: onnxruntime folds them.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from onnx import TensorProto
+from torch import Tensor
+
+from edgeseq.export.builder import MICROSOFT, GraphBuilder, to_numpy
+from edgeseq.export.forms import Form
+from edgeseq.export.quantize import (
+    BLOCK,
+    BLOCK_ZERO_POINT,
+    LARGEST,
+    ZERO_POINT,
+    Blocks,
+    Columns,
+    quantize_blocks,
+    quantize_columns,
+)
+
+QUANTIZE_INPUTS = 4
+"""accuracy_level of MatMulNBits: multiply bytes where the processor can, one scale for each block of a row"""
+
+
+class Products(Protocol):
+    """How rows are made ready and multiplied; a row's result never depends on another row."""
+
+    def prepare(self, graph: GraphBuilder, rows: str, limit: float) -> str:
+        """Make `rows` `[..., n_in]`, within plus or minus `limit`, ready to be multiplied."""
+        ...
+
+    def multiply(self, graph: GraphBuilder, prepared: str, limit: float, weight: Tensor, bias: Tensor) -> str:
+        """Multiply with torch's `weight` `[n_out, n_in]` and add `bias` `[n_out]`; gives float32 `[..., n_out]`."""
+        ...
+
+
+class IntegerProducts:
+    """Unsigned bytes times signed bytes, exact on every processor."""
+
+    def __init__(self, bits: int) -> None:
+        """Store weights in 8 bit, or in 4 bit and unpack them to 8 when a session opens."""
+        self.bits = bits
+
+    def prepare(self, graph: GraphBuilder, rows: str, limit: float) -> str:
+        """Round to bytes by a fixed scale."""
+        zero = graph.constant(np.array(ZERO_POINT, dtype=np.uint8))
+        return graph.node("QuantizeLinear", rows, graph.floats(limit / LARGEST), zero)
+
+    def multiply(self, graph: GraphBuilder, prepared: str, limit: float, weight: Tensor, bias: Tensor) -> str:
+        """Multiply bytes; the columns' scales come after, since within the product they cost more than a node of their own."""
+        if self.bits == 8:
+            columns = quantize_columns(weight)
+            values = graph.constant(to_numpy(columns.values))
+        else:
+            blocks = quantize_blocks(weight)
+            columns = quantize_columns(blocks.dequantize().T)
+            values = _unpack_to_columns(graph, blocks, columns)
+        zero = graph.constant(np.array(ZERO_POINT, dtype=np.uint8))
+        biases = graph.constant(to_numpy(bias / columns.scales))
+        inputs = (prepared, values, graph.floats(limit / LARGEST), graph.floats(1.0), zero, "", biases)
+        product = graph.node("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
+        return graph.node("Mul", product, graph.constant(to_numpy(columns.scales)))
+
+
+class BlockProducts:
+    """4-bit weights multiplied as they are stored; quick on processors with dot products, slow on others."""
+
+    def prepare(self, _graph: GraphBuilder, rows: str, _limit: float) -> str:
+        """Leave rows in float; the operator rounds each by itself."""
+        return rows
+
+    def multiply(self, graph: GraphBuilder, prepared: str, _limit: float, weight: Tensor, bias: Tensor) -> str:
+        """Multiply by onnxruntime's MatMulNBits. Zero points are stored, though equal: without, an A76 rounds otherwise."""
+        blocks = quantize_blocks(weight)
+        n_out, n_blocks = blocks.scales.shape
+        zeros = np.full((n_out, -(-n_blocks // 2)), BLOCK_ZERO_POINT | BLOCK_ZERO_POINT << 4, dtype=np.uint8)
+        scales = graph.node("Cast", graph.constant(to_numpy(blocks.scales)), to=TensorProto.FLOAT)
+        return graph.node(
+            "MatMulNBits",
+            prepared,
+            graph.constant(to_numpy(blocks.packed())),
+            scales,
+            graph.constant(zeros),
+            "",
+            graph.constant(to_numpy(bias)),
+            domain=MICROSOFT,
+            K=blocks.n_in,
+            N=n_out,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=QUANTIZE_INPUTS,
+        )
+
+
+def products(form: Form) -> Products:
+    """Give what `form` multiplies with, for steps that are written out."""
+    return BlockProducts() if form.product == "blocks" else IntegerProducts(form.bits)
+
+
+def float_weight(graph: GraphBuilder, weight: Tensor, bits: int) -> str:
+    """Store torch's `weight` `[n_out, n_in]` in `bits` bits for a float operator; gives float32 `[n_out, n_in]`."""
+    if bits == 32:
+        return graph.constant(to_numpy(weight))
+    if bits == 4:
+        return _unpack(graph, quantize_blocks(weight))
+    columns = quantize_columns(weight)
+    values = graph.node("Cast", graph.constant(to_numpy(columns.values.T)), to=TensorProto.FLOAT)
+    return graph.node("Mul", values, graph.constant(to_numpy(columns.scales[:, None])))
+
+
+def _unpack(graph: GraphBuilder, blocks: Blocks) -> str:
+    """Unpack 4-bit blocks to float32 `[n_out, n_in]`, in arithmetic that is exact in float."""
+    packed = graph.node("Cast", graph.constant(to_numpy(blocks.packed())), to=TensorProto.FLOAT)
+    high = graph.node("Floor", graph.node("Mul", packed, graph.floats(1 / 16)))
+    low = graph.node("Sub", packed, graph.node("Mul", high, graph.floats(16.0)))
+    axis = graph.integers(3)
+    pairs = graph.node("Concat", graph.node("Unsqueeze", low, axis), graph.node("Unsqueeze", high, axis), axis=3)
+    n_out, n_blocks = blocks.scales.shape
+    values = graph.node("Reshape", pairs, graph.integers(n_out, n_blocks, BLOCK))
+    scales = graph.node("Cast", graph.constant(to_numpy(blocks.scales[..., None])), to=TensorProto.FLOAT)
+    weights = graph.node("Mul", graph.node("Sub", values, graph.floats(BLOCK_ZERO_POINT)), scales)
+    weights = graph.node("Reshape", weights, graph.integers(n_out, n_blocks * BLOCK))
+    if n_blocks * BLOCK == blocks.n_in:
+        return weights
+    return graph.node("Slice", weights, graph.integers(0), graph.integers(blocks.n_in), graph.integers(1))
+
+
+def _unpack_to_columns(graph: GraphBuilder, blocks: Blocks, columns: Columns) -> str:
+    """Unpack 4-bit blocks and round them to the bytes of `columns`, int8 `[n_in, n_out]`."""
+    weights = graph.node("Transpose", _unpack(graph, blocks), perm=[1, 0])
+    levels = graph.node("Round", graph.node("Div", weights, graph.constant(to_numpy(columns.scales))))
+    return graph.node("Cast", levels, to=TensorProto.INT8)
+
+
+def reorder_gates(tensor: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Put the gates that stand along axis 0 in another order."""
+    gates = tensor.chunk(len(order), dim=0)
+    return torch.cat([gates[i] for i in order])
