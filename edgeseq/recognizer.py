@@ -22,6 +22,7 @@ from edgeseq.decoding import Decoder, Hypothesis, kind_of
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
 from edgeseq.errors import AudioError, CutShortError, EdgeseqError, StateError, UsageError
 from edgeseq.events import Event, Final, Gap, Partial, Word
+from edgeseq.gate import Gate, GateState
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network, NetworkState
@@ -59,8 +60,12 @@ class State:
     utterance: UtteranceState = field(default_factory=UtteranceState)
     n_samples: int = 0
     """since the stream opened: heard, and lost in gaps"""
+    n_taken: int = 0
+    """since the stream opened: put through the network, left out by a gate, and lost in gaps"""
     first_sample: int = 0
     """of the stream, at which network and decoder began anew: after a gap, or when a gate opened"""
+    gate: GateState | None = None
+    """of the recognizer's gate, if it has one"""
 
 
 @dataclass(frozen=True)
@@ -91,37 +96,48 @@ class Recognizer:
         rules: Iterable[EndpointRule] = DEFAULT_RULES,
         *,
         voice: AnyVoiceActivity | None = None,
+        gate: Gate | None = None,
         calibrated: bool = True,
     ) -> None:
         """Use `network` and `decoder` (greedy if None); an utterance ends when one of `rules` says so.
 
-        Without any rule a stream is one utterance. With `voice` only time without voice is silence to the rules. Unless
-        `calibrated`, confidences are told as the decoder gives them, whatever was measured of them.
+        Without any rule a stream is one utterance. With `voice` only time without voice is silence to the rules. With
+        `gate` the network rests while nothing is heard, and begins anew when the gate opens. Unless `calibrated`,
+        confidences are told as the decoder gives them, whatever was measured of them.
         """
         self.network = network
         self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
         self.voice = voice
+        self.gate = gate
         self.calibrated = calibrated
         self._confidence_map = self.metadata.confidence_map(kind_of(self.decoder)) if calibrated else None
         self._state_type = type(self.decoder.init_state())
 
     def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:
-        """Return a recognizer that shares this one's network and rules."""
-        return Recognizer(self.network, decoder, self.rules, voice=self.voice, calibrated=self.calibrated)
+        """Return a recognizer that shares all but the decoder."""
+        return self._with(decoder=decoder)
 
     def with_rules(self, rules: Iterable[EndpointRule]) -> Recognizer:
-        """Return a recognizer that shares this one's network and decoder."""
-        return Recognizer(self.network, self.decoder, rules, voice=self.voice, calibrated=self.calibrated)
+        """Return a recognizer that shares all but the endpoint rules."""
+        return self._with(rules=rules)
 
     def with_voice(self, voice: AnyVoiceActivity | None) -> Recognizer:
         """Return a recognizer that shares all but the voice activity, without which it listens to words alone."""
-        return Recognizer(self.network, self.decoder, self.rules, voice=voice, calibrated=self.calibrated)
+        return self._with(voice=voice)
+
+    def with_gate(self, gate: Gate | None) -> Recognizer:
+        """Return a recognizer that shares all but the gate, without which the network hears everything."""
+        return self._with(gate=gate)
 
     def uncalibrated(self) -> Recognizer:
         """Return a recognizer that tells confidences as its decoder gives them."""
-        return Recognizer(self.network, self.decoder, self.rules, voice=self.voice, calibrated=False)
+        return self._with(calibrated=False)
+
+    def _with(self, **changes: Any) -> Recognizer:
+        own = {"voice": self.voice, "gate": self.gate, "calibrated": self.calibrated}
+        return Recognizer(self.network, **{"decoder": self.decoder, "rules": self.rules, **own, **changes})
 
     @property
     def metadata(self) -> ModelMetadata:
@@ -136,7 +152,8 @@ class Recognizer:
     def init_state(self) -> State:
         """Open a stream: nothing heard, as if silence had come before."""
         voice = None if self.voice is None else self.voice.init_state()
-        return State(np.zeros(0, dtype=np.float32), self.network.init_state(), self.decoder.init_state(), voice)
+        gate = None if self.gate is None else self.gate.init_state()
+        return State(np.zeros(0, dtype=np.float32), self.network.init_state(), self.decoder.init_state(), voice, gate=gate)
 
     def step(self, samples: Floats, state: State) -> tuple[list[Event], State]:
         """Advance one stream; `state` is not modified.
@@ -183,11 +200,9 @@ class Recognizer:
         if not 0 <= seconds < math.inf:
             raise UsageError(f"skip was given {seconds} seconds; wanted a number from 0.")
         told, state = self.flush(state)
-        if not seconds:
-            return list(told), replace(self.init_state(), n_samples=state.n_samples, first_sample=state.n_samples)
         n_samples = state.n_samples + round(seconds * self.sample_rate)
-        gap = Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)
-        return [*told, gap], replace(self.init_state(), n_samples=n_samples, first_sample=n_samples)
+        gap = [Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)] if seconds else []
+        return [*told, *gap], replace(self.init_state(), n_samples=n_samples, n_taken=n_samples, first_sample=n_samples)
 
     def follow(self, blocks: Iterable[Floats | Lost]) -> Iterator[Event | Gap]:
         """Tell events while blocks of sound come in, and the last words when they end; a `Lost` among them becomes a Gap.
@@ -283,7 +298,8 @@ class Recognizer:
 
     def _identity(self) -> str:
         """Name what a saved state depends on besides the network."""
-        return self.decoder.identity + (f", voice activity {self.voice.identity}" if self.voice is not None else "")
+        voice = f", voice activity {self.voice.identity}" if self.voice is not None else ""
+        return self.decoder.identity + voice + (f", gate {self.gate.identity}" if self.gate is not None else "")
 
     def _check(self, state: State) -> None:
         if not isinstance(state.decoder, self._state_type):
@@ -297,32 +313,74 @@ class Recognizer:
                 "the stream was opened without voice activity, and this recognizer has one.\n"
                 "  Begin with this recognizer's own init_state()."
             )
+        if self.gate is not None and state.gate is None:
+            raise UsageError(
+                "the stream was opened without a gate, and this recognizer has one.\n"
+                "  Begin with this recognizer's own init_state()."
+            )
 
     def _run(self, states: list[State], take: Take) -> tuple[list[list[Event]], list[State]]:
         """Put what streams have heard through the network, a chunk of each at a time."""
         events: list[list[Event]] = [[] for _ in states]
         n_chunk = self.metadata.chunk_samples
-        while ready := [i for i, state in enumerate(states) if len(state.leftover) >= n_chunk]:
+        while ready := self._at_open_gates(states):
             chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
             log_probs, network = self.network.step(chunks, _stack([states[i].network for i in ready]))
             for row, i in enumerate(ready):
-                after = replace(states[i], leftover=states[i].leftover[n_chunk:], network=_pick(network, row, len(ready)))
-                after = self._hear_voice(chunks[row], after)
-                new, states[i] = take(log_probs[row], after)
+                after = _advance(states[i], n_chunk)
+                after = self._hear_voice(chunks[row], replace(after, network=_pick(network, row, len(ready))))
+                new, after = take(log_probs[row], after)
+                states[i] = self._perhaps_close(chunks[row], after)
                 events[i] += new
         # A view would keep all of a long array in memory.
         return events, [replace(state, leftover=state.leftover.copy()) for state in states]
 
+    def _at_open_gates(self, states: list[State]) -> list[int]:
+        """List the streams that have a chunk for the network; what is kept out by gates is dropped from `states`."""
+        if self.gate is not None:
+            states[:] = [self._wait_at_gate(state, self.gate) for state in states]
+        return [i for i, state in enumerate(states) if len(state.leftover) >= self.metadata.chunk_samples]
+
+    def _wait_at_gate(self, state: State, gate: Gate) -> State:
+        """Leave out chunks while the gate is closed; when it opens, go back by the pre-roll."""
+        n_chunk = self.metadata.chunk_samples
+        while state.gate is not None and not state.gate.is_open and len(state.leftover) >= n_chunk:
+            heard = gate.step(state.leftover[:n_chunk], state.gate)
+            if heard.is_open:
+                begin = state.n_taken - len(state.gate.recent)
+                leftover = np.concatenate([state.gate.recent, state.leftover])
+                opened = replace(heard, recent=state.gate.recent[:0])
+                return replace(state, leftover=leftover, n_taken=begin, first_sample=begin, gate=opened)
+            state = replace(_advance(state, n_chunk), gate=heard)
+            state = replace(state, first_sample=state.n_taken)
+        return state
+
+    def _perhaps_close(self, chunk: Floats, state: State) -> State:
+        """Let the gate hear what the network has heard, and close it after enough of nothing, outside utterances."""
+        if self.gate is None or state.gate is None:
+            return state
+        gate = self.gate.step(chunk, state.gate)
+        if not self.gate.may_close(gate) or self.decoder.last_token_step(state.decoder) >= 0:
+            return replace(state, gate=gate)
+        return replace(
+            self.init_state(),
+            leftover=state.leftover,
+            n_samples=state.n_samples,
+            n_taken=state.n_taken,
+            first_sample=state.n_taken,
+            gate=replace(gate, is_open=False),
+        )
+
     def _flush(self, state: State, take: Take) -> tuple[list[Event], State]:
         """Hear `flush_seconds` of silence, padded to a network chunk; drop rows of padding alone."""
-        n_heard = state.n_samples - state.first_sample
-        if n_heard == 0:
+        if state.n_samples == state.first_sample:
             return [], state
         n_silence = round(self.metadata.flush_seconds * self.sample_rate)
         n_padding = -(len(state.leftover) + n_silence) % self.metadata.chunk_samples
-        n_steps = math.ceil((n_heard + n_silence) / self.metadata.step_samples)
 
         def take_wanted(log_probs: Floats, state: State) -> tuple[list[Event], State]:
+            n_heard = state.n_samples - state.first_sample  # a gate may have opened in between
+            n_steps = math.ceil((n_heard + n_silence) / self.metadata.step_samples)
             return take(log_probs[: max(0, n_steps - self.decoder.n_steps(state.decoder))], state)
 
         zeros = np.zeros(n_silence + n_padding, dtype=np.float32)
@@ -470,6 +528,11 @@ def _hear(samples: Floats, state: State) -> State:
         leftover=np.concatenate([state.leftover, samples]),
         n_samples=state.n_samples + len(samples),
     )
+
+
+def _advance(state: State, n_samples: int) -> State:
+    """Take so much from what waits."""
+    return replace(state, leftover=state.leftover[n_samples:], n_taken=state.n_taken + n_samples)
 
 
 def _stack(states: list[NetworkState]) -> NetworkState:

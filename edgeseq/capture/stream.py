@@ -82,8 +82,8 @@ class RecordedStream:
         self._n_overruns = slot.n_overruns
         is_new, self._is_new = self._is_new, False
         why, self._why_missing = self._why_missing, NOT_TAKEN
-        if is_new:
-            return None if before is None else Lost(max(0.0, slot.time - before), GONE)
+        if is_new and before is not None:
+            return Lost(max(0.0, slot.time - before), GONE)
         if n_missing:
             return Lost(n_missing / self.opened.rate, why)
         return Lost(late, OVERRUN) if late else None
