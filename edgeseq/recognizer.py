@@ -175,10 +175,7 @@ class Recognizer:
                 f"step_many was given {len(samples)} arrays of samples and {len(states)} states; "
                 "wanted one of each for every stream."
             )
-        for state in states:
-            self._check(state)
-        heard = [_hear(new, state) for new, state in zip(samples, states, strict=True)]
-        return self._run(heard, self._tell)
+        return step_together([self] * len(states), samples, states)
 
     def flush(self, state: State) -> tuple[list[Event], State]:
         """End one stream: let the last word come out, then tell the final if there are words.
@@ -247,7 +244,7 @@ class Recognizer:
         state, finals = self.init_state(), list[Event]()
         try:
             for block in blocks:
-                (new,), (state,) = self._run([_hear(block, state)], self._decide)
+                (new,), (state,) = _run([self], [_hear(block, state)], [self._decide])
                 finals += new
         except CutShortError as fault:
             fault.final = self._conclude(finals, state)
@@ -319,32 +316,10 @@ class Recognizer:
                 "  Begin with this recognizer's own init_state()."
             )
 
-    def _run(self, states: list[State], take: Take) -> tuple[list[list[Event]], list[State]]:
-        """Put what streams have heard through the network, a chunk of each at a time."""
-        events: list[list[Event]] = [[] for _ in states]
-        n_chunk = self.metadata.chunk_samples
-        while ready := self._at_open_gates(states):
-            chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
-            log_probs, network = self.network.step(chunks, _stack([states[i].network for i in ready]))
-            for row, i in enumerate(ready):
-                after = _advance(states[i], n_chunk)
-                after = self._hear_voice(chunks[row], replace(after, network=_pick(network, row, len(ready))))
-                new, after = take(log_probs[row], after)
-                states[i] = self._perhaps_close(chunks[row], after)
-                events[i] += new
-        # A view would keep all of a long array in memory.
-        return events, [replace(state, leftover=state.leftover.copy()) for state in states]
-
-    def _at_open_gates(self, states: list[State]) -> list[int]:
-        """List the streams that have a chunk for the network; what is kept out by gates is dropped from `states`."""
-        if self.gate is not None:
-            states[:] = [self._wait_at_gate(state, self.gate) for state in states]
-        return [i for i, state in enumerate(states) if len(state.leftover) >= self.metadata.chunk_samples]
-
-    def _wait_at_gate(self, state: State, gate: Gate) -> State:
-        """Leave out chunks while the gate is closed; when it opens, go back by the pre-roll."""
-        n_chunk = self.metadata.chunk_samples
-        while state.gate is not None and not state.gate.is_open and len(state.leftover) >= n_chunk:
+    def _wait_at_gate(self, state: State) -> State:
+        """Leave out chunks while the gate, if there is one, is closed; when it opens, go back by the pre-roll."""
+        gate, n_chunk = self.gate, self.metadata.chunk_samples
+        while gate is not None and state.gate is not None and not state.gate.is_open and len(state.leftover) >= n_chunk:
             heard = gate.step(state.leftover[:n_chunk], state.gate)
             if heard.is_open:
                 begin = state.n_taken - len(state.gate.recent)
@@ -354,6 +329,11 @@ class Recognizer:
             state = replace(_advance(state, n_chunk), gate=heard)
             state = replace(state, first_sample=state.n_taken)
         return state
+
+    def _take_chunk(self, chunk: Floats, log_probs: Floats, state: State, take: Take) -> tuple[list[Event], State]:
+        """Make events of what the network said of a chunk."""
+        events, state = take(log_probs, self._hear_voice(chunk, state))
+        return events, self._perhaps_close(chunk, state)
 
     def _perhaps_close(self, chunk: Floats, state: State) -> State:
         """Let the gate hear what the network has heard, and close it after enough of nothing, outside utterances."""
@@ -384,7 +364,7 @@ class Recognizer:
             return take(log_probs[: max(0, n_steps - self.decoder.n_steps(state.decoder))], state)
 
         zeros = np.zeros(n_silence + n_padding, dtype=np.float32)
-        events, states = self._run([replace(state, leftover=np.concatenate([state.leftover, zeros]))], take_wanted)
+        events, states = _run([self], [replace(state, leftover=np.concatenate([state.leftover, zeros]))], [take_wanted])
         return events[0], states[0]
 
     def _tell(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
@@ -487,6 +467,39 @@ Take = Callable[[Floats, State], tuple[list[Event], State]]
 """What becomes of new rows of one stream."""
 
 
+def step_together(
+    recognizers: Sequence[Recognizer], samples: Sequence[Floats], states: Sequence[State]
+) -> tuple[list[list[Event]], list[State]]:
+    """Advance streams whose recognizers share one network, each by its own samples; none hears another.
+
+    As `Recognizer.step_many`, but decoders, rules and gates may differ.
+    """
+    for recognizer, state in zip(recognizers, states, strict=True):
+        recognizer._check(state)
+    heard = [_hear(new, state) for new, state in zip(samples, states, strict=True)]
+    return _run(recognizers, heard, [recognizer._tell for recognizer in recognizers])
+
+
+def _run(
+    recognizers: Sequence[Recognizer], states: Sequence[State], takes: Sequence[Take]
+) -> tuple[list[list[Event]], list[State]]:
+    """Put what streams have heard through their network, a chunk of each at a time."""
+    states, events = list(states), [list[Event]() for _ in states]
+    while True:
+        states = [recognizer._wait_at_gate(state) for recognizer, state in zip(recognizers, states, strict=True)]
+        n_chunk = recognizers[0].metadata.chunk_samples if recognizers else 0
+        ready = [i for i, state in enumerate(states) if len(state.leftover) >= n_chunk]
+        if not ready:
+            # A view would keep all of a long array in memory.
+            return events, [replace(state, leftover=state.leftover.copy()) for state in states]
+        chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
+        log_probs, after = recognizers[0].network.step(chunks, _stack([states[i].network for i in ready]))
+        for row, i in enumerate(ready):
+            state = replace(_advance(states[i], n_chunk), network=_pick(after, row, len(ready)))
+            new, states[i] = recognizers[i]._take_chunk(chunks[row], log_probs[row], state, takes[i])
+            events[i] += new
+
+
 def _join(finals: Sequence[Event], heard_seconds: float) -> Final:
     """Make one final of a recording's utterances; a single one stays as it is."""
     if len(finals) == 1 and isinstance(finals[0], Final):
@@ -509,8 +522,8 @@ def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float
     )
 
 
-def _hear(samples: Floats, state: State) -> State:
-    """Append new samples to what has not been through the network yet."""
+def check_samples(samples: Floats, n_before: int = 0) -> None:
+    """Raise UsageError or AudioError for what is not sound; `n_before` samples of its stream came before, for the message."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
         seen = f"{samples.dtype} of shape {list(samples.shape)}" if isinstance(samples, np.ndarray) else type(samples).__name__
         raise UsageError(
@@ -520,9 +533,14 @@ def _hear(samples: Floats, state: State) -> State:
     bad = first_unusable(samples)
     if bad is not None:
         raise AudioError(
-            f"sample {state.n_samples + bad:,} of the sound is {samples[bad]}; wanted numbers in [-1, 1].\n"
+            f"sample {n_before + bad:,} of the sound is {samples[bad]}; wanted numbers in [-1, 1].\n"
             "  Whatever wrote it divided by zero or is broken: repair it there."
         )
+
+
+def _hear(samples: Floats, state: State) -> State:
+    """Append new samples to what has not been through the network yet."""
+    check_samples(samples, state.n_samples)
     return replace(
         state,
         leftover=np.concatenate([state.leftover, samples]),

@@ -19,7 +19,7 @@ BITS = (32, 8, 4)
 QUANTIZATIONS = {32: "float32", 8: "int8", 4: "int4"}
 """Bits a weight -> what the metadata calls it."""
 
-SMALL_WEIGHTS = 60_000
+SMALL_WEIGHTS = 300_000
 """Weights of all layers below which writing steps out costs more than 8-bit products save (docs/engine.md has the figures)."""
 
 
