@@ -166,7 +166,14 @@ def _open_checked(content: bytes, path: Path) -> onnxruntime.InferenceSession:
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """Open a graph as a device should: one thread that never spins, nodes in the order in which they were written.
+    """Open a graph with `session_options`."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(content, sess_options=session_options(), providers=["CPUExecutionProvider"])
+
+
+def session_options() -> onnxruntime.SessionOptions:
+    """Run as a device should: one thread that never spins, nodes in the order in which they were written.
 
     Waiting in a loop would burn a whole core for a network this small. The order of the file keeps a layer's steps together,
     and its weights in the cache; onnxruntime's own takes about 6 % longer (4 layers of 512).
@@ -182,7 +189,7 @@ def open_session(content: bytes) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # not .ort: it was not checked
-    return onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
+    return options
 
 
 def _check_interface(session: onnxruntime.InferenceSession, metadata: ModelMetadata, path: Path) -> dict[str, tuple[int, ...]]:
