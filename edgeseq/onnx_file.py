@@ -143,3 +143,73 @@ def _text(value: memoryview | int) -> str:
         return bytes(value).decode()
     except UnicodeDecodeError as fault:
         raise NotOnnxError("a text is not UTF-8") from fault
+
+
+# The graph itself: what its nodes take, and how large its constants are
+
+BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4, 25: 2, 26: 2}
+"""Of an element, by TensorProto.DataType."""
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """One operator of a graph."""
+
+    operator: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """The main graph of a file."""
+
+    nodes: tuple[OnnxNode, ...]
+    constants: dict[str, int]
+    """name -> size in bytes"""
+
+
+def read_graph(data: bytes) -> OnnxGraph:
+    """Read nodes and constants of the main graph. Raises NotOnnxError when the bytes are no ONNX model or break off."""
+    graphs = [value for number, value in _fields(memoryview(data)) if number == 7 and isinstance(value, memoryview)]
+    if not graphs:
+        raise NotOnnxError("there is no graph in it")
+    nodes: list[OnnxNode] = []
+    constants: dict[str, int] = {}
+    for number, value in _fields(graphs[-1]):
+        if number == 1 and isinstance(value, memoryview):
+            nodes.append(_read_node(value))
+        elif number == 5 and isinstance(value, memoryview):
+            name, size = _measure_tensor(value)
+            constants[name] = size
+    return OnnxGraph(tuple(nodes), constants)
+
+
+def _read_node(content: memoryview) -> OnnxNode:
+    operator, inputs = "", []
+    for number, value in _fields(content):
+        if number == 1:
+            inputs.append(_text(value))
+        elif number == 4:
+            operator = _text(value)
+    return OnnxNode(operator, tuple(inputs))
+
+
+def _measure_tensor(content: memoryview) -> tuple[str, int]:
+    """Give a tensor's name and bytes; its dimensions come one by one or packed."""
+    name, n_elements, bits = "", 1, 0
+    for number, value in _fields(content):
+        if number == 1:
+            for size in [value] if isinstance(value, int) else _varints(value):
+                n_elements *= size
+        elif number == 2 and isinstance(value, int):
+            bits = BITS.get(value, 0)
+        elif number == 8:
+            name = _text(value)
+    return name, (n_elements * bits + 7) // 8
+
+
+def _varints(content: memoryview) -> Iterator[int]:
+    at = 0
+    while at < len(content):
+        number, at = _varint(content, at)
+        yield number
