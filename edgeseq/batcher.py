@@ -142,6 +142,10 @@ class Batcher:
             stream.state = state
         return dict(zip(streams, events, strict=True))
 
+    def is_ready(self, key: int) -> bool:
+        """Whether a whole chunk of a stream waits to be stepped."""
+        return self._is_ready(self._streams[key])
+
     def _is_ready(self, stream: _Stream) -> bool:
         return stream.n_waiting >= self._network.metadata.chunk_samples
 

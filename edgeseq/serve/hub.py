@@ -1,0 +1,193 @@
+"""Streams of many clients: asyncio outside, one worker thread that steps them together inside.
+
+A protocol opens a stream, hands over sound, and gets back what was told of it:
+
+>>> async with hub.open("vosk", rate=16000) as stream:      # doctest: +SKIP
+...     events = await stream.hear(samples)                 # doctest: +SKIP
+...     events = await stream.finish()                      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from edgeseq.batcher import MAX_BATCH, WAIT_SECONDS, Batcher
+from edgeseq.blocks import Floats
+from edgeseq.errors import UsageError
+from edgeseq.events import Event
+from edgeseq.recognizer import Recognizer, check_samples
+from edgeseq.serve.limits import BusyError, LimitError, Limits, StoppingError
+from edgeseq.serve.metrics import Metrics
+from edgeseq.serve.worker import Worker
+
+LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
+"""Hz, of clients' sound"""
+PIECE_SECONDS = 1.0
+"""Sound handed to the worker at once; more comes when that has been heard."""
+
+
+class Hub:
+    """The models of a server, and the streams that go through them. Enter it (`async with`) before opening streams."""
+
+    def __init__(
+        self,
+        recognizers: Mapping[str, Recognizer],
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        metrics: Metrics | None = None,
+        *,
+        max_batch: int = MAX_BATCH,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        """Serve `recognizers` by name; the first is what clients get that name none."""
+        self.recognizers = dict(recognizers)
+        self.limits = limits
+        self.metrics = Metrics() if metrics is None else metrics
+        networks = {recognizer.network for recognizer in self.recognizers.values()}
+        self._worker = Worker({n: Batcher(n, max_batch=max_batch, wait_seconds=wait_seconds) for n in networks}, self.metrics)
+        self._streams: set[Stream] = set()
+        self._stopping = False
+
+    @property
+    def default(self) -> str:
+        """The model that clients get that name none."""
+        return next(iter(self.recognizers))
+
+    def find(self, model: str | None) -> Recognizer:
+        """Give the recognizer of a configured model. Raises UsageError that lists them."""
+        name = model or self.default
+        if name not in self.recognizers:
+            raise UsageError(f"there is no model '{name}' here. There are: {', '.join(self.recognizers)}.")
+        return self.recognizers[name]
+
+    def __len__(self) -> int:
+        """Count the open streams."""
+        return len(self._streams)
+
+    async def __aenter__(self) -> Hub:
+        """Start the worker."""
+        self._worker.start(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop at once; `drain` first lets streams come to their end."""
+        self._stopping = True
+        for stream in list(self._streams):
+            stream.close()
+        await asyncio.to_thread(self._worker.stop)
+
+    async def drain(self, seconds: float) -> None:
+        """Open no more streams, and wait at most so long for those there are."""
+        self._stopping = True
+        deadline = time.monotonic() + seconds
+        while self._streams and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def open(
+        self, protocol: str, *, rate: int | None = None, recognizer: Recognizer | None = None
+    ) -> AsyncIterator[Stream]:
+        """Open a stream for a client of `protocol` that sends sound at `rate` Hz (None: the model's).
+
+        `recognizer` is one of this hub's, or one that shares its network with another decoder or other rules. Raises
+        BusyError or StoppingError, which say so to the client, and UsageError for an impossible rate.
+        """
+        if self._stopping:
+            raise StoppingError("this server is being stopped; connect again later.")
+        if len(self._streams) >= self.limits.streams:
+            self.metrics.refused(protocol, "busy")
+            raise BusyError(f"this server has {len(self._streams)} streams open and takes no more; try again later.")
+        stream = Stream(self, self._worker, recognizer or self.find(None), rate)
+        self._streams.add(stream)
+        self.metrics.opened(protocol)
+        try:
+            await stream.join()
+            yield stream
+        finally:
+            self._streams.discard(stream)
+            stream.close()
+            self.metrics.closed(protocol)
+
+
+class Stream:
+    """One client's sound. Made by `Hub.open`; for one task at a time."""
+
+    def __init__(self, hub: Hub, worker: Worker, recognizer: Recognizer, rate: int | None) -> None:
+        """Prepare to join; raises UsageError for an impossible rate."""
+        self._hub, self._worker, self.recognizer = hub, worker, recognizer
+        self._key: int | None = None
+        self.n_heard = 0
+        """samples at the model's rate since the stream opened"""
+        self._set_rate(recognizer.sample_rate if rate is None else rate)
+
+    async def join(self) -> None:
+        """Take a place in the batch."""
+        chosen = self.recognizer
+        self._key = await self._worker.ask(chosen.network, lambda batcher: batcher.join(chosen))
+
+    async def hear(self, samples: Floats) -> list[Event]:
+        """Hand over sound, float32 mono `[n_samples]` in [-1, 1] at the stream's rate, and wait until it has been stepped.
+
+        Sound that makes no whole network chunk waits for what follows. Raises UsageError and AudioError as
+        `Recognizer.step`, LimitError when the stream has become longer than the server allows.
+        """
+        check_samples(samples)
+        return await self._hear(samples if self._resampler is None else self._resampler.resample_chunk(samples))
+
+    async def finish(self) -> list[Event]:
+        """End what is being said: the last words. The stream then begins anew, at time 0."""
+        events = await self._hear(self._rest())
+        self._set_rate(self.rate)
+        key = self._joined()
+        return events + await self._worker.ask(self.recognizer.network, lambda batcher: batcher.finish(key))
+
+    async def reset(self, recognizer: Recognizer | None = None, rate: int | None = None) -> None:
+        """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""
+        chosen, before, key = recognizer or self.recognizer, self.recognizer, self._joined()
+        self.recognizer = chosen
+        self._set_rate(rate or self.rate)
+        if chosen.network is before.network:
+            await self._worker.ask(chosen.network, lambda batcher: batcher.change(key, chosen))
+        else:
+            self._worker.leave(before.network, key)
+            await self.join()
+
+    def close(self) -> None:
+        """Leave the batch; may be called twice."""
+        if self._key is not None:
+            key, self._key = self._key, None
+            self._worker.leave(self.recognizer.network, key)
+
+    def _joined(self) -> int:
+        if self._key is None:
+            raise UsageError("this stream is closed; open another one.")
+        return self._key
+
+    def _set_rate(self, rate: int) -> None:
+        import soxr
+
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise UsageError(f"sound at {rate} Hz; wanted {LOWEST_RATE} to {HIGHEST_RATE}.")
+        self.rate, wanted = rate, self.recognizer.sample_rate
+        self._resampler = None if rate == wanted else soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+
+    def _rest(self) -> Floats:
+        nothing = np.zeros(0, dtype=np.float32)
+        return nothing if self._resampler is None else self._resampler.resample_chunk(nothing, last=True)
+
+    async def _hear(self, samples: Floats) -> list[Event]:
+        """Hand over sound at the model's rate, a piece at a time."""
+        limit, rate = self._hub.limits.stream_seconds, self.recognizer.sample_rate
+        self.n_heard += len(samples)
+        if self.n_heard > limit * rate:
+            raise LimitError(f"this stream is longer than the {limit:g} s of sound that this server hears.")
+        events: list[Event] = []
+        n_piece = max(1, round(PIECE_SECONDS * rate))
+        for first in range(0, len(samples), n_piece):
+            events += await self._worker.hear(self.recognizer.network, self._joined(), samples[first : first + n_piece])
+        self._hub.metrics.heard(len(samples) / rate)
+        return events

@@ -1,0 +1,41 @@
+"""What one server takes on: limits that protect a small board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeseq.errors import EdgeseqError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Beyond these a client is refused in its protocol's own words."""
+
+    streams: int = 32
+    """open at once"""
+    message_bytes: int = 1 << 20
+    """of one WebSocket message or Wyoming event"""
+    upload_bytes: int = 25_000_000
+    """of one file"""
+    stream_seconds: float = 4 * 3600.0
+    """of sound in one stream"""
+    idle_seconds: float = 60.0
+    """without anything from a client"""
+    phrases_bytes: int = 64_000
+    """of a client's own phrases"""
+    phrases_nodes: int = 20_000
+    """states of their graph"""
+    phrases_seconds: float = 2.0
+    """of processor time for compiling them"""
+
+
+class LimitError(EdgeseqError):
+    """A client asked for more than a limit allows."""
+
+
+class BusyError(LimitError):
+    """The server has as many streams as it may have."""
+
+
+class StoppingError(LimitError):
+    """The server is being stopped."""

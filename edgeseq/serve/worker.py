@@ -1,0 +1,153 @@
+"""The thread that owns the batchers of a server: commands in, events out."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from edgeseq.batcher import Batcher
+from edgeseq.blocks import Floats
+from edgeseq.events import Event
+from edgeseq.network import Network
+from edgeseq.serve.limits import StoppingError
+from edgeseq.serve.metrics import Metrics
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Hearing:
+    """Somebody who waits until what was handed over has been stepped."""
+
+    future: asyncio.Future[list[Event]]
+    handed_at: float
+    events: list[Event] = field(default_factory=list)
+
+
+class Worker:
+    """Steps all streams of some networks in one thread; asyncio tasks ask it and wait.
+
+    Nothing but this thread touches a batcher. Answers go back to the event loop once a round, all together.
+    """
+
+    def __init__(self, batchers: Mapping[Network, Batcher], metrics: Metrics) -> None:
+        """Own `batchers`."""
+        self._batchers, self._metrics = dict(batchers), metrics
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._hearings: dict[tuple[Network, int], _Hearing] = {}
+        self._answers: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._work, name="edgeseq-worker", daemon=True)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to work for tasks of `loop`."""
+        self._loop = loop
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the commands that have been given; those who wait get StoppingError. Waits for the thread."""
+        self._commands.put(None)
+        self._thread.join()
+
+    def leave(self, network: Network, key: int) -> None:
+        """Remove a stream; does not wait."""
+
+        def forget() -> None:
+            self._batchers[network].leave(key)
+            self._hearings.pop((network, key), None)
+
+        self._commands.put(forget)
+
+    async def ask(self, network: Network, command: Callable[[Batcher], T]) -> T:
+        """Let the thread do something, and wait for what comes of it, or is raised."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def answer() -> None:
+            try:
+                result = command(self._batchers[network])
+            except Exception as fault:  # handed on to who asked
+                self._fail(future, fault)
+            else:
+                self._succeed(future, result)
+
+        self._commands.put(answer)
+        return await future
+
+    async def hear(self, network: Network, key: int, samples: Floats) -> list[Event]:
+        """Feed a stream, and wait until no whole chunk of it is left; returns what was told."""
+        future: asyncio.Future[list[Event]] = self._loop.create_future()
+        handed_at = time.monotonic()
+
+        def feed() -> None:
+            batcher = self._batchers[network]
+            try:
+                batcher.feed(key, samples)
+            except Exception as fault:  # handed on to who feeds
+                self._fail(future, fault)
+                return
+            if batcher.is_ready(key):
+                self._hearings[network, key] = _Hearing(future, handed_at)
+            else:
+                self._succeed(future, [])
+
+        self._commands.put(feed)
+        return await future
+
+    def _work(self) -> None:
+        while self._obey():
+            for network, batcher in self._batchers.items():
+                if batcher.wait_seconds() == 0.0:
+                    self._step(network, batcher)
+            self._send()
+        for hearing in self._hearings.values():
+            self._fail(hearing.future, StoppingError("this server is being stopped; connect again later."))
+        self._send()
+
+    def _obey(self) -> bool:
+        """Wait for a command, or until a batch is due, and do all that has been given. False when it is time to end."""
+        waits = [wait for batcher in self._batchers.values() if (wait := batcher.wait_seconds()) is not None]
+        try:
+            command = self._commands.get(timeout=min(waits, default=None))
+            while command is not None:
+                command()
+                command = self._commands.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _step(self, network: Network, batcher: Batcher) -> None:
+        began = time.monotonic()
+        told = batcher.step()
+        now = time.monotonic()
+        self._metrics.stepped(len(told), now - began)
+        for key, events in told.items():
+            hearing = self._hearings.get((network, key))
+            if hearing is None:
+                continue
+            hearing.events += events
+            if not batcher.is_ready(key):
+                del self._hearings[network, key]
+                self._metrics.answered(now - hearing.handed_at)
+                self._succeed(hearing.future, hearing.events)
+
+    def _succeed(self, future: asyncio.Future[Any], result: Any) -> None:
+        self._answers.append(lambda: None if future.done() else future.set_result(result))
+
+    def _fail(self, future: asyncio.Future[Any], fault: Exception) -> None:
+        self._answers.append(lambda: None if future.done() else future.set_exception(fault))
+
+    def _send(self) -> None:
+        """Hand all answers over to the event loop."""
+        if not self._answers:
+            return
+        answers, self._answers = self._answers, []
+
+        def deliver() -> None:
+            for answer in answers:
+                answer()
+
+        self._loop.call_soon_threadsafe(deliver)
