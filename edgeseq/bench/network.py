@@ -108,4 +108,4 @@ def bench_networks(
 
 def _profile(network: BenchNetwork, chunk_steps: int, form: Form) -> Profile:
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
-        return profile_graph(write_edgeseq(network, chunk_steps, form, Path(folder) / "edgeseq.onnx"))
+        return profile_graph(write_edgeseq(network, chunk_steps, form, Path(folder) / "edgeseq.onnx"), chunk_steps)

@@ -1,4 +1,8 @@
-"""Where a graph's time goes: onnxruntime's own profile, added up by operator."""
+"""Where a graph's time goes: onnxruntime's own profile, added up by operator.
+
+Being observed costs a node microseconds, often more than its work. So the same run is timed without a profile as well, and what
+the profile shows too much is taken off every node alike.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from edgeseq.bench.memory_bandwidth import read_bandwidth
 from edgeseq.bench.results import align
+from edgeseq.bench.weights_read import count_reads, optimized_graph
 
 CHUNKS = 300
 WARM_UP_CHUNKS = 20
-OUTSIDE = "(between nodes)"
-"""Finding the next node, and writing the profile."""
 KERNEL = "_kernel_time"
 
 
@@ -30,9 +34,12 @@ class OperatorTime:
     operator: str
     count: float
     """nodes run for a chunk"""
+    observed_us: float
+    """a chunk, as the profile shows it"""
     us_per_chunk: float
+    """less what observing costs"""
     share: float
-    """of all nodes' time"""
+    """of the run that nobody observes"""
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq bench --json` prints them."""
@@ -45,27 +52,34 @@ class Profile:
 
     chunk_us: float
     """of a run that nobody observes"""
+    reading_us: float
+    """what reading the weights alone would take, from the caches that hold them"""
     operators: list[OperatorTime]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq bench --json` prints them."""
-        return {"chunk_us": round(self.chunk_us, 2), "operators": [row.to_dict() for row in self.operators]}
+        return {
+            "chunk_us": round(self.chunk_us, 2),
+            "reading_us": round(self.reading_us, 2),
+            "operators": [row.to_dict() for row in self.operators],
+        }
 
     def to_table(self) -> str:
         """Lay it out for people."""
-        head = ("operator", "nodes", "us/chunk", "%")
+        head = ("operator", "nodes", "us/chunk", "%", "observed us")
         cells = [
-            (row.operator, f"{row.count:.0f}", f"{row.us_per_chunk:.1f}", f"{100 * row.share:.1f}" if row.count else "")
+            (row.operator, f"{row.count:.0f}", f"{row.us_per_chunk:.1f}", f"{100 * row.share:.1f}", f"{row.observed_us:.1f}")
             for row in self.operators
         ]
-        return "\n".join([*align([head, *cells]), f"a run that nobody observes takes {self.chunk_us:.1f} us a chunk"])
+        end = (
+            f"a run that nobody observes takes {self.chunk_us:.1f} us a chunk; "
+            f"reading the weights alone would take {self.reading_us:.1f}"
+        )
+        return "\n".join([*align([head, *cells]), end])
 
 
-def profile_graph(path: Path, chunks: int = CHUNKS) -> Profile:
-    """Run the file `path` for `chunks` chunks of noise and add up its nodes, the costliest first.
-
-    Profiling costs about a microsecond a node, most of it between the nodes; so the same run is timed without it as well.
-    """
+def profile_graph(path: Path, n_steps: int, chunks: int = CHUNKS) -> Profile:
+    """Run the file `path`, chunks of `n_steps` steps, for `chunks` chunks of noise and add up its nodes, the costliest first."""
     import onnxruntime
 
     from edgeseq.network import open_session, session_options
@@ -79,7 +93,8 @@ def profile_graph(path: Path, chunks: int = CHUNKS) -> Profile:
         session = onnxruntime.InferenceSession(content, sess_options=options, providers=["CPUExecutionProvider"])
         _run(session, WARM_UP_CHUNKS + chunks)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    return Profile(chunk_us, add_up(events, WARM_UP_CHUNKS))
+    reading_us = 1e6 * count_reads(optimized_graph(path), n_steps).least_seconds(read_bandwidth)
+    return Profile(chunk_us, reading_us, add_up(events, chunk_us, WARM_UP_CHUNKS))
 
 
 def _run(session: Any, chunks: int) -> list[float]:
@@ -97,21 +112,22 @@ def _run(session: Any, chunks: int) -> list[float]:
     return seconds
 
 
-def add_up(events: Sequence[Mapping[str, Any]], skipped_runs: int = 0) -> list[OperatorTime]:
-    """Add up the events of a profile by operator; the first `skipped_runs` runs do not count. The rest of a run comes last."""
+def add_up(events: Sequence[Mapping[str, Any]], chunk_us: float, skipped_runs: int = 0) -> list[OperatorTime]:
+    """Add up the events of a profile by operator; the first `skipped_runs` runs do not count.
+
+    A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike.
+    """
     runs = [event for event in events if event.get("name") == "model_run"][skipped_runs:]
     if not runs:
         return []
     begin = min(run["ts"] for run in runs)
-    count: dict[str, int] = defaultdict(int)
-    microseconds: dict[str, float] = defaultdict(float)
+    count: dict[str, float] = defaultdict(float)
+    observed: dict[str, float] = defaultdict(float)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(KERNEL) and event["ts"] >= begin:
-            count[event["args"]["op_name"]] += 1
-            microseconds[event["args"]["op_name"]] += event["dur"]
-    nodes = sum(microseconds.values())
-    operators = [
-        OperatorTime(name, count[name] / len(runs), microseconds[name] / len(runs), microseconds[name] / nodes)
-        for name in sorted(microseconds, key=lambda name: -microseconds[name])
-    ]
-    return [*operators, OperatorTime(OUTSIDE, 0, (sum(run["dur"] for run in runs) - nodes) / len(runs), 0.0)]
+            count[event["args"]["op_name"]] += 1 / len(runs)
+            observed[event["args"]["op_name"]] += event["dur"] / len(runs)
+    a_node = (sum(observed.values()) - chunk_us) / sum(count.values())
+    times = {name: max(0.0, observed[name] - count[name] * a_node) for name in observed}
+    ordered = sorted(times, key=lambda name: -times[name])
+    return [OperatorTime(name, count[name], observed[name], times[name], times[name] / chunk_us) for name in ordered]

@@ -110,15 +110,16 @@ def _bench_models(
 ) -> None:
     """Measure every file of the model, or those of `bits`."""
     from edgeseq.bench.machine import machine
-    from edgeseq.bench.model import bench_model, model_table, time_help
+    from edgeseq.bench.model import bench_model, model_table, steps_a_chunk, time_help
     from edgeseq.bench.profile import profile_graph
+    from edgeseq.models import read_metadata
 
     rows, profiles = [], {}
     for path in _files(model, bits):
         with progress(f"Measuring {path.name}", unit="measurements") as show:
             rows.append(bench_model(path, seconds, audio, memory=memory, on_progress=show))
         if profile:
-            profiles[path.name] = profile_graph(path)
+            profiles[path.name] = profile_graph(path, steps_a_chunk(read_metadata(path)))
     help_seconds = time_help()
     if as_json:
         figures = {"rows": [row.to_dict() for row in rows], "help_seconds": round(help_seconds, 3), "machine": machine()}

@@ -1,8 +1,6 @@
 """Adding up a profile, and making one."""
 
-import pytest
-
-from edgeseq.bench.profile import OUTSIDE, OperatorTime, add_up, profile_graph
+from edgeseq.bench.profile import OperatorTime, add_up, profile_graph
 
 
 def node(operator, ts, dur):
@@ -22,19 +20,22 @@ def test_nodes_are_added_up_by_operator():
         {**run, "ts": 20_000},
         {"cat": "Node", "name": "MatMul_1_fence_before", "ts": 20_001, "dur": 99, "args": {"op_name": "MatMul"}},
     ]
-    assert add_up(events, 1) == [
-        OperatorTime("MatMul", 1.0, 30.0, 0.75),
-        OperatorTime("Add", 1.0, 10.0, 0.25),
-        OperatorTime(OUTSIDE, 0, 60.0, 0.0),
+    by_operator = add_up(events, chunk_us=34.0, skipped_runs=1)
+    assert by_operator == [  # 40 observed microseconds in two nodes a run: 3 too many each
+        OperatorTime("MatMul", 1.0, 30.0, 27.0, 27 / 34),
+        OperatorTime("Add", 1.0, 10.0, 7.0, 7 / 34),
     ]
-    assert add_up([], 0) == []
+    assert sum(row.us_per_chunk for row in by_operator) == 34.0
+    (_, add) = add_up(events, chunk_us=10.0, skipped_runs=1)
+    assert add.us_per_chunk == 0.0, "no node takes less than nothing"
+    assert add_up([], 1.0) == []
 
 
 def test_the_profile_of_a_model(tone_model):
-    profile = profile_graph(tone_model, chunks=5)
-    assert profile.chunk_us > 0
-    *operators, rest = profile.operators
-    assert rest.operator == OUTSIDE and sum(row.share for row in operators) == pytest.approx(1)
-    assert {"MatMul", "Concat"} <= {row.operator for row in operators}
+    profile = profile_graph(tone_model, n_steps=2, chunks=5)
+    assert profile.chunk_us > profile.reading_us > 0
+    assert {"MatMul", "Concat"} <= {row.operator for row in profile.operators}
+    assert all(row.count >= 1 and row.us_per_chunk >= 0 for row in profile.operators)
     lines = profile.to_table().splitlines()
-    assert lines[0].split() == ["operator", "nodes", "us/chunk", "%"] and len(lines) == len(profile.operators) + 2
+    assert lines[0].split() == ["operator", "nodes", "us/chunk", "%", "observed", "us"]
+    assert len(lines) == len(profile.operators) + 2
