@@ -13,7 +13,7 @@ import soundfile
 from edgeseq import audio_stream
 from edgeseq.blocks import BLOCK_SECONDS, Floats, check_rate, checked, mono, resample
 from edgeseq.errors import AudioError, CutShortError
-from edgeseq.ffmpeg import read_with_ffmpeg
+from edgeseq.ffmpeg import is_url, read_url, read_with_ffmpeg
 
 STANDARD_INPUT = "-"
 
@@ -24,8 +24,8 @@ UNKNOWN_LENGTH = ("MP3", "OGG")
 def read_blocks(path: str | os.PathLike[str], sample_rate: int, raw_rate: int | None = None) -> Iterator[Floats]:
     """Read a file, or standard input if `path` is '-', as blocks of mono float32 samples at `sample_rate` Hz.
 
-    Files: whatever soundfile reads, and through ffmpeg, if it is installed, whatever that reads;
-    channels are averaged. Standard input and named pipes: WAV by its header, else raw 16-bit
+    Files: whatever soundfile reads, and through ffmpeg, if it is installed, whatever that reads; so are URLs
+    (http, rtsp ...). Channels are averaged. Standard input and named pipes: WAV by its header, else raw 16-bit
     little-endian mono at `raw_rate` (default: `sample_rate`). Blocks are up to a second long; a pipe
     that waits gives empty ones.
 
@@ -37,6 +37,8 @@ def read_blocks(path: str | os.PathLike[str], sample_rate: int, raw_rate: int | 
     if str(path) == STANDARD_INPUT:
         pieces = audio_stream.read_pieces(audio_stream.open_standard_input())
         return audio_stream.decode(pieces, sample_rate, raw_rate or sample_rate, name)
+    if is_url(str(path)):
+        return read_url(str(path), sample_rate)
     _check_file(Path(path))
     if _is_pipe(path) or audio_stream.is_unfinished_wav(path):
         pieces = audio_stream.read_pieces(os.open(path, os.O_RDONLY))

@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -286,17 +287,106 @@ def test_words_from_a_microphone(tone_model, tmp_path):
 
 
 @needs_sound_server
-def test_a_microphone_that_goes_away_leaves_the_last_words(tone_model, tmp_path):
-    samples = np.concatenate([tones.say("go"), tones.silence(0.5)])
-    soundfile.write(tmp_path / "x.wav", samples, tones.SAMPLE_RATE)
+def test_a_microphone_that_goes_and_comes_back(tone_model, tmp_path):
+    """The last words are told at once, the gap when it is over, and what is said then is heard."""
+    soundfile.write(tmp_path / "go.wav", np.concatenate([tones.say("go"), tones.silence(0.5)]), tones.SAMPLE_RATE)
+    soundfile.write(tmp_path / "on.wav", np.concatenate([tones.say("on"), tones.silence(1.5)]), tones.SAMPLE_RATE)
+    with sound_server() as server:
+        process = start("listen", "--model", tone_model, "--format", "jsonl", env=server.environment)
+        next(line for line in process.stderr if line.startswith("listening"))
+        server.speak(tmp_path / "go.wav")
+        server.process.kill()
+        server.process.wait()
+        while json.loads(process.stdout.readline())["type"] != "final":
+            pass
+        assert "has gone" in process.stderr.readline()
+        server.restart()
+        gap = json.loads(process.stdout.readline())
+        assert "is back after" in process.stderr.readline()
+        server.speak(tmp_path / "on.wav")
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=30)
+    assert gap["type"] == "gap" and gap["reason"] == "the microphone had gone" and gap["end"] > gap["start"] > 0.5
+    final = events_of(out)[-1]
+    assert (final["type"], final["text"]) == ("final", "on") and final["start"] > gap["end"]
+    assert process.returncode == 0 and "of sound were lost in 1 place" in errors
+
+
+@needs_sound_server
+@pytest.mark.parametrize("form", ["text", "srt"])
+def test_a_gap_is_no_line_of_text(tone_model, tmp_path, form):
+    with sound_server() as server:
+        process = start("listen", "--model", tone_model, "--format", form, env=server.environment)
+        next(line for line in process.stderr if line.startswith("listening"))
+        server.remove_sink()
+        server.add_sink()
+        next(line for line in process.stderr if "no sound from" in line)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[0] == ""
+
+
+@needs_sound_server
+def test_a_frozen_sound_server_does_not_hold_up_the_end(tone_model):
     with sound_server() as server:
         process = start("listen", "--model", tone_model, env=server.environment)
         next(line for line in process.stderr if line.startswith("listening"))
-        server.speak(tmp_path / "x.wav")
-        server.process.kill()
-        out, errors = process.communicate(timeout=30)
-    assert out == "go\n"
-    assert process.returncode == 1 and "has gone" in errors
+        server.process.send_signal(signal.SIGSTOP)
+        for wait in (0.2, 3.0):  # before it is noticed, and while it is tried again
+            time.sleep(wait)
+            if process.poll() is None:
+                at = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=30) == 0 and time.monotonic() - at < 2
+                process = start("listen", "--model", tone_model, env=server.environment)
+        process.kill()
+        process.communicate()
+
+
+class Watchdog:
+    """What systemd is on the other side of a service's socket."""
+
+    def __init__(self, folder):
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.settimeout(30)
+
+    def line(self):
+        return self._socket.recv(4096).decode()
+
+
+def test_a_service_tells_how_it_is(tone_model, endless, tmp_path):
+    systemd = Watchdog(tmp_path)
+    told = {"NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "400000"}
+    process = start("listen", "--model", tone_model, "--input", endless, env=told)
+    assert systemd.line() == f"READY=1\nSTATUS=listening on {endless}"
+    assert systemd.line() == "WATCHDOG=1"
+    at = time.monotonic()
+    assert systemd.line() == "WATCHDOG=1"
+    assert 0.1 < time.monotonic() - at < 0.4, "twice as often as the watchdog asks for"
+    process.send_signal(signal.SIGTERM)
+    while (line := systemd.line()) == "WATCHDOG=1":
+        pass
+    assert line == "STOPPING=1"
+    process.communicate(timeout=30)
+
+
+@needs_sound_server
+def test_levels(tmp_path):
+    loud = np.sin(2 * np.pi * 440 * np.arange(3 * 48000) / 48000)
+    soundfile.write(tmp_path / "loud.wav", np.clip(2 * loud, -1, 1), 48000)
+    soundfile.write(tmp_path / "half.wav", 0.1 * loud, 48000)
+    with sound_server() as server:
+        silent = run("devices", "--test", "--seconds", 1, env=server.environment)
+        assert silent.returncode == 0 and "only zeros" in silent.stdout and "48000 Hz, 1 channel, float32" in silent.stdout
+        for name, peak, rms, clips in (("half", -20.0, -23.0, False), ("loud", 0.0, -1.2, True)):
+            process = start("devices", "--test", "--seconds", 2, "--format", "jsonl", env=server.environment)
+            server.speak(tmp_path / f"{name}.wav")
+            out, errors = process.communicate(timeout=30)
+            heard = [line for line in events_of(out) if line["peak_db"] > -90]
+            assert heard[-1]["peak_db"] == pytest.approx(peak, abs=0.2), errors
+            assert max(line["rms_db"] for line in heard) == pytest.approx(rms, abs=0.3)
+            assert any(line["clipped"] for line in heard) == clips
 
 
 @needs_sound_server

@@ -46,12 +46,18 @@ def listen(
             "--device",
             "-d",
             metavar="INDEX|NAME",
-            help="Microphone, as `edgeseq devices` lists it; part of a name does.  [default: the system's]",
+            help="Microphone, as `edgeseq devices` lists it. Part of a name does, and stays right where indices change."
+            "  [default: the system's]",
         ),
     ] = None,
     input_file: Annotated[
         str | None,
-        typer.Option("--input", "-i", metavar="FILE", help="Hear a file at real pace instead; '-' is standard input."),
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="FILE|URL",
+            help="Hear a file or a network stream at real pace instead; '-' is standard input.",
+        ),
     ] = None,
     rate: RateOption = None,
     form: FormatOption = Format.text,
@@ -68,6 +74,12 @@ def listen(
     voice_activity: Annotated[
         bool, typer.Option("--voice-activity", help="Count as silence only what is quiet, too (by level).")
     ] = False,
+    gate: Annotated[
+        bool | None,
+        typer.Option(
+            "--gate/--no-gate", help="Let the network rest while nothing is heard.  [default: with a microphone it does]"
+        ),
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
@@ -82,8 +94,11 @@ def listen(
     an utterance, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
     and end with exit code 0.
 
-    A file is heard at the pace it was said, through the same path as the microphone. Standard input is heard
-    as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
+    A microphone that is unplugged, or whose sound server ends or hangs, is waited for; what was lost in the
+    meantime is told as a gap. So is sound that a machine too slow for its model has to drop.
+
+    A file is heard at the pace it was said, through the same path as the microphone; so is whatever ffmpeg opens
+    by a URL (http, rtsp ...). Standard input is heard as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
     With --phrases the file is looked at while the stream runs: when it changes, the next utterance is searched for
     its new phrases, and if it has faults they are reported and the old phrases stay. So is the file of --hotwords.
@@ -96,11 +111,15 @@ def listen(
       edgeseq listen
       edgeseq listen --device USB --format jsonl | while read -r line; do echo "$line"; done
       edgeseq listen --input call.wav
+      edgeseq listen --input rtsp://camera.local/stream
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
     from edgeseq.events import Gap, only_stable
+    from edgeseq.ffmpeg import without_password
+    from edgeseq.gate import Gate
     from edgeseq.models import load
+    from edgeseq.notify import alive_while, notify
     from edgeseq.voice import LevelVoice
 
     with stop_on_signals() as stop:
@@ -108,6 +127,8 @@ def listen(
         recognizer = load(model, bits).with_rules(rules)
         if voice_activity:
             recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
+        if gate or (gate is None and input_file is None):
+            recognizer = recognizer.with_gate(Gate(recognizer.sample_rate))
         beam = search.decoder(recognizer.metadata, phrases)
         if beam is not None:
             recognizer, watched = _with_beam(recognizer, beam, search)
@@ -123,15 +144,18 @@ def listen(
         )
         with _runner(run) as act, source as (name, blocks):
             typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
-            display = Display(form, input_file, spell=spell)
-            events = recognizer.follow(watched(until(blocks, stop)))
+            notify("READY=1", f"STATUS=listening on {name}")
+            file = None if input_file is None else without_password(input_file)
+            display = Display(form, file, spell=spell)
+            events = recognizer.follow(watched(alive_while(until(blocks, stop))))
             for event in only_stable(events) if stable else events:
                 if isinstance(event, Gap):
                     display.show_gap(event)
                     continue
                 display.show(event)
                 if event.type == "final":
-                    act(display.spelled(event).to_json(input_file))
+                    act(display.spelled(event).to_json(file))
+            notify("STOPPING=1")
 
 
 Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
@@ -196,12 +220,13 @@ Source = tuple[str, "Iterator[Floats | Lost]"]
 def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -> Iterator[Source]:
     from edgeseq.audio import STANDARD_INPUT, read_blocks
     from edgeseq.blocks import cut, paced
+    from edgeseq.ffmpeg import without_password
 
     blocks = read_blocks(path, sample_rate, rate)
     if path == STANDARD_INPUT:
         yield "standard input", blocks
     else:
-        yield path, paced(cut(blocks, max(1, round(chunk_seconds * sample_rate))), sample_rate)
+        yield without_password(path), paced(cut(blocks, max(1, round(chunk_seconds * sample_rate))), sample_rate)
 
 
 @contextmanager
