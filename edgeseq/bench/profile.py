@@ -79,7 +79,7 @@ class Profile:
 
 
 def profile_graph(path: Path, n_steps: int, chunks: int = CHUNKS) -> Profile:
-    """Run the file `path`, chunks of `n_steps` steps, for `chunks` chunks of noise and add up its nodes, the costliest first."""
+    """Run the file `path`, of `n_steps` steps a chunk, over `chunks` chunks of noise; add up its nodes, the costliest first."""
     import onnxruntime
 
     from edgeseq.network import open_session, session_options
