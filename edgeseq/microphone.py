@@ -103,7 +103,7 @@ class Microphone:
             raise
         self._open_seconds = max(OPEN_SECONDS, 3 * (time.monotonic() - began))
         self._stream = RecordedStream(opened, self._process.ring)
-        self._last_sign = time.monotonic()
+        self._began = self._last_sign = time.monotonic()
 
     @property
     def opened(self) -> Opened:
@@ -210,7 +210,7 @@ class Microphone:
         if message["type"] == "blocks":
             self._stream.newest = message["newest"]
         elif message["type"] == "opened":
-            heard_until = self._stream.heard_until
+            heard_until = self._stream.heard_until or self._began
             self._stream.close()
             self._stream = RecordedStream(_opened(message), self._process.ring, heard_until)
         elif message["type"] in ("ended", "failed"):
@@ -260,7 +260,7 @@ class Microphone:
     def _note_outage(self, why: str) -> Iterator[Lost]:
         """Tell that the microphone has gone, once; what was being said ends here."""
         if self._outage is None:
-            self._outage = Outage(self._stream.heard_until or self._last_sign)
+            self._outage = Outage(self._stream.heard_until or self._began)
             self._report(f"at {self._given_seconds:.1f} s: the microphone '{self.name}' has gone ({why}); trying again.")
             yield Lost(0.0, GONE)
 
