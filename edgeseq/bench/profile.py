@@ -115,7 +115,8 @@ def _run(session: Any, chunks: int) -> list[float]:
 def add_up(events: Sequence[Mapping[str, Any]], chunk_us: float, skipped_runs: int = 0) -> list[OperatorTime]:
     """Add up the events of a profile by operator; the first `skipped_runs` runs do not count.
 
-    A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike.
+    A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike (to nothing,
+    where it has less).
     """
     runs = [event for event in events if event.get("name") == "model_run"][skipped_runs:]
     if not runs:
@@ -127,7 +128,17 @@ def add_up(events: Sequence[Mapping[str, Any]], chunk_us: float, skipped_runs: i
         if event.get("cat") == "Node" and event["name"].endswith(KERNEL) and event["ts"] >= begin:
             count[event["args"]["op_name"]] += 1 / len(runs)
             observed[event["args"]["op_name"]] += event["dur"] / len(runs)
-    a_node = (sum(observed.values()) - chunk_us) / sum(count.values())
-    times = {name: max(0.0, observed[name] - count[name] * a_node) for name in observed}
+    times = _shorten(observed, count, chunk_us)
     ordered = sorted(times, key=lambda name: -times[name])
     return [OperatorTime(name, count[name], observed[name], times[name], times[name] / chunk_us) for name in ordered]
+
+
+def _shorten(observed: Mapping[str, float], count: Mapping[str, float], total: float) -> dict[str, float]:
+    """Take the same off every node, but no more than it has, so that `total` is left."""
+    left = set(observed)
+    while True:
+        a_node = (sum(observed[name] for name in left) - total) / sum(count[name] for name in left)
+        too_short = {name for name in left if observed[name] < count[name] * a_node}
+        if not too_short:
+            return {name: observed[name] - count[name] * a_node if name in left else 0.0 for name in observed}
+        left -= too_short

@@ -26,8 +26,10 @@ def test_nodes_are_added_up_by_operator():
         OperatorTime("Add", 1.0, 10.0, 7.0, 7 / 34),
     ]
     assert sum(row.us_per_chunk for row in by_operator) == 34.0
-    (_, add) = add_up(events, chunk_us=10.0, skipped_runs=1)
-    assert add.us_per_chunk == 0.0, "no node takes less than nothing"
+    (product, add) = add_up(events, chunk_us=15.0, skipped_runs=1)
+    assert (product.us_per_chunk, add.us_per_chunk) == (15.0, 0.0), "no node takes less than nothing"
+    (product, add) = add_up(events, chunk_us=44.0, skipped_runs=1)
+    assert (product.us_per_chunk, add.us_per_chunk) == (32.0, 12.0), "what lies between the nodes is theirs"
     assert add_up([], 1.0) == []
 
 
