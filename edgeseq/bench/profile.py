@@ -115,8 +115,8 @@ def _run(session: Any, chunks: int) -> list[float]:
 def add_up(events: Sequence[Mapping[str, Any]], chunk_us: float, skipped_runs: int = 0) -> list[OperatorTime]:
     """Add up the events of a profile by operator; the first `skipped_runs` runs do not count.
 
-    A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike (to nothing,
-    where it has less).
+    A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike, to
+    nothing where it has less.
     """
     runs = [event for event in events if event.get("name") == "model_run"][skipped_runs:]
     if not runs:
