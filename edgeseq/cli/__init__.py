@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, train, transcribe
+from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, serve, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -50,6 +50,7 @@ app = typer.Typer(
 # The order here is the order in `edgeseq --help`.
 app.command("listen")(listen.listen)
 app.command("transcribe")(transcribe.transcribe)
+app.command("serve", cls=serve.ServeCommand)(serve.serve)
 app.command("devices")(devices.devices)
 app.add_typer(models.app, name="models")
 app.add_typer(phrases.app, name="phrases")

@@ -21,7 +21,7 @@ from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.recognizer import Recognizer, check_samples
-from edgeseq.serve.limits import BusyError, LimitError, Limits, StoppingError
+from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
 from edgeseq.serve.worker import Worker
 
@@ -51,11 +51,28 @@ class Hub:
         self._worker = Worker({n: Batcher(n, max_batch=max_batch, wait_seconds=wait_seconds) for n in networks}, self.metrics)
         self._streams: set[Stream] = set()
         self._stopping = False
+        self._is_ending = False
+        self._waits: set[asyncio.Timeout] = set()
 
     @property
     def default(self) -> str:
         """The model that clients get that name none."""
         return next(iter(self.recognizers))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more streams are opened."""
+        return self._stopping
+
+    @property
+    def n_waiting_streams(self) -> int:
+        """Count the streams whose sound waits to be stepped."""
+        return len(self._worker.waiting)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Seconds of sound that wait to be stepped, of all streams, each counted as when it was handed over."""
+        return sum(self._worker.waiting.values())
 
     def find(self, model: str | None) -> Recognizer:
         """Give the recognizer of a configured model. Raises UsageError that lists them."""
@@ -80,12 +97,49 @@ class Hub:
             stream.close()
         await asyncio.to_thread(self._worker.stop)
 
-    async def drain(self, seconds: float) -> None:
-        """Open no more streams, and wait at most so long for those there are."""
+    async def drain(self, seconds: float, last_seconds: float = 0.0) -> None:
+        """Open no more streams, and wait at most so long for those there are.
+
+        Those that then are still open are told to end (`patience`), and have `last_seconds` for their last words.
+        """
         self._stopping = True
+        await self._wait_for_streams(seconds)
+        self._is_ending = True
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0.0)
+        await self._wait_for_streams(last_seconds)
+
+    async def _wait_for_streams(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while self._streams and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def patience(self, seconds: float | None) -> AsyncIterator[None]:
+        """Wait for something of a client within this, and no longer than so many seconds.
+
+        Raises LimitError when the time is over, StoppingError as soon as the server ends.
+        """
+        if self._is_ending:
+            raise StoppingError(STOPPING)
+        limit = asyncio.timeout(seconds)
+        self._waits.add(limit)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            raise StoppingError(STOPPING) if self._is_ending else LimitError(f"nothing came for {seconds:g} s.") from None
+        finally:
+            self._waits.discard(limit)
+
+    async def is_alive(self, seconds: float) -> bool:
+        """Tell whether the worker answers within so long."""
+        try:
+            await asyncio.wait_for(self._worker.answer(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     @asynccontextmanager
     async def open(
@@ -97,7 +151,7 @@ class Hub:
         BusyError or StoppingError, which say so to the client, and UsageError for an impossible rate.
         """
         if self._stopping:
-            raise StoppingError("this server is being stopped; connect again later.")
+            raise StoppingError(STOPPING)
         if len(self._streams) >= self.limits.streams:
             self.metrics.refused(protocol, "busy")
             raise BusyError(f"this server has {len(self._streams)} streams open and takes no more; try again later.")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from edgeseq.errors import EdgeseqError
 
+STOPPING = "this server is being stopped; connect again later."
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -21,6 +23,10 @@ class Limits:
     """of sound in one stream"""
     idle_seconds: float = 60.0
     """without anything from a client"""
+    send_seconds: float = 10.0
+    """that a client may leave an answer unread"""
+    connections: int = 256
+    """open at once to one listener, with and without a stream"""
     phrases_bytes: int = 64_000
     """of a client's own phrases"""
     phrases_nodes: int = 20_000

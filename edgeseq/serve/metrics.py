@@ -1,12 +1,43 @@
-"""What a server counts, for /metrics."""
+"""What a server counts, for /metrics (see `exposition.py`)."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, deque
+from itertools import accumulate
 
 LATE_SECONDS = 0.2
 """A client that has waited longer for its sound to be stepped was kept waiting."""
+LATENCY_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+"""seconds"""
+BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64)
+"""streams"""
+RECENT_SECONDS = 60.0
+
+
+class Distribution:
+    """How often values fell below bounds; one thread writes."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """Count values up to each of `bounds`, and above the last."""
+        self.bounds = bounds
+        self.total = 0.0
+        """of all values"""
+        self._counts = [0] * (len(bounds) + 1)
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulated(self) -> list[int]:
+        """Count the values up to each bound, and at last all."""
+        return list(accumulate(self._counts))
+
+    def __len__(self) -> int:
+        """Count all values."""
+        return sum(self._counts)
 
 
 class Metrics:
@@ -30,8 +61,22 @@ class Metrics:
         """network chunks, of all streams"""
         self.n_late = 0
         """times that a client waited longer than 0.2 s"""
-        self.latencies: list[float] = []
-        """seconds from handing over to answer, the latest 1,000"""
+        self.latencies = Distribution(LATENCY_BOUNDS)
+        """seconds from handing over to answer"""
+        self.batches = Distribution(BATCH_BOUNDS)
+        """streams stepped together"""
+        self._recent: deque[tuple[int, float]] = deque(maxlen=round(RECENT_SECONDS))
+        """whole second of the clock, seconds of computing in it"""
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing for a second of sound, since the start; 0 before any."""
+        return self.step_seconds / self.sound_seconds if self.sound_seconds else 0.0
+
+    def busy_ratio(self) -> float:
+        """Share of the last minute in which batches were computed."""
+        first = time.monotonic() - RECENT_SECONDS
+        return sum(seconds for second, seconds in list(self._recent) if second >= first) / RECENT_SECONDS
 
     def opened(self, protocol: str) -> None:
         """Count a stream."""
@@ -55,8 +100,12 @@ class Metrics:
         self.n_steps += 1
         self.n_chunks += n_streams
         self.step_seconds += seconds
+        self.batches.add(n_streams)
+        second = int(time.monotonic())
+        before = self._recent.pop()[1] if self._recent and self._recent[-1][0] == second else 0.0
+        self._recent.append((second, before + seconds))
 
     def answered(self, seconds: float) -> None:
         """Count how long a client waited for sound to be stepped."""
-        self.latencies = [*self.latencies[-999:], seconds]
+        self.latencies.add(seconds)
         self.n_late += seconds > LATE_SECONDS

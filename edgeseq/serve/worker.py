@@ -14,7 +14,7 @@ from edgeseq.batcher import Batcher
 from edgeseq.blocks import Floats
 from edgeseq.events import Event
 from edgeseq.network import Network
-from edgeseq.serve.limits import StoppingError
+from edgeseq.serve.limits import STOPPING, StoppingError
 from edgeseq.serve.metrics import Metrics
 
 T = TypeVar("T")
@@ -26,6 +26,8 @@ class _Hearing:
 
     future: asyncio.Future[list[Event]]
     handed_at: float
+    seconds: float
+    """of sound that were handed over"""
     events: list[Event] = field(default_factory=list)
 
 
@@ -42,6 +44,11 @@ class Worker:
         self._hearings: dict[tuple[Network, int], _Hearing] = {}
         self._answers: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._work, name="edgeseq-worker", daemon=True)
+
+    @property
+    def waiting(self) -> dict[tuple[Network, int], float]:
+        """Streams whose sound waits to be stepped, and how many seconds were handed over; as it is at a moment."""
+        return {stream: hearing.seconds for stream, hearing in self._hearings.copy().items()}
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to work for tasks of `loop`."""
@@ -77,6 +84,12 @@ class Worker:
         self._commands.put(answer)
         return await future
 
+    async def answer(self) -> None:
+        """Wait until the thread takes a command."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._commands.put(lambda: self._succeed(future, None))
+        await future
+
     async def hear(self, network: Network, key: int, samples: Floats) -> list[Event]:
         """Feed a stream, and wait until no whole chunk of it is left; returns what was told."""
         future: asyncio.Future[list[Event]] = self._loop.create_future()
@@ -90,7 +103,7 @@ class Worker:
                 self._fail(future, fault)
                 return
             if batcher.is_ready(key):
-                self._hearings[network, key] = _Hearing(future, handed_at)
+                self._hearings[network, key] = _Hearing(future, handed_at, len(samples) / network.metadata.sample_rate)
             else:
                 self._succeed(future, [])
 
@@ -104,7 +117,7 @@ class Worker:
                     self._step(network, batcher)
             self._send()
         for hearing in self._hearings.values():
-            self._fail(hearing.future, StoppingError("this server is being stopped; connect again later."))
+            self._fail(hearing.future, StoppingError(STOPPING))
         self._send()
 
     def _obey(self) -> bool:

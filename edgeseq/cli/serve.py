@@ -1,0 +1,237 @@
+"""`edgeseq serve`: live words for programs that speak the protocols of Wyoming, Vosk, sherpa-onnx or OpenAI, and for browsers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from edgeseq.cli.options import (
+    DEFAULT_MODEL,
+    BitsOption,
+    CompleteOption,
+    EndpointOption,
+    LongestOption,
+    PhrasesOption,
+    RejectOption,
+    ThresholdOption,
+    phrase_decoder,
+)
+from edgeseq.cli.search_options import Search, searches
+from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
+from edgeseq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.recognizer import Recognizer
+    from edgeseq.serve.limits import Limits
+    from edgeseq.serve.server import Server
+    from edgeseq.serve.tls import Certificate
+
+DEFAULT_HTTP = "127.0.0.1:8080"
+SELF_SIGNED = "self-signed"
+
+
+class ServeCommand(TyperCommand):
+    """Takes `--tls CERT KEY` besides `--tls self-signed`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read `--tls CERT KEY` as `--tls CERT --tls KEY`."""
+        at = args.index("--tls") if "--tls" in args else len(args)
+        if args[at + 1 : at + 2] != [SELF_SIGNED] and not any(word.startswith("-") for word in args[at + 1 : at + 3]):
+            args = [*args[: at + 2], *(["--tls"] if args[at + 2 :] else []), *args[at + 2 :]]
+        return super().parse_args(ctx, args)
+
+
+@searches
+def serve(
+    wyoming: Annotated[
+        str | None, typer.Option(metavar="URI", help="Speak Wyoming (Home Assistant) there: tcp://HOST:PORT.")
+    ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help=f"Show the web page there, and speak OpenAI's protocols.  [default: {DEFAULT_HTTP}, if no address is given]",
+        ),
+    ] = None,
+    vosk: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Speak vosk-server's WebSocket protocol there.")] = None,
+    sherpa: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Speak sherpa-onnx's online WebSocket protocol there.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="A model's name, folder or file; may be repeated. The first is what clients get that name none."
+            f"  [default: {DEFAULT_MODEL}]",
+        ),
+    ] = None,
+    bits: BitsOption = None,
+    phrases: PhrasesOption = None,
+    phrase_threshold: ThresholdOption = None,
+    reject: RejectOption = True,
+    endpoint_seconds: EndpointOption = ENDPOINT_SECONDS,
+    complete_seconds: CompleteOption = COMPLETE_SECONDS,
+    longest_seconds: LongestOption = LONGEST_SECONDS,
+    gate: Annotated[bool, typer.Option("--gate", help="Let the network rest for streams in which nothing is heard.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="EDGESEQ_TOKEN",
+            metavar="TOKEN",
+            help="Ask clients for it (http, vosk); needed where other machines can connect.",
+        ),
+    ] = None,
+    allow_unauthenticated: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unauthenticated", help="Let other machines use Wyoming and sherpa, which have no place for a token."
+        ),
+    ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="A name of this machine that browsers use, besides its host name; may be repeated."),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Another web site whose pages may use this server; may be repeated."),
+    ] = None,
+    tls: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CERT KEY | self-signed", help="Speak https with this certificate, or one that is made here once."
+        ),
+    ] = None,
+    save_audio: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep what clients say there, a WAV file a stream.")
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="Set a limit; may be repeated. See docs/serving.md for their names."),
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="When stopped, give streams in progress so long to end.")
+    ] = 5.0,
+    *,
+    search: Search,
+) -> None:
+    """Understand the streams of many clients at once, in the protocols that they already speak.
+
+    Every client has a stream, phrases and settings of its own; their sound goes through one network together. Ctrl-C
+    and SIGTERM let streams end, and end with exit code 0.
+
+    Listens to this machine alone unless told otherwise; other machines need a token. What was said is never written to
+    the log, and no sound is kept without --save-audio.
+
+    \b
+    Examples:
+      edgeseq serve
+      edgeseq serve --wyoming tcp://127.0.0.1:10300 --http 127.0.0.1:8080 --vosk 127.0.0.1:2700 --sherpa 127.0.0.1:6006
+      edgeseq serve --wyoming tcp://0.0.0.0:10300 --allow-unauthenticated
+      EDGESEQ_TOKEN=$(openssl rand -hex 16) edgeseq serve --http 0.0.0.0:8080 --tls self-signed
+      edgeseq serve --vosk 127.0.0.1:2700 --phrases coffee.yaml --limit streams=8
+    """
+    import asyncio
+
+    from edgeseq.serve.server import check_installed
+
+    check_installed()
+    from edgeseq.serve.access import Access
+    from edgeseq.serve.context import Context
+    from edgeseq.serve.hub import Hub
+    from edgeseq.serve.server import Security, Server
+    from edgeseq.serve.service import run_until_signal
+    from edgeseq.serve.service_log import log_to_stderr
+
+    given = {"wyoming": wyoming, "http": http, "vosk": vosk, "sherpa": sherpa}
+    listen = {protocol: text for protocol, text in given.items() if text is not None} or {"http": DEFAULT_HTTP}
+    if token == "":
+        raise UsageError("--token is empty; wanted some characters that nobody guesses: openssl rand -hex 16")
+    limits = parse_limits(limit or [])
+    certificate = _certificate(tls or [])
+    access = Access(token, frozenset(map(str.lower, name or [])), frozenset(origin or []))
+    security = Security(access, allow_unauthenticated, _tls_context(certificate))
+    log_to_stderr()
+    rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
+
+    def load(text: str) -> Recognizer:
+        from edgeseq.gate import Gate
+        from edgeseq.models import load
+
+        recognizer = load(text, bits).with_rules(rules)
+        decoder = search.decoder(recognizer.metadata, phrases) or phrase_decoder(
+            phrases, recognizer.metadata, phrase_threshold, reject
+        )
+        recognizer = recognizer if decoder is None else recognizer.with_decoder(decoder)
+        return recognizer.with_gate(Gate(recognizer.sample_rate)) if gate else recognizer
+
+    recognizers: dict[str, Recognizer] = {}
+    for text in model or [DEFAULT_MODEL]:
+        recognizer = load(text)
+        called = recognizer.metadata.name
+        if called in recognizers:
+            raise UsageError(f"--model {text}: there is another model called '{called}'; wanted each name once.")
+        recognizers[called] = recognizer
+
+    async def run() -> None:
+        context = Context(Hub(recognizers, limits), save_audio=_folder(save_audio))
+        server = Server(context, listen, security, drain_seconds=drain_seconds)
+        await run_until_signal(server, lambda: _tell(server, certificate))
+
+    asyncio.run(run())
+
+
+def parse_limits(given: Sequence[str]) -> Limits:
+    """Read `streams=8 idle_seconds=30`. Raises UsageError."""
+    from edgeseq.serve.limits import Limits
+
+    defaults = dataclasses.asdict(Limits())
+    changes: dict[str, Any] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if name not in defaults:
+            raise UsageError(f"--limit {text}: there is no limit '{name}'. There are: {', '.join(defaults)}.")
+        kind = type(defaults[name])
+        try:
+            value = kind(number)
+        except ValueError:
+            value = -1
+        if not 0 < value < float("inf"):
+            raise UsageError(f"--limit {text}: wanted {name}=NUMBER, more than 0, for instance {name}={defaults[name]}.")
+        changes[name] = value
+    return Limits(**changes)
+
+
+def _certificate(choice: Sequence[str]) -> Certificate | None:
+    if not choice:
+        return None
+    from edgeseq.serve.tls import find
+
+    return find(choice)
+
+
+def _tls_context(certificate: Certificate | None) -> Any:
+    if certificate is None:
+        return None
+    from edgeseq.serve.tls import make_context
+
+    return make_context(certificate)
+
+
+def _folder(path: Path | None) -> Path | None:
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _tell(server: Server, certificate: Certificate | None) -> None:
+    """Say where to go with a browser."""
+    if certificate is not None:
+        typer.echo(f"SHA-256 of the certificate: {certificate.fingerprint}", err=True)
+    typer.echo("Ctrl-C ends", err=True)

@@ -1,0 +1,142 @@
+"""WebSockets with limits: what a client sends is waited for so long, what it does not read is not kept for it.
+
+async def answer(request):
+    async with accepted(request, context, "vosk") as socket:
+        async for message in socket: ...
+        await socket.send(text)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from edgeseq.errors import AudioError, EdgeseqError, UsageError
+from edgeseq.serve.context import Context
+from edgeseq.serve.limits import BusyError, LimitError, StoppingError
+
+log = logging.getLogger(__name__)
+
+REASON_BYTES = 123
+"""of a close frame (RFC 6455, section 5.5)"""
+CLOSE_SECONDS = 2.0
+"""for a client's answer to a close"""
+WRITER_BYTES = 32_768
+"""that are buffered for a client before the server waits for it"""
+
+
+class LeftError(Exception):
+    """The client is gone, or broke the protocol of WebSockets; nobody needs to be told."""
+
+
+class Socket:
+    """One WebSocket connection of a client."""
+
+    def __init__(self, ws: web.WebSocketResponse, context: Context) -> None:
+        """Talk through `ws`."""
+        self._ws, self._context = ws, context
+
+    async def receive(self) -> str | bytes | None:
+        """Wait for a message: text or bytes; None when the client has ended.
+
+        Raises LimitError for a client that says nothing, StoppingError when the server ends.
+        """
+        hub = self._context.hub
+        async with hub.patience(hub.limits.idle_seconds):
+            message = await self._ws.receive()
+        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            return message.data
+        if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+            return None
+        raise LeftError(str(message.data))
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Pass messages on until the client ends."""
+        return self._messages()
+
+    async def _messages(self) -> AsyncIterator[str | bytes]:
+        while (message := await self.receive()) is not None:
+            yield message
+
+    async def send(self, text: str) -> None:
+        """Send text; a client that does not read is waited for, and then left."""
+        seconds = self._context.hub.limits.send_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ws.send_str(text)
+        except TimeoutError:
+            self.abort()
+            raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
+        except (ConnectionError, RuntimeError) as fault:
+            raise LeftError(str(fault)) from None
+
+    async def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
+        """End the conversation."""
+        if self._ws.closed:
+            return
+        try:
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await self._ws.close(code=code, message=shortened(reason))
+        except (TimeoutError, ConnectionError, RuntimeError):
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection and all that waits to be sent."""
+        request = self._ws._req
+        if request is not None and request.transport is not None:
+            request.transport.abort()
+
+
+@asynccontextmanager
+async def accepted(request: web.Request, context: Context, protocol: str) -> AsyncIterator[Socket]:
+    """Take a client's WebSocket; what is raised within closes it with a code and the reason, and is logged once."""
+    ws = web.WebSocketResponse(
+        compress=False, max_msg_size=context.hub.limits.message_bytes, timeout=CLOSE_SECONDS, writer_limit=WRITER_BYTES
+    )
+    await ws.prepare(request)
+    socket = Socket(ws, context)
+    code: int = WSCloseCode.OK
+    reason = ""
+    try:
+        yield socket
+    except LeftError as fault:
+        log.info("%s %s: left (%s)", protocol, request.remote, fault)
+    except EdgeseqError as fault:
+        code, reason = close_code(fault), str(fault).splitlines()[0]
+        context.hub.metrics.refused(protocol, reason_of(fault))
+        log.info("%s %s: refused: %s", protocol, request.remote, reason)
+    except Exception:
+        code, reason = WSCloseCode.INTERNAL_ERROR, "something is wrong within the server; its log says what."
+        log.exception("%s %s: failed", protocol, request.remote)
+    finally:
+        await socket.close(code, reason)
+
+
+def close_code(fault: EdgeseqError) -> int:
+    """Choose the close code that says what was wrong (RFC 6455, section 7.4; 1013 is 'try again later')."""
+    if isinstance(fault, StoppingError):
+        return WSCloseCode.GOING_AWAY
+    if isinstance(fault, BusyError):
+        return WSCloseCode.TRY_AGAIN_LATER
+    return WSCloseCode.POLICY_VIOLATION
+
+
+def reason_of(fault: EdgeseqError) -> str:
+    """Name a fault in one word, for counting."""
+    kinds = (
+        (StoppingError, "stopping"),
+        (BusyError, "busy"),
+        (LimitError, "limit"),
+        (AudioError, "audio"),
+        (UsageError, "usage"),
+    )
+    return next((name for kind, name in kinds if isinstance(fault, kind)), "other")
+
+
+def shortened(reason: str) -> bytes:
+    """Cut a reason to what a close frame holds."""
+    return reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
