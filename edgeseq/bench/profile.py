@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -118,16 +119,16 @@ def add_up(events: Sequence[Mapping[str, Any]], chunk_us: float, skipped_runs: i
     A run that nobody observes takes `chunk_us`: by what all nodes together exceed it, every node is shortened alike, to
     nothing where it has less.
     """
-    runs = [event for event in events if event.get("name") == "model_run"][skipped_runs:]
-    if not runs:
+    starts = sorted(event["ts"] for event in events if event.get("name") == "model_run")[skipped_runs:]
+    if not starts:
         return []
-    begin = min(run["ts"] for run in runs)
     count: dict[str, float] = defaultdict(float)
-    observed: dict[str, float] = defaultdict(float)
+    by_run: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(starts))
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(KERNEL) and event["ts"] >= begin:
-            count[event["args"]["op_name"]] += 1 / len(runs)
-            observed[event["args"]["op_name"]] += event["dur"] / len(runs)
+        if event.get("cat") == "Node" and event["name"].endswith(KERNEL) and event["ts"] >= starts[0]:
+            count[event["args"]["op_name"]] += 1 / len(starts)
+            by_run[event["args"]["op_name"]][bisect_right(starts, event["ts"]) - 1] += event["dur"]
+    observed = {name: median(times) for name, times in by_run.items()}  # other programs interrupt some runs
     times = _shorten(observed, count, chunk_us)
     ordered = sorted(times, key=lambda name: -times[name])
     return [OperatorTime(name, count[name], observed[name], times[name], times[name] / chunk_us) for name in ordered]

@@ -7,17 +7,20 @@ def node(operator, ts, dur):
     return {"cat": "Node", "name": f"{operator}_1_kernel_time", "ts": ts, "dur": dur, "args": {"op_name": operator}}
 
 
+def run(ts):
+    return {"cat": "Session", "name": "model_run", "ts": ts, "dur": 100}
+
+
 def test_nodes_are_added_up_by_operator():
-    run = {"cat": "Session", "name": "model_run", "dur": 100}
     events = [
         node("Add", 5, 1000),  # of a run that does not count
-        {**run, "ts": 0, "dur": 5000},
+        run(0),
         node("MatMul", 10_000, 40),
         node("Add", 10_050, 10),
         node("Add", 10_070, 10),
-        {**run, "ts": 10_000},
+        run(10_000),
         node("MatMul", 20_000, 20),
-        {**run, "ts": 20_000},
+        run(20_000),
         {"cat": "Node", "name": "MatMul_1_fence_before", "ts": 20_001, "dur": 99, "args": {"op_name": "MatMul"}},
     ]
     by_operator = add_up(events, chunk_us=34.0, skipped_runs=1)
@@ -31,6 +34,12 @@ def test_nodes_are_added_up_by_operator():
     (product, add) = add_up(events, chunk_us=44.0, skipped_runs=1)
     assert (product.us_per_chunk, add.us_per_chunk) == (32.0, 12.0), "what lies between the nodes is theirs"
     assert add_up([], 1.0) == []
+
+
+def test_a_run_that_was_interrupted_does_not_count_for_more():
+    events = [event for n in range(5) for event in (run(1000 * n), node("Add", 1000 * n, 900 if n == 2 else 10))]
+    (add,) = add_up(events, chunk_us=10.0)
+    assert add == OperatorTime("Add", 1.0, 10.0, 10.0, 1.0)
 
 
 def test_the_profile_of_a_model(tone_model):
