@@ -93,5 +93,5 @@ def _described(path: Path, metadata: ModelMetadata) -> str:
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
     del fields["config"]
-    lines = [f"{'file':<20}{path}", *(f"{key:<20}{value}" for key, value in fields.items())]
+    lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
     return "\n".join(printable(line) for line in lines)

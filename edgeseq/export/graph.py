@@ -25,8 +25,7 @@ def build_graph(model: AcousticModel, metadata: ModelMetadata, form: Form = FLOA
     n_steps = chunk // metadata.step_samples // model.encoder.rows_per_step
     audio = graph.input("audio", ["batch", chunk])
     frames = add_frontend(graph, model.frontend, audio)
-    stacked = graph.node("Reshape", frames, graph.integers(0, n_steps, -1))
-    add_encoder(graph, model.encoder, stacked, n_steps, form, model.frontend.limit)
+    add_encoder(graph, model.encoder, frames, n_steps, form, model.frontend.limit)
     return graph.finish(metadata.name, metadata.to_strings())
 
 
@@ -41,11 +40,13 @@ def build_encoder_graph(encoder: Encoder, n_steps: int, form: Form = FLOAT, limi
     return graph.finish("encoder", {})
 
 
-def add_encoder(graph: GraphBuilder, encoder: Encoder, stacked: str, n_steps: int, form: Form, limit: float) -> None:
-    """Add recurrent layers and output layer: `[batch, n_steps, n_in]` to the output `log_probs`."""
+def add_encoder(graph: GraphBuilder, encoder: Encoder, frames: str, n_steps: int, form: Form, limit: float) -> None:
+    """Add recurrent layers and output layer: `[batch, n_frames, n_mels]`, or stacked, to the output `log_probs`."""
     if form.steps == "operator":
+        stacked = graph.node("Reshape", frames, graph.integers(0, n_steps, -1))
         outputs = add_operators(graph, encoder, stacked, form)
     else:
+        stacked = graph.node("Reshape", frames, graph.integers(0, *((n_steps,) if n_steps > 1 else ()), -1))
         outputs = add_unrolled(graph, encoder, stacked, n_steps, limit, products(form))
     n_rows = n_steps * encoder.rows_per_step
     logits = graph.node("MatMul", outputs, graph.constant(to_numpy(encoder.output.weight.T)))

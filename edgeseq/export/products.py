@@ -18,12 +18,14 @@ from edgeseq.export.quantize import (
     BLOCK,
     BLOCK_ZERO_POINT,
     LARGEST,
+    LARGEST_WEIGHT,
     ZERO_POINT,
     Blocks,
     Columns,
     quantize_blocks,
     quantize_columns,
 )
+from edgeseq.export.shaping import add_clip
 
 QUANTIZE_INPUTS = 4
 """accuracy_level of MatMulNBits: multiply bytes where the processor can, one scale for each block of a row"""
@@ -136,7 +138,7 @@ def _unpack_to_columns(graph: GraphBuilder, blocks: Blocks, columns: Columns) ->
     """Unpack 4-bit blocks and round them to the bytes of `columns`, int8 `[n_in, n_out]`."""
     weights = graph.node("Transpose", _unpack(graph, blocks), perm=[1, 0])
     levels = graph.node("Round", graph.node("Div", weights, graph.constant(to_numpy(columns.scales))))
-    return graph.node("Cast", levels, to=TensorProto.INT8)
+    return graph.node("Cast", add_clip(graph, levels, LARGEST_WEIGHT), to=TensorProto.INT8)
 
 
 def reorder_gates(tensor: Tensor, order: tuple[int, ...]) -> Tensor:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeseq.export.forms import Form
 from edgeseq.training.acoustic_model import CELL_LIMIT, Encoder, EncoderState, RecurrentLayer
@@ -65,27 +65,34 @@ class Blocks:
 
 def quantize_columns(weight: Tensor) -> Columns:
     """Quantize torch's `weight` `[n_out, n_in]`, one symmetric scale a row of it."""
-    scales = weight.abs().amax(dim=1).clamp_min(1e-8) / LARGEST_WEIGHT
-    return Columns((weight / scales[:, None]).round().to(torch.int8).T.contiguous(), scales.float())
+    largest = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
+    scales = [largest * share / LARGEST_WEIGHT for share in torch.linspace(0.6, 1.0, 41)]
+    best_scales, values = _least_squares(weight, scales, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    return Columns(values.to(torch.int8).T.contiguous(), best_scales[:, 0].float())
 
 
 def quantize_blocks(weight: Tensor) -> Blocks:
-    """Quantize torch's `weight` `[n_out, n_in]`; each block takes, of some scales, the one with the least squared error."""
+    """Quantize torch's `weight` `[n_out, n_in]`, one scale a block; a block's extreme lies near -8, since there is no +8."""
     n_in = weight.shape[1]
-    blocks = torch.nn.functional.pad(weight, (0, -n_in % BLOCK)).unflatten(1, (-1, BLOCK))
+    blocks = nn.functional.pad(weight, (0, -n_in % BLOCK)).unflatten(1, (-1, BLOCK))
     extreme = blocks.gather(2, blocks.abs().argmax(dim=2, keepdim=True))
-    best_error = torch.full_like(extreme, torch.inf)
-    best_scales, best_values = torch.zeros_like(extreme), torch.full_like(blocks, BLOCK_ZERO_POINT)
-    for level in torch.linspace(-9.0, -5.0, 17):  # the extreme's level; beyond -8 it is cut
-        scales = (extreme / level).half().float()
-        divisor = torch.where(scales == 0, 1.0, scales)
-        values = (blocks / divisor).round().clamp(-BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
-        error = (values * scales - blocks).square().sum(dim=2, keepdim=True)
+    scales = [(extreme / level).half().float() for level in torch.linspace(-9.0, -5.0, 17)]
+    best_scales, values = _least_squares(blocks, scales, -BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
+    return Blocks((values + BLOCK_ZERO_POINT).to(torch.uint8), best_scales.squeeze(2).half(), n_in)
+
+
+def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int) -> tuple[Tensor, Tensor]:
+    """Of several `scales` `[..., 1]` choose, for each row of `[..., n]`, the one whose levels come nearest; and the levels."""
+    best_error = torch.full_like(scales[0], torch.inf)
+    best_scales, best_levels = scales[0], torch.zeros_like(rows)
+    for scale in scales:
+        levels = (rows / torch.where(scale == 0, 1.0, scale)).round().clamp(lowest, highest)
+        error = (levels * scale - rows).square().sum(dim=-1, keepdim=True)
         better = error < best_error
         best_error = torch.where(better, error, best_error)
-        best_scales = torch.where(better, scales, best_scales)
-        best_values = torch.where(better, values + BLOCK_ZERO_POINT, best_values)
-    return Blocks(best_values.to(torch.uint8), best_scales.squeeze(2).half(), n_in)
+        best_scales = torch.where(better, scale, best_scales)
+        best_levels = torch.where(better, levels, best_levels)
+    return best_scales, best_levels
 
 
 def stored(weight: Tensor, form: Form) -> Tensor:

@@ -2,7 +2,7 @@
 
 Each layer reads the whole chunk in one product; only the recurrent product is made step by step. A step has as few nodes as can
 be, for each costs about a third of a microsecond beside its arithmetic: gates that take a sigmoid stand together, a chunk is
-split once, and rows keep two axes, so that putting steps together is a Concat and a Reshape without copying.
+split once, and rows keep two axes, so that putting steps together is a Concat and a Reshape; chunks of one step need neither.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Cell:
 
 
 def add_unrolled(graph: GraphBuilder, encoder: Encoder, inputs: str, n_steps: int, limit: float, products: Products) -> str:
-    """Add all layers; `[batch, n_steps, n_in]`, within plus or minus `limit`, to `[batch, n_steps, output_size]`."""
+    """Add all layers; `[batch, n_steps, n_in]`, within plus or minus `limit`, to `[batch, n_steps, output_size]`.
+
+    The axis of steps is left out of both where there is one step only.
+    """
     prepared = products.prepare(graph, inputs, limit)
     for index, layer in enumerate(encoder.recurrent_layers):
         outputs, prepared = _add_steps(graph, encoder, index, prepared, n_steps, limit, products)
@@ -57,7 +60,7 @@ def _add_steps(
     cell, size = CELLS[encoder.cell], encoder.hidden_size
     w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, cell.gates) for w in cell_weights(encoder.recurrent_layers[index]))
     from_input = products.multiply(graph, rows, limit, w_ih, b_ih)
-    flat = graph.node("Reshape", from_input, graph.integers(0, -1))
+    flat = graph.node("Reshape", from_input, graph.integers(0, -1)) if n_steps > 1 else from_input
     parts = _split(graph, flat, *(n * size for n in cell.parts * n_steps))
     names = state_names(encoder, index)
     state = [graph.input(name, ["batch", size]) for name in names]
@@ -82,9 +85,10 @@ def _project(graph: GraphBuilder, layer: RecurrentLayer, rows: str, products: Pr
 
 
 def _join(graph: GraphBuilder, steps: Values, n_steps: int) -> str:
-    """Put steps `[batch, size]` together to `[batch, n_steps, size]`."""
-    flat = graph.node("Concat", *steps, axis=1) if n_steps > 1 else steps[0]
-    return graph.node("Reshape", flat, graph.integers(0, n_steps, -1))
+    """Put steps `[batch, size]` together to `[batch, n_steps, size]`; one step stays as it is."""
+    if n_steps == 1:
+        return steps[0]
+    return graph.node("Reshape", graph.node("Concat", *steps, axis=1), graph.integers(0, n_steps, -1))
 
 
 def _split(graph: GraphBuilder, value: str, *sizes: int) -> Values:
