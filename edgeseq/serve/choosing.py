@@ -1,0 +1,36 @@
+"""Which of a server's models a client means, by name or by language."""
+
+from __future__ import annotations
+
+from edgeseq.errors import UsageError
+from edgeseq.recognizer import Recognizer
+from edgeseq.serve.hub import Hub
+
+
+def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer:
+    """Find a model by its name, else the first of a language, else the first.
+
+    Languages are compared by what stands before the first hyphen. Raises UsageError that says what there is.
+    """
+    if name:
+        return hub.find(name[:200])
+    found = [recognizer for recognizer in hub.recognizers.values() if speaks(recognizer, language)]
+    if not found:
+        spoken = ", ".join(dict.fromkeys(recognizer.metadata.language for recognizer in hub.recognizers.values()))
+        raise UsageError(f"no model here understands '{(language or '')[:40]}'. There is: {spoken}.")
+    return found[0]
+
+
+def speaks(recognizer: Recognizer, language: str | None) -> bool:
+    """Whether a model is one of a language; None or nothing is any."""
+    return not language or _main(recognizer.metadata.language) == _main(language)
+
+
+def _main(language: str) -> str:
+    """Give what counts of a language tag.
+
+    >>> _main("en-US"), _main("x-tones")
+    ('en', 'x-tones')
+    """
+    first = language.lower().replace("_", "-").partition("-")[0]
+    return language.lower() if first == "x" else first

@@ -1,0 +1,392 @@
+"""Wyoming, which Home Assistant speaks: speech to text while one speaks, wake words, voice activity.
+
+What sound is for is said before it comes: `transcribe`, or `detect`. Sound without either is transcribed, too, and tells
+besides when voice starts and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
+from wyoming.error import Error
+from wyoming.event import Event, Eventable, async_write_event
+from wyoming.info import AsrModel, AsrProgram, Attribution, Info
+from wyoming.ping import Pong
+from wyoming.vad import VoiceStarted, VoiceStopped
+from wyoming.wake import Detection, NotDetected
+
+from edgeseq.blocks import EMPTY, Floats
+from edgeseq.errors import AudioError, EdgeseqError, UsageError
+from edgeseq.events import Event as Told
+from edgeseq.recognizer import Recognizer
+from edgeseq.serve.biasing import biased, texts
+from edgeseq.serve.choosing import choose_model
+from edgeseq.serve.context import Context
+from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
+from edgeseq.serve.limits import BusyError, LimitError, StoppingError
+from edgeseq.serve.running_text import RunningText
+from edgeseq.serve.voice_watch import Change, VoiceWatch
+from edgeseq.serve.wake import WakeWords, listen_for
+from edgeseq.serve.wyoming_events import HEADER_BYTES, MOST_CHANNELS, read_event, to_samples, whole_number
+
+log = logging.getLogger(__name__)
+
+PROGRAM = "edgeseq"
+WRITER_BYTES = 65_536
+"""that are buffered for a client before it is waited for"""
+BACKLOG = 1024
+"""connections that may wait to be taken"""
+LAST_SECONDS = 1.0
+"""for a client to read why it is refused"""
+LATEST_MS = 2**53
+"""of time stamps that clients give"""
+MADE_BY = Attribution(name="edgeseq", url="")
+
+
+class Listener:
+    """Wyoming at one address."""
+
+    def __init__(self, context: Context) -> None:
+        """Prepare."""
+        self._context = context
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._path: Path | None = None
+        self.port = 0
+        """0 for a unix socket"""
+
+    async def listen(self, uri: str) -> None:
+        """Take connections at tcp://HOST:PORT (port 0 takes a free one) or unix:///PATH. Raises OSError."""
+        parts = urlsplit(uri)
+        if parts.scheme == "unix":
+            self._path = Path(parts.path)
+            self._server = await asyncio.start_unix_server(self._take, self._path, limit=HEADER_BYTES, backlog=BACKLOG)
+            return
+        self._server = await asyncio.start_server(
+            self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=BACKLOG
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop_listening(self) -> None:
+        """Take no more connections; those that are open go on."""
+        if self._server is not None:
+            self._server.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.stop_listening()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        hub = self._context.hub
+        if len(self._connections) >= hub.limits.connections:
+            hub.metrics.refused("wyoming", "connections")
+            writer.transport.abort()
+            return
+        self._connections.add(task)
+        try:
+            await Connection(self._context, reader, writer).serve()
+        except asyncio.CancelledError:
+            pass  # the server ends; nobody waits for this task's result
+        finally:
+            self._connections.discard(task)
+
+
+async def start(context: Context, uri: str) -> Listener:
+    """Speak Wyoming at an address. Raises OSError where that is not possible."""
+    listener = Listener(context)
+    await listener.listen(uri)
+    return listener
+
+
+class Connection:
+    """One client's connection."""
+
+    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk through `reader` and `writer`."""
+        self._hub, self._reader, self._writer = context.hub, reader, writer
+        self._request: Event | None = None
+        """`transcribe` or `detect`; what the next sound is for"""
+        self._open = AsyncExitStack()
+        self._sound: _Sound | None = None
+        writer.transport.set_write_buffer_limits(WRITER_BYTES)
+
+    async def serve(self) -> None:
+        """Answer until the client leaves, or is refused."""
+        who = str((self._writer.get_extra_info("peername") or ["unix"])[0])
+        try:
+            async with self._open:
+                await self._answer_all()
+        except (ConnectionError, asyncio.IncompleteReadError) as fault:
+            log.info("wyoming %s: left (%s)", who, fault)
+        except EdgeseqError as fault:
+            self._hub.metrics.refused("wyoming", code_of(fault))
+            log.info("wyoming %s: refused: %s", who, fault)
+            await self._say_last(fault)
+        except Exception:
+            log.exception("wyoming %s: failed", who)
+        finally:
+            await self._leave()
+
+    async def _answer_all(self) -> None:
+        while True:
+            try:
+                async with self._hub.patience(self._hub.limits.idle_seconds):
+                    event = await read_event(self._reader, self._hub.limits.message_bytes)
+            except StoppingError:
+                await self._stop_sound()  # the last words, although the client has not ended
+                raise
+            if event is None:
+                return
+            await self._answer(event)
+
+    async def _say_last(self, fault: EdgeseqError) -> None:
+        """Say why it ends, and read what still comes for a moment: a socket closed before would take the words back."""
+        with suppress(ConnectionError, EdgeseqError, TimeoutError):
+            await self.send(Error(_sendable(str(fault).splitlines()[0]), code_of(fault)))
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+            async with asyncio.timeout(LAST_SECONDS):
+                while await self._reader.read(HEADER_BYTES):
+                    pass
+
+    async def _leave(self) -> None:
+        """Close the connection, what is unread included."""
+        self._writer.close()
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._writer.wait_closed()
+        except (TimeoutError, ConnectionError):
+            self._writer.transport.abort()
+
+    async def send(self, event: Eventable) -> None:
+        """Send an event; a client that does not read is waited for, and then left. Raises LimitError."""
+        seconds = self._hub.limits.send_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                await async_write_event(event.event(), self._writer)
+        except TimeoutError:
+            self._writer.transport.abort()
+            raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
+
+    async def _answer(self, event: Event) -> None:
+        """Do what an event asks for; those of other purposes are passed over, as the protocol wants."""
+        if event.type == "audio-chunk":
+            await self._hear(event)
+        elif event.type in ("transcribe", "detect"):
+            await self._drop_sound()
+            self._request = event
+        elif event.type == "audio-start":
+            await self._drop_sound()
+            await self._start_sound(event)
+        elif event.type == "audio-stop":
+            await self._stop_sound()
+        elif event.type == "describe":
+            await self.send(info(self._hub))
+        elif event.type == "select-program" and event.data.get("name") != PROGRAM:
+            raise UsageError(f"there is no program '{str(event.data.get('name'))[:40]}' here; there is {PROGRAM}.")
+        elif event.type == "ping":
+            text = _text(event.data, "text")
+            await self.send(Pong(None if text is None else _sendable(text[:1000])))
+
+    async def _start_sound(self, event: Event) -> None:
+        form = _Form.of(event)
+        began_ms = whole_number(event, "timestamp", 0, LATEST_MS) if event.data.get("timestamp") is not None else 0
+        purpose = await self._purpose(form, began_ms)
+        stream = await self._open.enter_async_context(self._hub.open("wyoming", rate=form.rate, recognizer=purpose.recognizer))
+        self._sound = _Sound(form, purpose, stream)
+        await purpose.begin()
+
+    async def _purpose(self, form: _Form, began_ms: int) -> _Purpose:
+        """Make what the request wants of the sound; names and words are compiled beside the event loop."""
+        data = {} if self._request is None else self._request.data
+        recognizer = choose_model(self._hub, _text(data, "name"), _text(data, "language"))
+        limits = self._hub.limits
+        if self._request is not None and self._request.type == "detect":
+            chosen = choose_model(self._hub, None, None)
+            names = texts(data.get("names"))
+            return _Detecting(self, await asyncio.to_thread(listen_for, chosen, names, limits), began_ms)
+        names, terms = texts(data.get("transcript_names")), texts(data.get("transcript_terms"))
+        recognizer = await asyncio.to_thread(biased, recognizer, names, terms, limits)
+        return _Transcribing(self, recognizer, VoiceWatch(form.rate) if self._request is None else None, began_ms)
+
+    async def _hear(self, event: Event) -> None:
+        if self._sound is None:
+            await self._start_sound(event)
+        assert self._sound is not None
+        form, sound = _Form.of(event), self._sound
+        if form.rate != sound.form.rate:
+            raise AudioError(f"sound at {form.rate} Hz within sound at {sound.form.rate} Hz; begin anew with audio-start.")
+        samples = to_samples(event.payload or b"", form.width, form.channels)
+        n_piece = max(1, round(PIECE_SECONDS * form.rate))
+        for first in range(0, len(samples), n_piece):
+            piece = samples[first : first + n_piece]
+            await sound.purpose.take(piece, await sound.stream.hear(piece))
+
+    async def _stop_sound(self) -> None:
+        """End what is heard: the last words."""
+        if self._sound is not None:
+            sound, self._sound = self._sound, None
+            await sound.purpose.end(await sound.stream.finish())
+            await self._open.aclose()
+            if self._request is not None and self._request.type == "transcribe":
+                self._request = None
+
+    async def _drop_sound(self) -> None:
+        """Forget sound that was not ended."""
+        self._sound = None
+        await self._open.aclose()
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How sound is written."""
+
+    rate: int
+    """Hz"""
+    width: int
+    """bytes a sample"""
+    channels: int
+
+    @classmethod
+    def of(cls, event: Event) -> _Form:
+        """Read it. Raises UsageError."""
+        return cls(
+            whole_number(event, "rate", LOWEST_RATE, HIGHEST_RATE),
+            whole_number(event, "width", 1, 4),
+            whole_number(event, "channels", 1, MOST_CHANNELS),
+        )
+
+
+class _Purpose(Protocol):
+    """What sound is heard for."""
+
+    recognizer: Recognizer
+
+    async def begin(self) -> None: ...
+
+    async def take(self, samples: Floats, told: Sequence[Told]) -> None: ...
+
+    async def end(self, told: Sequence[Told]) -> None: ...
+
+
+@dataclass
+class _Sound:
+    """What is being heard."""
+
+    form: _Form
+    purpose: _Purpose
+    stream: Stream
+
+
+class _Transcribing:
+    """Tells text, in pieces that will not change; when voice starts and stops, too, where nothing was asked for."""
+
+    def __init__(self, connection: Connection, recognizer: Recognizer, voice: VoiceWatch | None, began_ms: int) -> None:
+        self._connection, self.recognizer, self._voice, self._began_ms = connection, recognizer, voice, began_ms
+        self._language = recognizer.metadata.language
+        self._said = RunningText()
+
+    async def begin(self) -> None:
+        await self._connection.send(TranscriptStart(language=self._language))
+
+    async def take(self, samples: Floats, told: Sequence[Told]) -> None:
+        if self._voice is not None:
+            await self._tell_voice(self._voice.hear(samples))
+        piece, self._said = self._said.after(told)
+        if piece:
+            await self._connection.send(TranscriptChunk(piece))
+
+    async def end(self, told: Sequence[Told]) -> None:
+        await self.take(EMPTY, told)
+        if self._voice is not None:
+            await self._tell_voice(self._voice.end())
+        await self._connection.send(Transcript(self._said.text, language=self._language))
+        await self._connection.send(TranscriptStop())
+
+    async def _tell_voice(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            ms = self._began_ms + round(1000 * change.seconds)
+            await self._connection.send(VoiceStarted(ms) if change.is_voice else VoiceStopped(ms))
+
+
+class _Detecting:
+    """Tells names that are said."""
+
+    def __init__(self, connection: Connection, words: WakeWords, began_ms: int) -> None:
+        self._connection, self._words, self._began_ms = connection, words, began_ms
+        self.recognizer = words.recognizer
+        self._n_hits = 0
+
+    async def begin(self) -> None:
+        pass
+
+    async def take(self, samples: Floats, told: Sequence[Told]) -> None:
+        for hit in self._words.hits(told):
+            self._n_hits += 1
+            await self._connection.send(Detection(hit.name, self._began_ms + round(1000 * hit.end)))
+
+    async def end(self, told: Sequence[Told]) -> None:
+        await self.take(EMPTY, told)
+        if not self._n_hits:
+            await self._connection.send(NotDetected())
+
+
+def info(hub: Hub) -> Info:
+    """Describe the server."""
+    from importlib.metadata import version
+
+    models = [
+        AsrModel(
+            name=name,
+            attribution=MADE_BY,
+            installed=True,
+            description=f"{recognizer.metadata.name} ({recognizer.metadata.quantization})",
+            version=None,
+            languages=[recognizer.metadata.language],
+        )
+        for name, recognizer in hub.recognizers.items()
+    ]
+    program = AsrProgram(
+        name=PROGRAM,
+        attribution=MADE_BY,
+        installed=True,
+        description="streaming speech recognition on small computers",
+        version=version("edgeseq"),
+        models=models,
+        supports_transcript_streaming=True,
+    )
+    return Info(asr=[program])
+
+
+def code_of(fault: EdgeseqError) -> str:
+    """Name a fault for programs."""
+    kinds = ((StoppingError, "stopping"), (BusyError, "busy"), (LimitError, "limit"), (AudioError, "audio"))
+    return next((name for kind, name in kinds if isinstance(fault, kind)), "usage")
+
+
+def _sendable(text: str) -> str:
+    """Replace what JSON can hold and UTF-8 cannot: halves of surrogate pairs that a client sent."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _text(data: dict[str, object], name: str) -> str | None:
+    """Read a text of an event's data, None without it. Raises UsageError."""
+    value = data.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{name} {str(value)[:40]}; wanted a text.")
+    return value or None
