@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import Tensor
 
@@ -18,14 +19,12 @@ from edgeseq.export.quantize import (
     BLOCK,
     BLOCK_ZERO_POINT,
     LARGEST,
-    LARGEST_WEIGHT,
+    LARGEST_MULTIPLIER,
     ZERO_POINT,
     Blocks,
-    Columns,
     quantize_blocks,
     quantize_columns,
 )
-from edgeseq.export.shaping import add_clip
 
 QUANTIZE_INPUTS = 4
 """accuracy_level of MatMulNBits: multiply bytes where the processor can, one scale for each block of a row"""
@@ -57,18 +56,20 @@ class IntegerProducts:
 
     def multiply(self, graph: GraphBuilder, prepared: str, limit: float, weight: Tensor, bias: Tensor) -> str:
         """Multiply bytes; the columns' scales come after, since within the product they cost more than a node of their own."""
-        if self.bits == 8:
-            columns = quantize_columns(weight)
-            values = graph.constant(to_numpy(columns.values))
-        else:
-            blocks = quantize_blocks(weight)
-            columns = quantize_columns(blocks.dequantize().T)
-            values = _unpack_to_columns(graph, blocks, columns)
+        values, scales = self._store(graph, weight)
         zero = graph.constant(np.array(ZERO_POINT, dtype=np.uint8))
-        biases = graph.constant(to_numpy(bias / columns.scales))
+        biases = graph.constant(to_numpy(bias / scales))
         inputs = (prepared, values, graph.floats(limit / LARGEST), graph.floats(1.0), zero, "", biases)
         product = graph.node("MatMulIntegerToFloat", *inputs, domain=MICROSOFT)
-        return graph.node("Mul", product, graph.constant(to_numpy(columns.scales)))
+        return graph.node("Mul", product, graph.constant(to_numpy(scales)))
+
+    def _store(self, graph: GraphBuilder, weight: Tensor) -> tuple[str, Tensor]:
+        """Store bytes `[n_in, n_out]`, and give the scales of their columns."""
+        if self.bits == 8:
+            columns = quantize_columns(weight)
+            return graph.constant(to_numpy(columns.values)), columns.scales
+        blocks = quantize_blocks(weight)
+        return graph.node("Transpose", _unpack(graph, blocks), perm=[1, 0]), blocks.scales
 
 
 class BlockProducts:
@@ -81,9 +82,10 @@ class BlockProducts:
     def multiply(self, graph: GraphBuilder, prepared: str, _limit: float, weight: Tensor, bias: Tensor) -> str:
         """Multiply by onnxruntime's MatMulNBits. Zero points are stored, though equal: without, an A76 rounds otherwise."""
         blocks = quantize_blocks(weight)
-        n_out, n_blocks = blocks.scales.shape
+        n_out, n_blocks = blocks.multipliers.shape
         zeros = np.full((n_out, -(-n_blocks // 2)), BLOCK_ZERO_POINT | BLOCK_ZERO_POINT << 4, dtype=np.uint8)
-        scales = graph.node("Cast", graph.constant(to_numpy(blocks.scales)), to=TensorProto.FLOAT)
+        multipliers = graph.node("Cast", graph.constant(to_numpy(blocks.multipliers)), to=TensorProto.FLOAT)
+        scales = graph.node("Mul", multipliers, graph.constant(to_numpy(blocks.scales[:, None])))
         return graph.node(
             "MatMulNBits",
             prepared,
@@ -110,35 +112,35 @@ def float_weight(graph: GraphBuilder, weight: Tensor, bits: int) -> str:
     """Store torch's `weight` `[n_out, n_in]` in `bits` bits for a float operator; gives float32 `[n_out, n_in]`."""
     if bits == 32:
         return graph.constant(to_numpy(weight))
-    if bits == 4:
-        return _unpack(graph, quantize_blocks(weight))
-    columns = quantize_columns(weight)
-    values = graph.node("Cast", graph.constant(to_numpy(columns.values.T)), to=TensorProto.FLOAT)
-    return graph.node("Mul", values, graph.constant(to_numpy(columns.scales[:, None])))
+    if bits == 8:
+        columns = quantize_columns(weight)
+        values, scales = graph.constant(to_numpy(columns.values.T)), columns.scales
+    else:
+        blocks = quantize_blocks(weight)
+        values, scales = _unpack(graph, blocks), blocks.scales
+    return graph.node("Mul", graph.node("Cast", values, to=TensorProto.FLOAT), graph.constant(to_numpy(scales[:, None])))
 
 
 def _unpack(graph: GraphBuilder, blocks: Blocks) -> str:
-    """Unpack 4-bit blocks to float32 `[n_out, n_in]`, in arithmetic that is exact in float."""
-    packed = graph.node("Cast", graph.constant(to_numpy(blocks.packed())), to=TensorProto.FLOAT)
-    high = graph.node("Floor", graph.node("Mul", packed, graph.floats(1 / 16)))
-    low = graph.node("Sub", packed, graph.node("Mul", high, graph.floats(16.0)))
-    axis = graph.integers(3)
-    pairs = graph.node("Concat", graph.node("Unsqueeze", low, axis), graph.node("Unsqueeze", high, axis), axis=3)
-    n_out, n_blocks = blocks.scales.shape
-    values = graph.node("Reshape", pairs, graph.integers(n_out, n_blocks, BLOCK))
-    scales = graph.node("Cast", graph.constant(to_numpy(blocks.scales[..., None])), to=TensorProto.FLOAT)
-    weights = graph.node("Mul", graph.node("Sub", values, graph.floats(BLOCK_ZERO_POINT)), scales)
-    weights = graph.node("Reshape", weights, graph.integers(n_out, n_blocks * BLOCK))
+    """Unpack 4-bit blocks to int8 `[n_out, n_in]`: a byte and its block's multiplier are looked up in a table of pairs."""
+    n_out, n_blocks = blocks.multipliers.shape
+    rows = (blocks.multipliers[..., None] + LARGEST_MULTIPLIER).to(torch.uint8)
+    table_rows = graph.node("Cast", graph.constant(to_numpy(rows)), to=TensorProto.INT32)
+    table_rows = graph.node("Mul", table_rows, graph.constant(np.array(256, dtype=np.int32)))
+    packed = graph.node("Cast", graph.constant(to_numpy(blocks.packed())), to=TensorProto.INT32)
+    pairs = graph.node("Gather", graph.constant(_pairs()), graph.node("Add", packed, table_rows))
+    values = graph.node("Reshape", pairs, graph.integers(n_out, n_blocks * BLOCK))
     if n_blocks * BLOCK == blocks.n_in:
-        return weights
-    return graph.node("Slice", weights, graph.integers(0), graph.integers(blocks.n_in), graph.integers(1))
+        return values
+    return graph.node("Slice", values, graph.integers(0), graph.integers(blocks.n_in), graph.integers(1))
 
 
-def _unpack_to_columns(graph: GraphBuilder, blocks: Blocks, columns: Columns) -> str:
-    """Unpack 4-bit blocks and round them to the bytes of `columns`, int8 `[n_in, n_out]`."""
-    weights = graph.node("Transpose", _unpack(graph, blocks), perm=[1, 0])
-    levels = graph.node("Round", graph.node("Div", weights, graph.constant(to_numpy(columns.scales))))
-    return graph.node("Cast", add_clip(graph, levels, LARGEST_WEIGHT), to=TensorProto.INT8)
+def _pairs() -> NDArray[np.int8]:
+    """Both weights that a byte holds, for each multiplier and byte, int8 `[17 * 256, 2]`."""
+    byte = np.arange(256)
+    levels = np.stack([byte & 15, byte >> 4], axis=1) - BLOCK_ZERO_POINT
+    multipliers = np.arange(-LARGEST_MULTIPLIER, LARGEST_MULTIPLIER + 1)
+    return (multipliers[:, None, None] * levels).reshape(-1, 2).astype(np.int8)
 
 
 def reorder_gates(tensor: Tensor, order: tuple[int, ...]) -> Tensor:

@@ -1,6 +1,6 @@
 """Quantized weights and activations: what the quantized graphs compute, in torch.
 
-8-bit weights have one scale for each output column, 4-bit weights one for each block of 32 inputs of a column. Activations have
+Weights have one scale for each output column, in 4 bit a multiplier besides for each block of 32 inputs. Activations have
 fixed scales, because their range is known: outputs of GRU, LSTM and tanh cells lie in [-1, 1], all else that layers read is
 clamped. So a row's result never depends on its neighbours, nor on how the audio was cut.
 
@@ -25,8 +25,9 @@ LARGEST = 127
 """of an activation's level, either way from the zero point"""
 LARGEST_WEIGHT = 64
 BLOCK = 32
-"""inputs that share one scale of 4-bit weights"""
+"""inputs that share one multiplier of 4-bit weights"""
 BLOCK_ZERO_POINT = 8
+LARGEST_MULTIPLIER = 8
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,24 @@ class Columns:
 
 @dataclass(frozen=True)
 class Blocks:
-    """A weight matrix in 4 bit, laid out by columns, inputs filled up to whole blocks."""
+    """A weight matrix in 4 bit, laid out by columns, inputs filled up to whole blocks.
+
+    A weight is its level times the multiplier of its block times the scale of its column. Level times multiplier is a whole
+    number within plus or minus 64, so that integer products take these weights, too, without rounding them again.
+    """
 
     values: Tensor
-    """uint8 `[n_out, n_blocks, 32]`, 0 to 15, zero at 8"""
+    """uint8 `[n_out, n_blocks, 32]`, levels -8 to 7, stored from 0"""
+    multipliers: Tensor
+    """int8 `[n_out, n_blocks]`, -8 to 8 without 0"""
     scales: Tensor
-    """float16 `[n_out, n_blocks]`"""
+    """float32 `[n_out]`"""
     n_in: int
 
-    def dequantize(self) -> Tensor:
-        """The matrix that the values stand for, float32 `[n_in, n_out]`."""
-        weights = (self.values.float() - BLOCK_ZERO_POINT) * self.scales.float()[..., None]
-        return weights.flatten(1)[:, : self.n_in].T.contiguous()
+    def columns(self) -> Columns:
+        """The same weights as bytes."""
+        levels = self.values.to(torch.int8) - BLOCK_ZERO_POINT
+        return Columns((levels * self.multipliers[..., None]).flatten(1)[:, : self.n_in].T.contiguous(), self.scales)
 
     def packed(self) -> Tensor:
         """Two values a byte, the first in the low half, uint8 `[n_out, n_blocks, 16]`."""
@@ -72,13 +79,28 @@ def quantize_columns(weight: Tensor) -> Columns:
 
 
 def quantize_blocks(weight: Tensor) -> Blocks:
-    """Quantize torch's `weight` `[n_out, n_in]`, one scale a block; a block's extreme lies near -8, since there is no +8."""
+    """Quantize torch's `weight` `[n_out, n_in]`, one multiplier a block of a row.
+
+    There is a level -8 but no +8; a multiplier below 0 turns a block round.
+    """
+    largest = weight.abs().amax(dim=1).clamp_min(1e-8) / LARGEST_WEIGHT
+    tried = [_quantize_blocks(weight, largest * share) for share in torch.linspace(0.6, 1.0, 17)]
+    errors = torch.stack([(blocks.columns().dequantize().T - weight).square().sum(dim=1) for blocks in tried])
+    best = errors.argmin(dim=0)
+    rows = torch.arange(len(weight))
+    values, multipliers, scales = (
+        torch.stack([getattr(blocks, part) for blocks in tried])[best, rows] for part in ("values", "multipliers", "scales")
+    )
+    return Blocks(values, multipliers, scales, weight.shape[1])
+
+
+def _quantize_blocks(weight: Tensor, scales: Tensor) -> Blocks:
+    """Quantize with given column scales `[n_out]`."""
     n_in = weight.shape[1]
-    blocks = nn.functional.pad(weight, (0, -n_in % BLOCK)).unflatten(1, (-1, BLOCK))
-    extreme = blocks.gather(2, blocks.abs().argmax(dim=2, keepdim=True))
-    scales = [(extreme / level).half().float() for level in torch.linspace(-9.0, -5.0, 17)]
-    best_scales, values = _least_squares(blocks, scales, -BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
-    return Blocks((values + BLOCK_ZERO_POINT).to(torch.uint8), best_scales.squeeze(2).half(), n_in)
+    blocks = nn.functional.pad(weight / scales[:, None], (0, -n_in % BLOCK)).unflatten(1, (-1, BLOCK))
+    multipliers = [torch.full_like(blocks[..., :1], m) for m in range(-LARGEST_MULTIPLIER, LARGEST_MULTIPLIER + 1) if m]
+    best, levels = _least_squares(blocks, multipliers, -BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
+    return Blocks((levels + BLOCK_ZERO_POINT).to(torch.uint8), best.squeeze(2).to(torch.int8), scales.float(), n_in)
 
 
 def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int) -> tuple[Tensor, Tensor]:
@@ -86,7 +108,7 @@ def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int
     best_error = torch.full_like(scales[0], torch.inf)
     best_scales, best_levels = scales[0], torch.zeros_like(rows)
     for scale in scales:
-        levels = (rows / torch.where(scale == 0, 1.0, scale)).round().clamp(lowest, highest)
+        levels = (rows / scale).round().clamp(lowest, highest)
         error = (levels * scale - rows).square().sum(dim=-1, keepdim=True)
         better = error < best_error
         best_error = torch.where(better, error, best_error)
@@ -95,14 +117,12 @@ def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int
     return best_scales, best_levels
 
 
-def stored(weight: Tensor, form: Form) -> Tensor:
-    """The matrix that `form` multiplies with instead of torch's `weight` `[n_out, n_in]`; float32 `[n_in, n_out]`."""
-    if form.bits == 32:
+def stored(weight: Tensor, bits: int) -> Tensor:
+    """The matrix that a graph with weights of `bits` multiplies with instead of torch's `weight`; float32 `[n_in, n_out]`."""
+    if bits == 32:
         return weight.T
-    if form.bits == 8:
-        return quantize_columns(weight).dequantize()
-    blocks = quantize_blocks(weight).dequantize()
-    return quantize_columns(blocks.T).dequantize() if form.product == "integer" else blocks
+    columns = quantize_columns(weight) if bits == 8 else quantize_blocks(weight).columns()
+    return columns.dequantize()
 
 
 def quantize_rows(rows: Tensor, limit: float) -> Tensor:
@@ -132,8 +152,8 @@ def _simulate_layer(
     """Run one layer over `inputs` `[batch, n_steps, n_in]`; returns outputs `[batch, n_steps, output_size]` and its state."""
     rounded = quantize_rows if form.product == "integer" else lambda rows, _: rows
     w_ih, w_hh, b_ih, b_hh = cell_weights(layer)
-    from_input = rounded(inputs, limit) @ stored(w_ih, form) + b_ih
-    recurrent = stored(w_hh, form)
+    from_input = rounded(inputs, limit) @ stored(w_ih, form.bits) + b_ih
+    recurrent = stored(w_hh, form.bits)
     steps = []
     for step in range(inputs.shape[1]):
         from_hidden = rounded(state[0], CELL_LIMIT) @ recurrent + b_hh
@@ -142,7 +162,7 @@ def _simulate_layer(
     outputs = layer.normalize(torch.stack(steps, dim=1))
     if layer.projection is None:
         return outputs, state
-    projected = rounded(outputs, layer.norm_limit) @ stored(layer.projection.weight, form) + layer.projection.bias
+    projected = rounded(outputs, layer.norm_limit) @ stored(layer.projection.weight, form.bits) + layer.projection.bias
     return layer.clip(projected), state
 
 
