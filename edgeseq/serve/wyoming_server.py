@@ -30,6 +30,7 @@ from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import biased, texts
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.context import Context
+from edgeseq.serve.discovery import Announcement, announce, is_reachable
 from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
 from edgeseq.serve.running_text import RunningText
@@ -60,6 +61,7 @@ class Listener:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
+        self._announcement: Announcement | None = None
         self.port = 0
         """0 for a unix socket"""
 
@@ -74,9 +76,14 @@ class Listener:
             self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=BACKLOG
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        if is_reachable(parts.hostname or ""):
+            self._announcement = await announce(parts.hostname or "", self.port)
 
     async def stop_listening(self) -> None:
         """Take no more connections; those that are open go on."""
+        if self._announcement is not None:
+            announcement, self._announcement = self._announcement, None
+            await announcement.close()
         if self._server is not None:
             self._server.close()
         if self._path is not None:
