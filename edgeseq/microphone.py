@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
-import soxr
 
 from edgeseq.blocks import EMPTY, WAIT_SECONDS, Floats, Lost, mono
 from edgeseq.capture.devices import Device, find_microphone
@@ -25,6 +24,7 @@ from edgeseq.capture.process import Message, RecorderProcess, list_microphones
 from edgeseq.capture.recorder import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Opened, Request
 from edgeseq.capture.stream import GONE, RecordedStream
 from edgeseq.errors import DeviceError, UsageError
+from edgeseq.resampling import LiveResampler
 
 __all__ = ["Device", "Microphone", "find_microphone", "list_microphones"]
 
@@ -121,6 +121,11 @@ class Microphone:
         return self.opened.rate
 
     @property
+    def heard_until(self) -> float | None:
+        """Time of the steady clock at which the newest sample that was taken was recorded; None before the first."""
+        return self._stream.heard_until
+
+    @property
     def pid(self) -> int:
         """Of the process that records."""
         return self._process.pid
@@ -131,17 +136,17 @@ class Microphone:
         They are as long as was asked for, or longer (up to a second) for a reader that is behind. Where sound is missing
         comes a `Lost`; one of 0 s tells that the microphone has gone just now. Ends after `stop`.
         """
-        resampler = soxr.ResampleStream(self.rate, self.sample_rate, 1, dtype="float32")
+        resampler: LiveResampler | None = None
         for samples in self.raw_blocks():
             if isinstance(samples, Lost):
-                yield resampler.resample_chunk(EMPTY, last=True)
-                resampler = soxr.ResampleStream(self.rate, self.sample_rate, 1, dtype="float32")
+                resampler = None
                 yield samples
             elif not len(samples):
                 yield EMPTY
             else:
+                resampler = resampler or LiveResampler(self.rate, self.sample_rate)
                 self._load.give()
-                yield resampler.resample_chunk(mono(samples))
+                yield resampler.step(mono(samples))
                 self._load.take_back(len(samples) / self.rate)
 
     def raw_blocks(self) -> Iterator[Floats | Lost]:
