@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,16 +128,28 @@ class Batcher:
         oldest = min(stream.ready_at for stream in ready)
         return max(0.0, oldest + self._longest_wait - self._clock())
 
-    def step(self) -> dict[int, list[Event]]:
-        """Step one chunk of every stream that has one ready, those that have waited longest first; returns what each tells."""
+    def due(self) -> list[int]:
+        """List the streams that the next step takes: those with a whole chunk, that have waited longest first."""
         ready = sorted((stream.ready_at, key) for key, stream in self._streams.items() if self._is_ready(stream))
-        streams = {key: self._streams[key] for _, key in ready[: self._max_batch]}
+        return [key for _, key in ready[: self._max_batch]]
+
+    def step(self, keys: Sequence[int] | None = None) -> dict[int, list[Event]]:
+        """Step one chunk of each stream that is due, or of those given; returns what each tells.
+
+        Whatever is raised, all streams are as they were.
+        """
+        streams = {key: self._streams[key] for key in (self.due() if keys is None else keys)}
         now = self._clock()
-        events, states = step_together(
-            [stream.recognizer for stream in streams.values()],
-            [self._take_chunk(stream, now) for stream in streams.values()],
-            [stream.state for stream in streams.values()],
-        )
+        chunks = [self._take_chunk(stream, now) for stream in streams.values()]
+        try:
+            events, states = step_together(
+                [stream.recognizer for stream in streams.values()], chunks, [stream.state for stream in streams.values()]
+            )
+        except BaseException:
+            for stream, chunk in zip(streams.values(), chunks, strict=True):
+                stream.waiting.appendleft(chunk)
+                stream.n_waiting += len(chunk)
+            raise
         for stream, state in zip(streams.values(), states, strict=True):
             stream.state = state
         return dict(zip(streams, events, strict=True))

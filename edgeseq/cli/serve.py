@@ -180,7 +180,7 @@ def serve(
         recognizers[called] = recognizer
 
     async def run() -> None:
-        context = Context(Hub(recognizers, limits), save_audio=_folder(save_audio))
+        context = Context(Hub(recognizers, limits, save_audio=_folder(save_audio)))
         server = Server(context, listen, security, drain_seconds=drain_seconds)
         await run_until_signal(server, lambda: _tell(server, certificate))
 

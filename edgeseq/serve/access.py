@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from aiohttp import web
-
     from aiohttp.typedefs import Handler, Middleware
 
 log = logging.getLogger(__name__)

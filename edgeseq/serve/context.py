@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from edgeseq.serve.client_phrases import PhraseCompiler
 from edgeseq.serve.hub import Hub
 
 
@@ -13,5 +15,15 @@ class Context:
     """One server's parts."""
 
     hub: Hub
-    save_audio: Path | None = None
-    """folder for what clients say; None, the default, keeps nothing"""
+    fingerprint: str | None = None
+    """of the certificate, SHA-256, where https is spoken with one that was made here"""
+
+    @property
+    def save_audio(self) -> Path | None:
+        """Folder for what clients say; None, the default, keeps nothing."""
+        return self.hub.save_audio
+
+    @cached_property
+    def phrases(self) -> PhraseCompiler:
+        """Compiles clients' own phrases."""
+        return PhraseCompiler(self.hub.limits)

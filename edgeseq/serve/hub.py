@@ -10,9 +10,11 @@ A protocol opens a stream, hands over sound, and gets back what was told of it:
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.recognizer import Recognizer, check_samples
+from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
 from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
 from edgeseq.serve.worker import Worker
@@ -40,15 +43,21 @@ class Hub:
         limits: Limits = Limits(),  # noqa: B008  # frozen
         metrics: Metrics | None = None,
         *,
+        save_audio: Path | None = None,
         max_batch: int = MAX_BATCH,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
-        """Serve `recognizers` by name; the first is what clients get that name none."""
+        """Serve `recognizers` by name; the first is what clients get that name none.
+
+        save_audio: folder for what clients say; None keeps nothing.
+        """
         self.recognizers = dict(recognizers)
         self.limits = limits
         self.metrics = Metrics() if metrics is None else metrics
         networks = {recognizer.network for recognizer in self.recognizers.values()}
         self._worker = Worker({n: Batcher(n, max_batch=max_batch, wait_seconds=wait_seconds) for n in networks}, self.metrics)
+        self.save_audio = save_audio
+        self._keeper = None if save_audio is None else SoundKeeper(save_audio)
         self._streams: set[Stream] = set()
         self._stopping = False
         self._is_ending = False
@@ -88,6 +97,8 @@ class Hub:
     async def __aenter__(self) -> Hub:
         """Start the worker."""
         self._worker.start(asyncio.get_running_loop())
+        if self._keeper is not None:
+            self._keeper.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,6 +107,8 @@ class Hub:
         for stream in list(self._streams):
             stream.close()
         await asyncio.to_thread(self._worker.stop)
+        if self._keeper is not None:
+            await asyncio.to_thread(self._keeper.stop)
 
     async def drain(self, seconds: float, last_seconds: float = 0.0) -> None:
         """Open no more streams, and wait at most so long for those there are.
@@ -155,7 +168,12 @@ class Hub:
         if len(self._streams) >= self.limits.streams:
             self.metrics.refused(protocol, "busy")
             raise BusyError(f"this server has {len(self._streams)} streams open and takes no more; try again later.")
+        if resident_bytes() > self.limits.memory_bytes:
+            self.metrics.refused(protocol, "memory")
+            raise BusyError("this server has no memory for another stream; try again later.")
         stream = Stream(self, self._worker, recognizer or self.find(None), rate)
+        if self._keeper is not None:
+            stream.keep(self._keeper, protocol)
         self._streams.add(stream)
         self.metrics.opened(protocol)
         try:
@@ -174,9 +192,18 @@ class Stream:
         """Prepare to join; raises UsageError for an impossible rate."""
         self._hub, self._worker, self.recognizer = hub, worker, recognizer
         self._key: int | None = None
+        self._n_silent = 0
+        """samples at the model's rate since a word was told"""
+        self._kept: KeptSound | None = None
+        self._keep_anew: Callable[[int], KeptSound] | None = None
         self.n_heard = 0
         """samples at the model's rate since the stream opened"""
         self._set_rate(recognizer.sample_rate if rate is None else rate)
+
+    def keep(self, keeper: SoundKeeper, protocol: str) -> None:
+        """Write what is heard to a file, and after a change of rate to another one."""
+        self._keep_anew = lambda rate: keeper.open(protocol, rate)
+        self._kept = self._keep_anew(self.rate)
 
     async def join(self) -> None:
         """Take a place in the batch."""
@@ -190,6 +217,8 @@ class Stream:
         `Recognizer.step`, LimitError when the stream has become longer than the server allows.
         """
         check_samples(samples)
+        if self._kept is not None:
+            self._kept.hear(samples)
         return await self._hear(samples if self._resampler is None else self._resampler.resample_chunk(samples))
 
     async def finish(self) -> list[Event]:
@@ -203,6 +232,9 @@ class Stream:
         """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""
         chosen, before, key = recognizer or self.recognizer, self.recognizer, self._joined()
         self.recognizer = chosen
+        if self._kept is not None and self._keep_anew is not None and rate not in (None, self.rate):
+            self._kept.close()
+            self._kept = self._keep_anew(rate or self.rate)
         self._set_rate(rate or self.rate)
         if chosen.network is before.network:
             await self._worker.ask(chosen.network, lambda batcher: batcher.change(key, chosen))
@@ -212,6 +244,9 @@ class Stream:
 
     def close(self) -> None:
         """Leave the batch; may be called twice."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         if self._key is not None:
             key, self._key = self._key, None
             self._worker.leave(self.recognizer.network, key)
@@ -244,4 +279,16 @@ class Stream:
         for first in range(0, len(samples), n_piece):
             events += await self._worker.hear(self.recognizer.network, self._joined(), samples[first : first + n_piece])
         self._hub.metrics.heard(len(samples) / rate)
+        self._n_silent = 0 if events else self._n_silent + len(samples)
+        if self._n_silent > self._hub.limits.silence_seconds * rate:
+            raise LimitError(f"nothing was said for {self._hub.limits.silence_seconds:g} s.")
         return events
+
+
+def resident_bytes() -> int:
+    """Memory that this process takes; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()

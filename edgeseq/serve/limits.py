@@ -21,6 +21,10 @@ class Limits:
     """of one file"""
     stream_seconds: float = 4 * 3600.0
     """of sound in one stream"""
+    silence_seconds: float = 3600.0
+    """of sound in one stream in which no word was said"""
+    memory_bytes: int = 1 << 30
+    """that the server may take; above that it opens no more streams"""
     idle_seconds: float = 60.0
     """without anything from a client"""
     send_seconds: float = 10.0

@@ -19,7 +19,7 @@ def from_pcm16(content: bytes) -> Floats:
 
 
 def from_float32(content: bytes) -> Floats:
-    """Read 32-bit little-endian floats. Raises AudioError for parts of a sample, NaN, infinity, and numbers far from [-1, 1]."""
+    """Read 32-bit little-endian floats. Raises AudioError for parts of a sample, NaN, and numbers far from [-1, 1]."""
     _check_whole(content, 4, "32-bit float")
     samples = np.frombuffer(content, dtype="<f4").astype(np.float32)
     loudest = float(np.abs(samples).max(initial=0.0))

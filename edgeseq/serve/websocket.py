@@ -40,6 +40,11 @@ class Socket:
         """Talk through `ws`."""
         self._ws, self._context = ws, context
 
+    @property
+    def response(self) -> web.WebSocketResponse:
+        """What the request's handler returns."""
+        return self._ws
+
     async def receive(self) -> str | bytes | None:
         """Wait for a message: text or bytes; None when the client has ended.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -16,6 +17,8 @@ from edgeseq.events import Event
 from edgeseq.network import Network
 from edgeseq.serve.limits import STOPPING, StoppingError
 from edgeseq.serve.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -134,7 +137,7 @@ class Worker:
 
     def _step(self, network: Network, batcher: Batcher) -> None:
         began = time.monotonic()
-        told = batcher.step()
+        told = self._step_safely(network, batcher)
         now = time.monotonic()
         self._metrics.stepped(len(told), now - began)
         for key, events in told.items():
@@ -146,6 +149,25 @@ class Worker:
                 del self._hearings[network, key]
                 self._metrics.answered(now - hearing.handed_at)
                 self._succeed(hearing.future, hearing.events)
+
+    def _step_safely(self, network: Network, batcher: Batcher) -> dict[int, list[Event]]:
+        """Step what is due; when that fails, each stream alone, and whose step fails then is sent away."""
+        due = batcher.due()
+        try:
+            return batcher.step(due)
+        except Exception:
+            log.exception("a batch of %d streams failed; they are stepped one by one", len(due))
+        told: dict[int, list[Event]] = {}
+        for key in due:
+            try:
+                told |= batcher.step([key])
+            except Exception as fault:
+                log.error("a stream failed and is ended: %r", fault)
+                batcher.leave(key)
+                hearing = self._hearings.pop((network, key), None)
+                if hearing is not None:
+                    self._fail(hearing.future, fault)
+        return told
 
     def _succeed(self, future: asyncio.Future[Any], result: Any) -> None:
         self._answers.append(lambda: None if future.done() else future.set_result(result))
