@@ -20,8 +20,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -306,14 +308,16 @@ def _quantiles(values: Sequence[float]) -> str:
 
 
 def _print_words(spoken: Spoken | None, clip: Path) -> None:
-    samples, rate = soundfile.read(clip, dtype="float32")
-    for sink in SINKS:
-        n_differ, n_words, _, heard = words(samples, rate, sink)
-        typer.echo(f"{clip.name}, {sink[0]} Hz x {sink[1]}: {n_differ} of {n_words} words differ: {' | '.join(heard)}")
-    for sink in SINKS if spoken is not None else ():
-        assert spoken is not None
-        n_differ, n_words, _, _ = words(spoken.samples, spoken.rate, sink)
-        typer.echo(f"words, {sink[0]} Hz x {sink[1]}: {n_differ} of {n_words} differ ({100 * n_differ / n_words:.2f} %)")
+    sounds = [(clip.name, *soundfile.read(clip, dtype="float32"))]
+    if spoken is not None:
+        sounds.append(("strings", spoken.samples, spoken.rate))
+    for name, samples, rate in sounds:
+        # Each has a sound server of its own, and takes as long as the sound lasts.
+        with ThreadPoolExecutor(len(SINKS)) as pool:
+            results = list(pool.map(partial(words, samples, rate), SINKS))
+        for sink, (n_differ, n_words, _, _) in zip(SINKS, results, strict=True):
+            share = 100 * n_differ / n_words
+            typer.echo(f"{name}, {sink[0]} Hz x {sink[1]}: {n_differ} of {n_words} words differ ({share:.2f} %)")
 
 
 def _print_latency(spoken: Spoken) -> None:

@@ -40,6 +40,10 @@ DEAD_SECONDS = 1.5
 """without a block, and a microphone counts as gone"""
 FIRST_OPEN_SECONDS, OPEN_SECONDS = 15.0, 2.0
 """given to a microphone that is opened first, on a slow board busy with starting, and later (longer if it was slow first)"""
+REST_SECONDS = 0.24
+"""taken at once while nobody speaks: to wake up costs more than to work"""
+LONGEST_REQUEST_SECONDS = 0.5
+"""Blocks are announced at least so often, or a microphone that has gone would be noticed late."""
 REPORT_SECONDS = 30.0
 """between two lines about the same trouble"""
 
@@ -86,10 +90,11 @@ class Microphone:
         self.n_overruns = 0
         """that the sound system has told of"""
         self._report = report or logging.getLogger(__name__).warning
-        self._request = Request(wanted, sample_rate, block_seconds, RING_SECONDS)
+        self._request = Request(wanted, sample_rate, min(block_seconds, LONGEST_REQUEST_SECONDS), RING_SECONDS)
         self._load = Load()
         self._told_slow = -REPORT_SECONDS
         self._given_seconds = 0.0
+        self._is_resting = False
         self._outage: Outage | None = None
         self._start_at: float | None = None
         self._stopped = threading.Event()
@@ -152,6 +157,8 @@ class Microphone:
     def raw_blocks(self) -> Iterator[Floats | Lost]:
         """Do as `blocks`, with all channels at the device's own rate, `[n_samples, n_channels]`; a `Lost` may change both."""
         while not self._stopped.is_set():
+            if self._is_resting and self._stream.waiting_seconds == 0:
+                self._stopped.wait(max(0.0, REST_SECONDS - self._request.block_seconds))
             is_busy = self._stream.waiting_seconds > 0 or bool(self._inbox)
             self._hear_recorder(0.0 if is_busy else WAIT_SECONDS)
             if self._stream.waiting_seconds > 0:
@@ -161,6 +168,10 @@ class Microphone:
             else:
                 yield from self._check_alive()
                 yield np.zeros((0, self.opened.n_channels), np.float32)
+
+    def rest(self, is_resting: bool) -> None:
+        """Give blocks of at least `REST_SECONDS` from now on, or of the usual length again."""
+        self._is_resting = is_resting
 
     def stop(self) -> None:
         """Let `blocks` come to its end; may be called from another thread."""

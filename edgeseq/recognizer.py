@@ -201,10 +201,13 @@ class Recognizer:
         gap = [Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)] if seconds else []
         return [*told, *gap], replace(self.init_state(), n_samples=n_samples, n_taken=n_samples, first_sample=n_samples)
 
-    def follow(self, blocks: Iterable[Floats | Lost]) -> Iterator[Event | Gap]:
+    def follow(
+        self, blocks: Iterable[Floats | Lost], rest: Callable[[bool], None] = lambda is_resting: None
+    ) -> Iterator[Event | Gap]:
         """Tell events while blocks of sound come in, and the last words when they end; a `Lost` among them becomes a Gap.
 
-        When the source fails with an EdgeseqError, the last words come first and then the error.
+        When the source fails with an EdgeseqError, the last words come first and then the error. `rest` is called when the
+        gate closes and when it opens: in between, a source need not hurry.
         """
         state, failure = self.init_state(), None
         source = iter(blocks)
@@ -213,10 +216,13 @@ class Recognizer:
                 block = next(source, None)
                 if block is None:
                     break
-                events, state = self._take(block, state)
+                events, after = self._take(block, state)
             except EdgeseqError as fault:
                 failure = fault
                 break
+            if _is_resting(after) != _is_resting(state):
+                rest(_is_resting(after))
+            state = after
             yield from events
         last, state = self.flush(state)
         yield from last
@@ -546,6 +552,10 @@ def _hear(samples: Floats, state: State) -> State:
         leftover=np.concatenate([state.leftover, samples]),
         n_samples=state.n_samples + len(samples),
     )
+
+
+def _is_resting(state: State) -> bool:
+    return state.gate is not None and not state.gate.is_open
 
 
 def _advance(state: State, n_samples: int) -> State:

@@ -142,12 +142,12 @@ def listen(
             if input_file is None
             else _file(input_file, sample_rate, rate, chunk_seconds)
         )
-        with _runner(run) as act, source as (name, blocks):
+        with _runner(run) as act, source as (name, blocks, rest):
             typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
             notify("READY=1", f"STATUS=listening on {name}")
             file = None if input_file is None else without_password(input_file)
             display = Display(form, file, spell=spell)
-            events = recognizer.follow(watched(alive_while(until(blocks, stop))))
+            events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
             for event in only_stable(events) if stable else events:
                 if isinstance(event, Gap):
                     display.show_gap(event)
@@ -212,8 +212,9 @@ def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
         yield runner.hand_over
 
 
-Source = tuple[str, "Iterator[Floats | Lost]"]
-"""A name to show, and blocks of sound as they come."""
+Rest = Callable[[bool], None]
+Source = tuple[str, "Iterator[Floats | Lost]", Rest]
+"""A name to show, blocks of sound as they come, and what is told when they need not hurry."""
 
 
 @contextmanager
@@ -224,9 +225,10 @@ def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -
 
     blocks = read_blocks(path, sample_rate, rate)
     if path == STANDARD_INPUT:
-        yield "standard input", blocks
+        yield "standard input", blocks, lambda is_resting: None
     else:
-        yield without_password(path), paced(cut(blocks, max(1, round(chunk_seconds * sample_rate))), sample_rate)
+        pieces = cut(blocks, max(1, round(chunk_seconds * sample_rate)))
+        yield without_password(path), paced(pieces, sample_rate), lambda is_resting: None
 
 
 @contextmanager
@@ -235,7 +237,7 @@ def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> I
 
     with Microphone(device, sample_rate, chunk_seconds, report=_report) as microphone:
         try:
-            yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks()
+            yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks(), microphone.rest
         finally:
             for line in microphone.summary():
                 _report(line)
