@@ -20,7 +20,7 @@ def test_list(shelf, tone_model):
 
 def test_info(shelf):
     done = run("models", "info", "tones", env=shelf)
-    assert done.returncode == 0 and "sample_rate         8000" in done.stdout and "28: <blk> ▁ a b" in done.stdout
+    assert done.returncode == 0 and "sample_rate             8000" in done.stdout and "28: <blk> ▁ a b" in done.stdout
     assert json.loads(run("models", "info", "tones", "--json", env=shelf).stdout)["blank_id"] == 0
 
 
