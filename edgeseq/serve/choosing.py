@@ -8,16 +8,17 @@ from edgeseq.serve.hub import Hub
 
 
 def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer:
-    """Find a model by its name, else the first of a language, else the first.
+    """Find a model by its name, or the first of a language, or the first.
 
     Languages are compared by what stands before the first hyphen. Raises UsageError that says what there is.
     """
-    if name:
-        return hub.find(name[:200])
-    found = [recognizer for recognizer in hub.recognizers.values() if speaks(recognizer, language)]
+    candidates = [hub.find(name[:200])] if name else list(hub.recognizers.values())
+    found = [recognizer for recognizer in candidates if speaks(recognizer, language)]
     if not found:
-        spoken = ", ".join(dict.fromkeys(recognizer.metadata.language for recognizer in hub.recognizers.values()))
-        raise UsageError(f"no model here understands '{(language or '')[:40]}'. There is: {spoken}.")
+        spoken = ", ".join(dict.fromkeys(recognizer.metadata.language for recognizer in candidates))
+        raise UsageError(
+            f"no model {'of this name' if name else 'here'} understands '{(language or '')[:40]}'. There is: {spoken}."
+        )
     return found[0]
 
 
