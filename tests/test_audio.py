@@ -1,3 +1,6 @@
+import doctest
+import functools
+import http.server
 import io
 import os
 import shutil
@@ -11,10 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 
+import edgeseq.ffmpeg
+import edgeseq.level
 from edgeseq.audio import read_blocks
 from edgeseq.audio_stream import decode
 from edgeseq.blocks import cut, paced, resample
-from edgeseq.errors import AudioError, CutShortError, DeviceError
+from edgeseq.errors import AudioError, CutShortError, DeviceError, UsageError
 
 RATE = 8000
 
@@ -359,3 +364,58 @@ def test_ffmpeg_is_gone_when_the_reader_leaves(tmp_path):
     blocks.close()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+# Network streams
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A web server for a folder; gives the folder and its address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://me:secret@127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@needs_ffmpeg
+def test_a_url_is_read_through_ffmpeg(web):
+    folder, address = web
+    soundfile.write(folder / "a.wav", sweep(), RATE)
+    heard = np.concatenate(list(read_blocks(f"{address}/a.wav", RATE)))
+    assert len(heard) == len(sweep()) and np.abs(heard - sweep()).max() < 1e-3
+
+
+@needs_ffmpeg
+def test_a_url_without_sound(web):
+    _, address = web
+    with pytest.raises(AudioError, match=r"ffmpeg cannot read it .*404 Not Found") as caught:
+        list(read_blocks(f"{address}/none.wav", RATE))
+    assert "secret" not in str(caught.value)
+
+
+@needs_ffmpeg
+def test_a_play_list_from_the_network_reaches_no_file(web, tmp_path):
+    folder, address = web
+    soundfile.write(folder / "private.wav", sweep(), RATE)
+    piece = f"#EXTINF:1,\nfile://{tmp_path}/private.wav"
+    (folder / "list.m3u8").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n{piece}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(AudioError, match="ffmpeg cannot read it"):
+        list(read_blocks(f"{address}/list.m3u8", RATE))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "concat://a|b", "gopher://x/y", "subfile://a"])
+def test_other_kinds_of_urls_are_refused(url):
+    with pytest.raises(UsageError, match=r"are not read\. Wanted: http, https, rtsp"):
+        read_blocks(url, RATE)
+
+
+def test_a_url_without_ffmpeg(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(AudioError, match="sudo apt install ffmpeg"):
+        read_blocks("http://127.0.0.1/a.wav", RATE)
+
+
+def test_doctests_of_names():
+    assert doctest.testmod(edgeseq.ffmpeg).failed == 0 and doctest.testmod(edgeseq.level).failed == 0
