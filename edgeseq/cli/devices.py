@@ -31,7 +31,7 @@ def devices(
         str | None,
         typer.Option("--device", "-d", metavar="INDEX|NAME", help="... this one.  [default: the system's]"),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="... for so long.")] = 10.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, metavar="SECONDS", help="... for so long.")] = 10.0,
 ) -> None:
     """List the microphones; `*` marks the one that `edgeseq listen` takes by itself.
 
