@@ -5,7 +5,8 @@ A client of `/listen` says what it sends in a first text message, `{"rate": 4800
 `{"type": "finish"}` to get its last words. The server answers in text messages: `{"type": "ready"}` first, then events as
 `--format jsonl` writes them, behind them `{"type": "heard", "samples": n}` (of those sent) for each binary message,
 `{"type": "finished"}` in the end, and `{"type": "error", "message": ..., "again": ...}` before it closes on its own:
-`again` if it is worth coming back.
+`again` if it is worth coming back. When the server is stopped in the middle, `{"type": "stopping"}` comes before the words
+that it then tells: they end where the server did, not where somebody paused.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ FOLDER = Path(__file__).parent / "page"
 INDEX = "index.html"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), screen-wake-lock=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",
@@ -122,14 +122,11 @@ def read_settings(message: str | bytes | None) -> Settings:
     >>> read_settings('{"rate": 48000}')
     Settings(rate=48000, model=None, phrases='')
     """
-    try:
-        found = json.loads(message) if isinstance(message, str) else None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
+    found = _parsed(message) if isinstance(message, str) else None
+    if found is None:
         raise UsageError('the first message says what is sent, as JSON text: {"rate": 48000}.')
     rate, model, phrases = found.get("rate"), found.get("model"), found.get("phrases")
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or rate != rate or int(rate) != rate:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate % 1 != 0:  # NaN and infinity, too
         raise UsageError(f'"rate" is {json.dumps(rate)[:40]}; wanted samples a second, a whole number.')
     if not (model is None or isinstance(model, str)) or not (phrases is None or isinstance(phrases, str)):
         raise UsageError('"model" and "phrases" are texts, or left out.')
@@ -157,6 +154,7 @@ async def _listen(socket: Socket, context: Context) -> None:
         try:
             await _converse(socket, stream)
         except StoppingError:
+            await _send(socket, {"type": "stopping"})
             await _tell(socket, await stream.finish())
             raise
 
@@ -201,11 +199,17 @@ async def _send(socket: Socket, message: dict[str, Any]) -> None:
 
 
 def _is_finish(message: str) -> bool:
+    found = _parsed(message)
+    return found is not None and found.get("type") == "finish"
+
+
+def _parsed(message: str) -> dict[str, Any] | None:
+    """Read a JSON object; None if it is none."""
     try:
         found = json.loads(message)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and found.get("type") == "finish"
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _describe_model(name: str, recognizer: Recognizer) -> dict[str, Any]:

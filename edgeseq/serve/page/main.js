@@ -65,7 +65,10 @@ function wire() {
       if (!at("token-form").hidden) notice("That is not this server’s token.");
     });
   });
-  at("listen").addEventListener("click", () => (session === null ? listen() : session.finish()));
+  at("listen").addEventListener("click", () => {
+    if (at("listen").dataset.state === "listening") session.finish();
+    else if (at("listen").ariaDisabled !== "true") listen();
+  });
   at("model").addEventListener("change", showModel);
   at("clear").addEventListener("click", clear);
   at("file").addEventListener("change", () => hearFile(at("file").files[0]));
@@ -364,8 +367,8 @@ function setButton(state) {
   const labels = { idle: "Start listening", opening: "One moment …", listening: "Stop", finishing: "One moment …" };
   at("listen-label").textContent = labels[state];
   at("listen").dataset.state = state;
-  at("listen").disabled = (state === "idle" && !mayRecord()) || state === "opening";
-  at("listen").setAttribute("aria-busy", String(state === "opening" || state === "finishing"));
+  at("listen").disabled = state === "idle" && !mayRecord();
+  at("listen").setAttribute("aria-disabled", String(state === "opening" || state === "finishing")); // keeps the focus
   at("file").disabled = state !== "idle";
   if (state === "idle") status("idle", "Not listening");
   if (state === "finishing") status("finishing", "The last words");

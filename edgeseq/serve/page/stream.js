@@ -18,6 +18,7 @@ export class Stream {
   #nHeard = 0; // the server has heard all before this
   #offset = 0; // sample at which the server's stream began
   #partial = null; // what is being said, in our time
+  #cutOff = null; // finals that a server told because it was stopped; the next one hears them again
   #finalEnd = 0; // seconds
   #socket = null;
   #isReady = false;
@@ -88,6 +89,7 @@ export class Stream {
   close() {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#cutOff?.forEach(this.on.event); // nobody heard them again
     clearTimeout(this.#timer);
     window.removeEventListener("online", this.#connectNow);
     this.#socket?.close(1000);
@@ -138,6 +140,9 @@ export class Stream {
       case "final":
         this.#tell(message);
         break;
+      case "stopping":
+        this.#cutOff = [];
+        break;
       case "finished":
         this.#nHeard = this.#nTotal;
         this.close();
@@ -152,7 +157,8 @@ export class Stream {
   /** Begin the server's stream where the one before was certain of its words. */
   #begin() {
     this.#isReady = true;
-    const said = this.#partial === null ? this.#nHeard / this.rate : this.#partial.start;
+    const unsure = this.#cutOff?.[0] ?? this.#partial;
+    const said = unsure === null ? this.#nHeard / this.rate : unsure.start;
     const wanted = Math.max(this.#finalEnd, said - BEFORE_SECONDS, 0);
     const oldest = this.#blocks[0]?.first ?? this.#nTotal;
     const isFirst = this.#offset === 0 && this.#nNext === 0;
@@ -163,6 +169,7 @@ export class Stream {
     this.#nNext = this.#offset;
     this.#nHeard = Math.max(this.#nHeard, this.#offset);
     this.#partial = null;
+    this.#cutOff = null;
   }
 
   /** Send what waits, then the end if it was wanted. */
@@ -193,6 +200,11 @@ export class Stream {
 
   #tell(event) {
     const moved = inTime(event, this.#offset / this.rate);
+    if (this.#cutOff !== null && moved.type === "final") {
+      this.#cutOff.push(moved);
+      this.on.event({ ...moved, type: "partial", stable: 0 });
+      return;
+    }
     this.#partial = moved.type === "partial" ? moved : null;
     if (moved.type === "final") this.#finalEnd = moved.end;
     this.on.event(moved);
