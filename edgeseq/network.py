@@ -12,6 +12,7 @@ import numpy.typing as npt
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.metadata import ModelMetadata
 from edgeseq.onnx_file import NotOnnxError, OnnxSummary, hash_graph, summarize
+from edgeseq.session import open_session
 from edgeseq.tokens import BLANK
 
 if TYPE_CHECKING:
@@ -163,33 +164,6 @@ def _open_checked(content: bytes, path: Path) -> onnxruntime.InferenceSession:
             f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {reason}\n"
             "  Use a file written by `edgeseq export`, or a newer onnxruntime."
         ) from fault
-
-
-def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """Open a graph with `session_options`."""
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(content, sess_options=session_options(), providers=["CPUExecutionProvider"])
-
-
-def session_options() -> onnxruntime.SessionOptions:
-    """Run as a device should: one thread that never spins, nodes in the order in which they were written.
-
-    Waiting in a loop would burn a whole core for a network this small. The order of the file keeps a layer's steps together,
-    and its weights in the cache; onnxruntime's own takes about 6 % longer (4 layers of 512).
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
-    options.log_severity_level = 4  # fatal only: what goes wrong is raised as well
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # not .ort: it was not checked
-    return options
 
 
 def _check_interface(session: onnxruntime.InferenceSession, metadata: ModelMetadata, path: Path) -> dict[str, tuple[int, ...]]:

@@ -60,7 +60,7 @@ def optimized_graph(path: Path) -> OnnxGraph:
     """Read the graph that onnxruntime runs for the file `path`. Raises ModelError when it cannot."""
     import onnxruntime
 
-    from edgeseq.network import session_options
+    from edgeseq.session import session_options
 
     options = session_options()
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:

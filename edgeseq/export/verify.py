@@ -17,7 +17,7 @@ from edgeseq.export.forms import Form, Product
 from edgeseq.export.quantize import simulate
 from edgeseq.export.states import state_names
 from edgeseq.metadata import ModelMetadata
-from edgeseq.network import open_session
+from edgeseq.session import open_session
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState
 
 N_CHUNKS = 12

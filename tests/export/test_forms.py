@@ -12,7 +12,7 @@ from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
 from edgeseq.export.graph import build_encoder_graph
 from edgeseq.export.quantize import BLOCK, quantize_blocks, quantize_columns, simulate
 from edgeseq.export.verify import TOLERANCES
-from edgeseq.network import open_session
+from edgeseq.session import open_session
 from edgeseq.training.acoustic_model import Encoder, EncoderState
 
 LIMIT = 5.0
