@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import onnx
 
+from edgeseq.errors import ExportError
 from edgeseq.export.builder import GraphBuilder, to_numpy
 from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.frontend import add_frontend
 from edgeseq.export.operators import add_operators
 from edgeseq.export.products import products
-from edgeseq.export.unrolled import add_unrolled
+from edgeseq.export.unrolled import CELLS, add_unrolled
 from edgeseq.metadata import ModelMetadata
 from edgeseq.training.acoustic_model import AcousticModel, Encoder
 
@@ -41,7 +42,12 @@ def build_encoder_graph(encoder: Encoder, n_steps: int, form: Form = FLOAT, limi
 
 
 def add_encoder(graph: GraphBuilder, encoder: Encoder, frames: str, n_steps: int, form: Form, limit: float) -> None:
-    """Add recurrent layers and output layer: `[batch, n_frames, n_mels]`, or stacked, to the output `log_probs`."""
+    """Add recurrent layers and output layer: `[batch, n_frames, n_mels]`, or stacked, to the output `log_probs`.
+
+    Raises ExportError for a cell that this builder does not know.
+    """
+    if encoder.cell not in CELLS:
+        raise ExportError(f"the builder knows no cell '{encoder.cell}'; it knows {', '.join(CELLS)}.")
     if form.steps == "operator":
         stacked = graph.node("Reshape", frames, graph.integers(0, n_steps, -1))
         outputs = add_operators(graph, encoder, stacked, form)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import ExportError, UsageError
 from edgeseq.export.auto import time_forms
 from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
 from edgeseq.export.graph import build_encoder_graph
@@ -152,6 +152,13 @@ def test_unknown_targets_and_widths_are_named():
         choose_form("z80", 8, 1)
     with pytest.raises(UsageError, match="7 bits a weight: there are 32, 8, 4"):
         choose_form("generic", 7, 1)
+
+
+def test_an_unknown_cell_is_named():
+    encoder = make(0, n_mels=4, cell="gru", hidden_size=8, num_layers=1, subsampling=4, n_tokens=5)
+    encoder.cell = "mamba"
+    with pytest.raises(ExportError, match="knows no cell 'mamba'; it knows gru, lstm, rnn"):
+        build_encoder_graph(encoder, 2)
 
 
 def test_auto_measures_every_form():
