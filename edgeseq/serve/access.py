@@ -28,6 +28,8 @@ OPEN_PATHS = ("/", "/health", "/favicon.ico")
 """Read without a token: they hold nothing of anybody."""
 OPEN_FOLDER = "/page/"
 """Files of the web page, the same."""
+SUBPROTOCOL_TOKEN = "openai-insecure-api-key."
+"""Before the token among the WebSocket's subprotocols: browsers' clients of OpenAI can send it nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Access:
             return True
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         given = [bearer.strip()] if scheme.lower() == "bearer" else []
+        offered = (text.strip() for text in request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+        given += [text.removeprefix(SUBPROTOCOL_TOKEN) for text in offered if text.startswith(SUBPROTOCOL_TOKEN)]
         return any(self.is_token(text) for text in (*given, *request.query.getall("token", [])))
 
     def is_token(self, given: str) -> bool:

