@@ -25,8 +25,8 @@ let models = [];
 let session = null; // {stream, close()} while listening
 
 takeToken();
-await meetServer();
 wire();
+meetServer();
 
 /** Learn what the server offers; ask for its token if it wants one. */
 async function meetServer() {
