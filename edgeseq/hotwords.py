@@ -42,6 +42,7 @@ class Hotwords:
         """Build it. Raises WordListError that lists empty, repeated and unspeakable phrases and boosts out of range."""
         chosen = list(hotwords)
         spelled = _spelled(chosen, tokens)
+        self.hotwords = tuple(chosen)
         self._word_start = tokens.word_start_id
         self._children: list[dict[int, int]] = [{}]
         self._fallback = [ROOT]

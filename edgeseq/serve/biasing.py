@@ -1,6 +1,7 @@
 """Names and terms that a client gives along with its sound: heard more readily, within bounds.
 
-They become hotwords of the beam search. A model of phrases hears its phrases alone: there they change nothing.
+They become hotwords of the beam search, besides those that the server was started with. A model of phrases hears its phrases
+alone: there they change nothing.
 """
 
 from __future__ import annotations
@@ -93,8 +94,10 @@ def texts(value: object) -> Sequence[str]:
 @lru_cache(KEPT)
 def _with_hotwords(recognizer: Recognizer, wanted: tuple[Hotword, ...]) -> Recognizer:
     about, decoder = recognizer.metadata, recognizer.decoder
-    words = Hotwords(wanted, about.token_table)
-    if isinstance(decoder, BeamDecoder):
-        return recognizer.with_decoder(decoder.with_hotwords(words))
-    fusion = Fusion(about.token_table, hotwords=words)
-    return recognizer.with_decoder(BeamDecoder(fusion, about.step_samples / about.sample_rate))
+    if not isinstance(decoder, BeamDecoder):
+        fusion = Fusion(about.token_table, hotwords=Hotwords(wanted, about.token_table))
+        return recognizer.with_decoder(BeamDecoder(fusion, about.step_samples / about.sample_rate))
+    own = decoder.fusion.hotwords.hotwords if decoder.fusion.hotwords is not None else ()
+    known = {hotword.phrase for hotword in own}
+    added = [hotword for hotword in wanted if hotword.phrase not in known]
+    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], about.token_table)))
