@@ -1,7 +1,7 @@
 """Changing the sample rate of live sound without holding any back.
 
 soxr, which files go through, works in transforms of its own length: from 48 to 8 kHz it gives 145 ms at a time, whatever it
-is given. Here each block comes out at once, as long as it went in, later by half a filter: 3 ms. The filter is a sinc under
+is given. Here each block comes out at once, as long as it went in, later by half a filter: 1 ms. The filter is a sinc under
 a Kaiser window (Oppenheim and Schafer, Discrete-Time Signal Processing, section 7.5), one set of taps for each phase.
 """
 
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from edgeseq.blocks import Floats
 
-STOP_DB = 70.0
-"""What would fold back is weaker by this."""
-PASS_BAND = 0.9125
-"""of the lower rate's half is passed on, as by soxr; what lies as far above it folds back into the rest"""
+STOP_DB = 50.0
+"""What would fold back is weaker by this. A better filter is longer, and the sound later."""
+PASS_BAND = 0.85
+"""of the lower rate's half is passed on; what lies as far above it folds back into the rest"""
 
 
 class LiveResampler:
