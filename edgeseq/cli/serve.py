@@ -1,11 +1,13 @@
-"""`edgeseq serve`: live words for programs that speak the protocols of Wyoming, Vosk, sherpa-onnx or OpenAI, and for browsers."""
+"""`edgeseq serve`: live words for browsers, and programs that speak the protocols of Wyoming, Vosk, sherpa-onnx, OpenAI."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 from typer.core import TyperCommand
@@ -83,6 +85,7 @@ def serve(
     token: Annotated[
         str | None,
         typer.Option(
+            "--token",
             envvar="EDGESEQ_TOKEN",
             metavar="TOKEN",
             help="Ask clients for it (http, vosk); needed where other machines can connect.",
@@ -146,7 +149,7 @@ def serve(
     from edgeseq.serve.context import Context
     from edgeseq.serve.hub import Hub
     from edgeseq.serve.server import Security, Server
-    from edgeseq.serve.service import run_until_signal
+    from edgeseq.serve.service import renew_daily, run_until_signal
     from edgeseq.serve.service_log import log_to_stderr
 
     given = {"wyoming": wyoming, "http": http, "vosk": vosk, "sherpa": sherpa}
@@ -180,9 +183,17 @@ def serve(
         recognizers[called] = recognizer
 
     async def run() -> None:
-        context = Context(Hub(recognizers, limits, save_audio=_folder(save_audio)))
+        made_here = certificate is not None and certificate.is_made_here
+        context = Context(
+            Hub(recognizers, limits, save_audio=_folder(save_audio)),
+            fingerprint=certificate.fingerprint if certificate is not None and made_here else None,
+        )
         server = Server(context, listen, security, drain_seconds=drain_seconds)
-        await run_until_signal(server, lambda: _tell(server, certificate))
+        if certificate is not None and security.tls is not None:
+            renewing = asyncio.create_task(renew_daily(security.tls, certificate))
+        await run_until_signal(server, lambda: _show(server, certificate, token))
+        if certificate is not None:
+            renewing.cancel()
 
     asyncio.run(run())
 
@@ -230,8 +241,17 @@ def _folder(path: Path | None) -> Path | None:
     return path
 
 
-def _tell(server: Server, certificate: Certificate | None) -> None:
-    """Say where to go with a browser."""
-    if certificate is not None:
-        typer.echo(f"SHA-256 of the certificate: {certificate.fingerprint}", err=True)
+def _show(server: Server, certificate: Certificate | None, token: str | None) -> None:
+    """Say what a person at the terminal wants to know: the certificate, and how a phone gets to the page."""
+    if certificate is not None and certificate.is_made_here:
+        typer.echo(f"certificate made here, SHA-256 {certificate.fingerprint}", err=True)
+    if "http" in server.uris and sys.stderr.isatty():
+        from edgeseq.serve.addresses import uri
+        from edgeseq.serve.tls import outer_address, qr_code
+
+        address = server.address("http")
+        host = outer_address() if address.is_everywhere else address.host
+        if host is not None and not address.is_loopback():
+            page = f"{uri(address.scheme, host, server.ports['http'])}/" + ("" if token is None else f"?token={quote(token)}")
+            typer.echo(f"{qr_code(page)}the page for a phone: {page}", err=True)
     typer.echo("Ctrl-C ends", err=True)

@@ -54,6 +54,9 @@ class Access:
     origins: frozenset[str] = frozenset()
     """of other web sites whose pages may talk to this server, as browsers write them: https://example.org"""
 
+    has_page: bool = False
+    """the web page's files, and /health, are read without a token"""
+
     def refusal(self, request: web.BaseRequest) -> Refusal | None:
         """Say why a request is refused; None if it is not."""
         if not self._knows(request.headers.get("Host", "")):
@@ -85,7 +88,8 @@ class Access:
     def _is_open(self, request: web.BaseRequest) -> bool:
         if request.method == "OPTIONS":  # a browser's question, to which it adds no token
             return True
-        return request.method in ("GET", "HEAD") and (request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER))
+        is_read = self.has_page and request.method in ("GET", "HEAD")
+        return is_read and (request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER))
 
     def _has_token(self, request: web.BaseRequest) -> bool:
         if self.token is None:

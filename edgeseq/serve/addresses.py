@@ -42,6 +42,11 @@ class Address:
         """Whether it is spoken through TLS."""
         return self.scheme in ("https", "wss")
 
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it is all addresses of this machine, and none that can be typed elsewhere."""
+        return self.host in ("0.0.0.0", "::")
+
     def is_loopback(self) -> bool:
         """Whether only programs of this machine can reach it. Raises UsageError for a name that nobody knows."""
         if self.path:

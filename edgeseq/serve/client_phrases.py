@@ -8,8 +8,10 @@ import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import EdgeseqError, UsageError
+from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
 from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
@@ -47,7 +49,7 @@ class PhraseCompiler:
     async def understand(self, recognizer: Recognizer, text: str, *, reject: bool = True) -> Recognizer:
         """Give a recognizer that shares the network and understands the phrases of a phrase file's text.
 
-        Raises PhraseError-like UsageError that lists faults, LimitError for phrases that are too large or take too long,
+        Raises PhraseError that lists faults, LimitError for phrases that are too large or take too long,
         BusyError when too many clients wait.
         """
         self._check_size(len(text.encode("utf-8", "replace")))
@@ -113,8 +115,8 @@ class PhraseCompiler:
                 process.kill()
                 await process.wait()
         if process.returncode == FAULTY:
-            raise UsageError(out.decode().strip())
-        if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+            raise _fault(json.loads(out))
+        if process.returncode in (-signal.SIGPROF, -signal.SIGKILL):
             raise LimitError(
                 f"the phrases take more than {limits.phrases_seconds:g} s to compile; wanted fewer or simpler ones."
             )
@@ -122,6 +124,13 @@ class PhraseCompiler:
             raise LimitError("the phrases cannot be compiled here; wanted fewer or simpler ones.")
         header, _, graph = out.partition(b"\n")
         return PhraseGraph.from_bytes(graph), json.loads(header)["threshold"]
+
+
+def _fault(why: dict[str, Any]) -> EdgeseqError:
+    """Make an error of what the process says."""
+    if "faults" in why:
+        return PhraseError("phrases", [Fault(Place(line, column), message) for line, column, message in why["faults"]])
+    return LimitError(why["limit"])
 
 
 def joined_phrases(phrases: Iterable[str], most_nodes: int) -> str:

@@ -161,15 +161,13 @@ class Hub:
         """Open a stream for a client of `protocol` that sends sound at `rate` Hz (None: the model's).
 
         `recognizer` is one of this hub's, or one that shares its network with another decoder or other rules. Raises
-        BusyError or StoppingError, which say so to the client, and UsageError for an impossible rate.
+        BusyError or StoppingError and UsageError for an impossible rate, which the protocol tells the client, and counts.
         """
         if self._stopping:
             raise StoppingError(STOPPING)
         if len(self._streams) >= self.limits.streams:
-            self.metrics.refused(protocol, "busy")
             raise BusyError(f"this server has {len(self._streams)} streams open and takes no more; try again later.")
         if resident_bytes() > self.limits.memory_bytes:
-            self.metrics.refused(protocol, "memory")
             raise BusyError("this server has no memory for another stream; try again later.")
         stream = Stream(self, self._worker, recognizer or self.find(None), rate)
         if self._keeper is not None:

@@ -2,7 +2,8 @@
 
     python -m edgeseq.serve.phrase_process < request > graph
 
-The request is JSON (see `client_phrases.py`); what comes out is a graph's bytes, or a line with what is wrong and exit code 3.
+The request is JSON (see `client_phrases.py`); what comes out is a line of JSON and behind it a graph's bytes, or, with exit
+code 3, a line of JSON with what is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
+from typing import Any, NoReturn
 
 FAULTY = 3
 """Exit code: the phrases have faults, which standard output tells."""
@@ -22,30 +25,31 @@ def main() -> None:
     """Compile what standard input asks for."""
     from edgeseq.errors import EdgeseqError
     from edgeseq.phrases.compiling import compile_phrases
+    from edgeseq.phrases.faults import PhraseError
     from edgeseq.phrases.file import parse_phrases
     from edgeseq.tokens import TokenTable
 
     request = json.load(sys.stdin)
     os.nice(10)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = int(used.ru_utime + used.ru_stime + request["seconds"]) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    signal.setitimer(signal.ITIMER_PROF, request["seconds"])  # of processor time; its signal ends the process
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        phrases = parse_phrases(request["text"], "the phrases")
+        phrases = parse_phrases(request["text"])
         graph = compile_phrases(phrases, TokenTable(tuple(request["tokens"])), request["states"])
-    except EdgeseqError as fault:
-        print(fault)
-        sys.exit(FAULTY)
-    except (MemoryError, RecursionError):
-        print("the phrases need too much memory, or are nested too deeply; wanted fewer or simpler ones.")
-        sys.exit(FAULTY)
+    except PhraseError as fault:
+        _refuse({"faults": [(one.place.line, one.place.column, one.message) for one in fault.faults]})
+    except (EdgeseqError, MemoryError, RecursionError):
+        _refuse({"limit": "the phrases need too much memory, or are nested too deeply; wanted fewer or simpler ones."})
     if graph.n_nodes > request["nodes"]:
-        print(f"the phrases need {graph.n_nodes:,} states; this server takes {request['nodes']:,} of a client.")
-        sys.exit(FAULTY)
+        _refuse({"limit": f"the phrases need {graph.n_nodes:,} states; this server takes {request['nodes']:,} of a client."})
     header = json.dumps({"threshold": phrases.threshold}).encode()
     sys.stdout.buffer.write(header + b"\n" + graph.to_bytes())
+
+
+def _refuse(why: dict[str, Any]) -> NoReturn:
+    json.dump(why, sys.stdout)
+    sys.exit(FAULTY)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeseq.errors import DeviceError, MissingExtraError, UsageError
@@ -121,6 +121,10 @@ class Server:
             if address.protocol in self._listeners
         }
 
+    def address(self, protocol: str) -> Address:
+        """Give the address of a protocol that is spoken, as it was typed."""
+        return next(address for address in self._addresses if address.protocol == protocol)
+
     async def __aenter__(self) -> Server:
         """Start to listen. Raises DeviceError for a port that is taken, with nothing left open."""
         await self.context.hub.__aenter__()
@@ -179,10 +183,11 @@ def make_http_app(context: Context) -> web.Application:
     """Gather what is spoken at --http: OpenAI's interfaces, the web page, health and metrics."""
     from aiohttp import web
 
-    from edgeseq.serve import health
+    from edgeseq.serve import health, page, realtime, transcriptions
 
     app = web.Application(client_max_size=context.hub.limits.upload_bytes + FORM_BYTES)
-    app.add_routes(health.routes(context))
+    for module in (health, page, realtime, transcriptions):
+        app.add_routes(module.routes(context))
     return app
 
 
@@ -198,18 +203,16 @@ class _HttpListener:
         from aiohttp import web
 
         protocol, metrics = address.protocol, context.hub.metrics
-        access = security.access
+        access = replace(security.access, has_page=protocol == "http")
         if protocol in WITHOUT_TOKEN:
-            access = Access(None, access.names, access.origins)
+            access = replace(access, token=None)
         app.middlewares.append(middleware(access, lambda reason: metrics.refused(protocol, reason)))
         runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=LAST_SECONDS, handler_cancellation=True
         )
         await runner.setup()
         assert runner.server is not None
-        make: Callable[[], Any] = at_most(
-            context.hub.limits.connections, runner.server, lambda: metrics.refused(protocol, "connections")
-        )
+        make = at_most(context.hub.limits.connections, runner.server, lambda: metrics.refused(protocol, "connections"))
         tls: dict[str, Any] = {"ssl": security.tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if address.is_encrypted else {}
         try:
             loop = asyncio.get_running_loop()

@@ -7,13 +7,16 @@ import contextlib
 import logging
 import resource
 import signal
+import ssl
 from collections.abc import Callable
 
 from edgeseq.notify import notify, watchdog_seconds
 from edgeseq.serve.server import Server
+from edgeseq.serve.tls import Certificate, refresh
 
 log = logging.getLogger(__name__)
 
+DAY_SECONDS = 24 * 3600.0
 OPEN_FILES = 8192
 """wanted for connections; a shell's limit is often 1024"""
 
@@ -38,9 +41,16 @@ async def run_until_signal(server: Server, ready: Callable[[], None] = lambda: N
         signs = asyncio.create_task(_give_signs_of_life(server))
         await stop.wait()
         notify("STOPPING=1")
-        signs.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await signs
+    signs.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await signs
+
+
+async def renew_daily(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """Take a certificate that was replaced on disk, or make a new one in time, as long as the server runs."""
+    while True:
+        await asyncio.sleep(DAY_SECONDS)
+        certificate = await asyncio.to_thread(refresh, context, certificate)
 
 
 async def _give_signs_of_life(server: Server) -> None:

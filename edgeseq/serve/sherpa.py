@@ -1,8 +1,8 @@
 """sherpa-onnx's online WebSocket protocol, with the fields of its C++ server.
 
-A client sends sound, 32-bit little-endian float mono, in messages of any size, and the text `Done` at the end. It is told in JSON
-whenever what was said changes, and at last the text `Done!`. Nothing in the protocol tells the rate: sherpa-onnx's clients send
-16 kHz, others may say theirs in the address.
+A client sends sound, 32-bit little-endian float mono, in messages of any size, and the text `Done` at the end. It is told in
+JSON whenever what was said changes, and at last the text `Done!`. Nothing in the protocol tells the rate: sherpa-onnx's
+clients send 16 kHz, others may say theirs in the address.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket as socket_options
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,6 +26,8 @@ REASON_BYTES = 123
 """of a close frame (RFC 6455, section 5.5)"""
 CLOSE_SECONDS = 2.0
 """for a client's answer to a close"""
+KERNEL_BYTES = 65_536
+"""that the system buffers for a client"""
 WRITER_BYTES = 32_768
 """that are buffered for a client before the server waits for it"""
 
@@ -112,6 +115,7 @@ async def accepted(
         protocols=subprotocols,
     )
     await ws.prepare(request)
+    _bound_buffer(request)
     socket = Socket(ws, context)
     code: int = WSCloseCode.OK
     reason = ""
@@ -128,6 +132,13 @@ async def accepted(
         log.exception("%s %s: failed", protocol, request.remote)
     finally:
         await socket.close(code, reason)
+
+
+def _bound_buffer(request: web.Request) -> None:
+    """Let the system keep little for a client that does not read; it would take megabytes."""
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket_options.SOL_SOCKET, socket_options.SO_SNDBUF, KERNEL_BYTES)
 
 
 def close_code(fault: EdgeseqError) -> int:

@@ -45,6 +45,8 @@ class Worker:
         self._batchers, self._metrics = dict(batchers), metrics
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._hearings: dict[tuple[Network, int], _Hearing] = {}
+        self._failed: set[tuple[Network, int]] = set()
+        """streams that were ended here, and whose owners do not know it yet"""
         self._answers: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._work, name="edgeseq-worker", daemon=True)
 
@@ -67,8 +69,11 @@ class Worker:
         """Remove a stream; does not wait."""
 
         def forget() -> None:
-            self._batchers[network].leave(key)
             self._hearings.pop((network, key), None)
+            if (network, key) in self._failed:
+                self._failed.discard((network, key))
+            else:
+                self._batchers[network].leave(key)
 
         self._commands.put(forget)
 
@@ -129,11 +134,17 @@ class Worker:
         try:
             command = self._commands.get(timeout=min(waits, default=None))
             while command is not None:
-                command()
+                self._do(command)
                 command = self._commands.get_nowait()
         except queue.Empty:
             return True
         return False
+
+    def _do(self, command: Callable[[], None]) -> None:
+        try:
+            command()
+        except Exception:  # the thread is everybody's: it must go on
+            log.exception("a command failed")
 
     def _step(self, network: Network, batcher: Batcher) -> None:
         began = time.monotonic()
@@ -164,6 +175,7 @@ class Worker:
             except Exception as fault:
                 log.error("a stream failed and is ended: %r", fault)
                 batcher.leave(key)
+                self._failed.add((network, key))
                 hearing = self._hearings.pop((network, key), None)
                 if hearing is not None:
                     self._fail(hearing.future, fault)
