@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.stopping import stop_on_signals
+
 if TYPE_CHECKING:
     from edgeseq.recipe import Recipe
     from edgeseq.training.metrics import StepReport, ValidReport
@@ -49,9 +51,15 @@ def train(
         return
     folder = out or Path("runs") / resolved.name
     _write_resolved(resolved, folder)
-    with _Progress(resolved) as progress, _sigterm_as_interrupt():
+    with _Progress(resolved) as progress, stop_on_signals() as stop:
+
+        def show_unless_stopped(report: StepReport | ValidReport) -> None:
+            progress.show(report)
+            if stop.requested:
+                raise KeyboardInterrupt  # here, between two steps, where nothing is half done
+
         try:
-            trainer.train(resolved, folder, resume=resume, report=progress.show, workers=workers)
+            trainer.train(resolved, folder, resume=resume, report=show_unless_stopped, workers=workers)
         except KeyboardInterrupt:
             typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -64,20 +72,6 @@ def _write_resolved(recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "recipe.yaml").write_text(text, encoding="utf-8")
-
-
-class _sigterm_as_interrupt:  # noqa: N801  # reads as what it does
-    """SIGTERM ends a training as Ctrl-C does."""
-
-    def __enter__(self) -> None:
-        import signal
-
-        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def __exit__(self, *_: object) -> None:
-        import signal
-
-        signal.signal(signal.SIGTERM, self._before)
 
 
 class _Progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -224,10 +223,7 @@ def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
-    """Make the batches of `steps`, in other processes if there are `workers`.
-
-    They come as arrays: tensors are handed over through sockets of the worker, which complains when a signal cuts that short.
-    """
+    """Make the batches of `steps`, in other processes if there are `workers`; arrays are handed over, not shared tensors."""
     loader: DataLoader[Batch] = DataLoader(
         batches,
         batch_size=None,  # a batch is made whole
@@ -246,9 +242,9 @@ def _as_arrays(batch: Any) -> tuple[Any, ...]:
 
 
 def _leave_signals_to_parent(_: int) -> None:
-    """A signal to the whole group should stop the training, which then stops its workers."""
+    """A signal to the whole group should stop the training, which then stops its workers; those end with it in any case."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # quietly: another end would count as a crash
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

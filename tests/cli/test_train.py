@@ -78,10 +78,11 @@ def test_missing_data_names_the_command_that_brings_it(folder):
     assert "edgeseq data import fsdd" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("to_group", [False, True])
-def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group):
+def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group, workers):
     process = command_line.start(
-        "train", "recipe.yaml", "train.steps=100000", "--workers", "0", cwd=folder, start_new_session=True
+        "train", "recipe.yaml", "train.steps=100000", "--workers", workers, cwd=folder, start_new_session=True
     )
     metrics = folder / "runs" / "tones" / "metrics.jsonl"
     while not (metrics.exists() and metrics.read_text()):
