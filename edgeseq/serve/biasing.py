@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from edgeseq.beam import BeamDecoder
 from edgeseq.fusion import Fusion
@@ -22,6 +23,8 @@ NAME_BOOST, TERM_BOOST = DEFAULT_BOOST, 1.0
 """nats a letter: names come before terms"""
 LONGEST = 64
 """letters of a name or term; longer ones are left out"""
+MOST_TEXTS = 5000
+"""of each kind that are looked at"""
 PROMPT_WORDS = 4
 """Of a prompt, what stands between two marks and has more words is prose, no term."""
 KEPT = 8
@@ -51,7 +54,7 @@ def hotwords(names: Iterable[str], terms: Iterable[str], tokens: TokenTable, mos
     found: dict[str, Hotword] = {}
     n_letters = 0
     for texts, boost in ((names, NAME_BOOST), (terms, TERM_BOOST)):
-        for text in texts:
+        for text in islice(texts, MOST_TEXTS):
             phrase = spelled(text, tokens)
             if phrase is None or phrase in found:
                 continue

@@ -238,11 +238,11 @@ class Connection:
         form, sound = _Form.of(event), self._sound
         if form.rate != sound.form.rate:
             raise AudioError(f"sound at {form.rate} Hz within sound at {sound.form.rate} Hz; begin anew with audio-start.")
-        samples = to_samples(event.payload or b"", form.width, form.channels)
-        n_piece = max(1, round(PIECE_SECONDS * form.rate))
-        for first in range(0, len(samples), n_piece):
-            piece = samples[first : first + n_piece]
-            await sound.purpose.take(piece, await sound.stream.hear(piece))
+        payload = event.payload or b""
+        n_piece = max(1, round(PIECE_SECONDS * form.rate)) * form.width * form.channels
+        for first in range(0, len(payload), n_piece):
+            samples = to_samples(payload[first : first + n_piece], form.width, form.channels)
+            await sound.purpose.take(samples, await sound.stream.hear(samples))
 
     async def _stop_sound(self) -> None:
         """End what is heard: the last words."""

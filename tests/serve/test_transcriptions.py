@@ -21,7 +21,7 @@ import webvtt
 from web_server import served
 
 from edgeseq.errors import AudioError
-from edgeseq.serve import transcriptions
+from edgeseq.serve import transcriptions, uploads
 from edgeseq.serve.access import Access
 from edgeseq.serve.limits import Limits
 from edgeseq.serve.uploads import read_upload
@@ -249,6 +249,16 @@ def test_play_lists_open_nothing(tmp_path):
             file.write(content.encode())
             with pytest.raises(AudioError, match="cannot be read"):
                 list(read_upload(file, RATE))
+
+
+@pytest.mark.parametrize(
+    ("command", "message"), [(["sleep", "60"], "takes too long"), (["sh", "-c", "while :; do :; done"], "cannot be read")]
+)
+def test_a_program_that_hangs_or_burns_is_ended(command, message, monkeypatch):
+    monkeypatch.setattr(uploads, "SILENT_SECONDS", 0.3 if command[0] == "sleep" else 20.0)
+    monkeypatch.setattr(uploads, "PROCESSOR_SECONDS", 1)
+    with tempfile.TemporaryFile() as file, pytest.raises(AudioError, match=message):
+        list(uploads._decode(command, file, RATE, "no sound"))
 
 
 def test_a_client_that_leaves_frees_its_place(tone_recognizer):
