@@ -13,11 +13,16 @@ CLIP := demo/number.flac
 RECIPE ?= recipes/ctc.yaml
 PIP = $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PROGRAMS = libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins \
+  espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts \
+  ffmpeg chromium chromium-driver
+
 export PIP_ROOT_USER_ACTION = ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick lint format docs train base dev clean
+.PHONY: help demo test test-full test-quick lint format docs train base dev system clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +41,8 @@ demo: base  ## hear a recording as if it were a microphone (sets up what listeni
 test: lint  ## check everything: ruff, mypy, pytest (sets up torch and the tools, too)
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
 
+test-full: system test  ## install with apt what tests use besides Python, then the same: nothing is skipped for want of a program
+
 test-quick: dev  ## run the tests that take seconds
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not slow"
 
@@ -46,6 +53,12 @@ lint: dev  ## ruff and mypy
 format: dev  ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
+
+system:  ## install PortAudio, a sound server, speech synthesizers, ffmpeg and Chromium (Debian, Ubuntu)
+	@command -v apt-get >/dev/null || { echo "make: there is no apt-get; install yourself: $(PROGRAMS)" >&2; exit 1; }
+	@echo "set-up: $(words $(PROGRAMS)) packages with apt-get ..."
+	@$(SUDO) apt-get -qq update
+	@DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $(PROGRAMS) >/dev/null
 
 docs: dev  ## write the keys of recipes into docs/training.md
 	@$(VENV)/bin/python tests/recipe_table.py docs/training.md
@@ -89,7 +102,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	fi; \
 	$(PIP) install $$index --no-deps "$(TORCH)" "$(TORCHAUDIO)"
 	@echo "set-up: training and test tools ..."
-	@$(PIP) install --editable ".[train,dev]"
+	@$(PIP) install --editable ".[train,serve,phrases,bench,dev]"
 	@touch $@
 
 define PROBE
