@@ -148,3 +148,11 @@ def test_python_of_the_pages_runs(page, monkeypatch):
             code = compile(text, page.name, "exec")
             if "Microphone(" not in text:
                 exec(code, {})
+
+
+def test_every_limit_of_a_server_is_explained():
+    from edgeseq.serve.limits import Limits
+
+    page = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    for field in dataclasses.fields(Limits):
+        assert f"| `{field.name}` | {field.default:,.0f} |" in page, field.name

@@ -210,8 +210,8 @@ def parse_limits(given: Sequence[str]) -> Limits:
             raise UsageError(f"--limit {text}: there is no limit '{name}'. There are: {', '.join(defaults)}.")
         kind = type(defaults[name])
         try:
-            value = kind(number)
-        except ValueError:
+            value = kind(float(number))
+        except (ValueError, OverflowError):
             value = -1
         if not 0 < value < float("inf"):
             raise UsageError(f"--limit {text}: wanted {name}=NUMBER, more than 0, for instance {name}={defaults[name]}.")
