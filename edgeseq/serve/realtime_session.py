@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgeseq.blocks import Floats
-from edgeseq.endpoint import COMPLETE_SECONDS, DEFAULT_RULES, Rules, endpoint_rules
+from edgeseq.endpoint import COMPLETE_SECONDS, Rules, endpoint_rules
 from edgeseq.errors import UsageError
 from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import biased, terms_of_prompt, texts
@@ -82,7 +82,7 @@ class Settings:
         """Make what hears by these settings; compiles words, so not for an event loop. Raises UsageError."""
         chosen = choose_model(hub, self.model, self.language)
         chosen = biased(chosen, self.keywords, terms_of_prompt(self.prompt), hub.limits)
-        return chosen.with_rules(DEFAULT_RULES if self.turns is None else self.turns.rules)
+        return chosen if self.turns is None else chosen.with_rules(self.turns.rules)
 
     def to_dict(self, hub: Hub) -> dict[str, Any]:
         """Write them as `session.created` and `session.updated` hold them."""

@@ -10,6 +10,8 @@ import pytest
 import soundfile
 import soxr
 
+pytest.importorskip("aiohttp")
+pytest.importorskip("wyoming")
 pytest.importorskip("openai")
 pytest.importorskip("websockets")
 import openai

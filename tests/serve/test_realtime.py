@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 pytest.importorskip("onnx")
+pytest.importorskip("aiohttp")
 pytest.importorskip("openai")
 pytest.importorskip("websockets")
 import openai

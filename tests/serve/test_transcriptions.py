@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 pytest.importorskip("onnx")
+pytest.importorskip("aiohttp")
 pytest.importorskip("openai")
 import openai
 import srt
