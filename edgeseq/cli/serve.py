@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from edgeseq.cli.options import (
     phrase_decoder,
 )
 from edgeseq.cli.search_options import Search, searches
+from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 from edgeseq.errors import UsageError
 
@@ -174,28 +176,28 @@ def serve(
         recognizer = recognizer if decoder is None else recognizer.with_decoder(decoder)
         return recognizer.with_gate(Gate(recognizer.sample_rate)) if gate else recognizer
 
-    recognizers: dict[str, Recognizer] = {}
-    for text in model or [DEFAULT_MODEL]:
-        recognizer = load(text)
-        called = recognizer.metadata.name
-        if called in recognizers:
-            raise UsageError(f"--model {text}: there is another model called '{called}'; wanted each name once.")
-        recognizers[called] = recognizer
+    with stop_on_signals() as stop:
+        folder = _folder(save_audio)
+        recognizers: dict[str, Recognizer] = {}
+        for text in model or [DEFAULT_MODEL]:
+            recognizer = load(text)
+            called = recognizer.metadata.name
+            if called in recognizers:
+                raise UsageError(f"--model {text}: there is another model called '{called}'; wanted each name once.")
+            recognizers[called] = recognizer
+        made_here = certificate.fingerprint if certificate is not None and certificate.is_made_here else None
 
-    async def run() -> None:
-        made_here = certificate is not None and certificate.is_made_here
-        context = Context(
-            Hub(recognizers, limits, save_audio=_folder(save_audio)),
-            fingerprint=certificate.fingerprint if certificate is not None and made_here else None,
-        )
-        server = Server(context, listen, security, drain_seconds=drain_seconds)
-        if certificate is not None and security.tls is not None:
-            renewing = asyncio.create_task(renew_daily(security.tls, certificate))
-        await run_until_signal(server, lambda: _show(server, certificate, token))
-        if certificate is not None:
-            renewing.cancel()
+        async def run() -> None:
+            context = Context(Hub(recognizers, limits, save_audio=folder), fingerprint=made_here)
+            server = Server(context, listen, security, drain_seconds=drain_seconds)
+            if certificate is not None and security.tls is not None:
+                renewing = asyncio.create_task(renew_daily(security.tls, certificate))
+            await run_until_signal(server, lambda: _show(server, certificate, token))
+            if certificate is not None:
+                renewing.cancel()
 
-    asyncio.run(run())
+        if not stop.requested:
+            asyncio.run(run())
 
 
 def parse_limits(given: Sequence[str]) -> Limits:
@@ -238,6 +240,8 @@ def _tls_context(certificate: Certificate | None) -> Any:
 def _folder(path: Path | None) -> Path | None:
     if path is not None:
         path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise UsageError(f"--save-audio {path}: this user may not write there; wanted a folder that can be written.")
     return path
 
 

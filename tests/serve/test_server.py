@@ -8,6 +8,8 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -608,6 +610,7 @@ def test_a_service_gives_signs_of_life(tone_model, tmp_path):
         (["--tls", "nowhere.pem", "key.pem", "--vosk", "127.0.0.1:0"], 2, "nowhere.pem: No such file"),
         (["--token", ""], 2, "--token is empty"),
         (["-m", "nobody"], 2, "no model 'nobody'"),
+        (["--save-audio", "/dev/null/x"], 1, "Not a directory"),
     ],
 )
 def test_what_the_command_line_refuses(tone_model, words, code, said):
@@ -615,6 +618,13 @@ def test_what_the_command_line_refuses(tone_model, words, code, said):
     done = run_command("serve", *model, *words)
     assert done.returncode == code and said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_extra_that_is_missing_is_named():
+    """The packages of the extra are hidden, so that the command finds none of them."""
+    hide = "import sys; sys.modules['prometheus_client'] = None; from edgeseq.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", hide, "serve"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "pip install 'edgeseq[serve]'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_port_that_is_taken_ends_the_program(tone_model):
