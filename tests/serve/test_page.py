@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 import threading
 import time
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +15,7 @@ import pytest
 pytest.importorskip("aiohttp")
 pytest.importorskip("onnx")
 import aiohttp
+import command_line
 import soundfile
 import tone_language as tones
 from browser import accessibility_faults, browser, complaints, needs_browser
@@ -58,10 +60,10 @@ async def served(recognizer, limits=Limits(), **kwargs):  # noqa: B008  # frozen
         yield server, session
 
 
-async def said(socket):
+async def said(ws):
     """Messages until the server closes or has finished."""
     told = []
-    while (message := await socket.receive(timeout=10)).type == aiohttp.WSMsgType.TEXT:
+    while (message := await ws.receive(timeout=10)).type == aiohttp.WSMsgType.TEXT:
         told.append(json.loads(message.data))
         if told[-1]["type"] == "finished":
             break
@@ -69,13 +71,13 @@ async def said(socket):
 
 
 async def speak(session, text, n_block, rate=tones.SAMPLE_RATE, **settings):
-    async with session.ws_connect("/listen") as socket:
-        await socket.send_json({"rate": rate, **settings})
+    async with session.ws_connect("/listen") as ws:
+        await ws.send_json({"rate": rate, **settings})
         sound = to_pcm16(tones.say(text, rate))
         for first in range(0, len(sound), 2 * n_block):
-            await socket.send_bytes(sound[first : first + 2 * n_block])
-        await socket.send_json({"type": "finish"})
-        return await said(socket)
+            await ws.send_bytes(sound[first : first + 2 * n_block])
+        await ws.send_json({"type": "finish"})
+        return await said(ws)
 
 
 def words(told):
@@ -140,13 +142,13 @@ def test_clients_have_rates_and_phrases_of_their_own(tone_recognizer):
 )
 def test_what_is_wrong_is_told_and_the_connection_closed(tone_recognizer, messages, expected):
     async def run():
-        async with served(tone_recognizer) as (server, session), session.ws_connect("/listen") as socket:
+        async with served(tone_recognizer) as (server, session), session.ws_connect("/listen") as ws:
             for message in messages:
-                await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_str(message))
-            told = await said(socket)
+                await (ws.send_bytes(message) if isinstance(message, bytes) else ws.send_str(message))
+            told = await said(ws)
             assert len(server.context.hub) == 0
             assert words(await speak(session, "zoo", 640)) == ["zoo"], "others are served"
-            return told, socket.close_code
+            return told, ws.close_code
 
     told, code = asyncio.run(run())
     assert told[-1]["type"] == "error" and expected in told[-1]["message"] and not told[-1]["again"]
@@ -170,11 +172,11 @@ def test_faults_of_phrases_are_told_with_their_places(tone_recognizer):
 def test_limits_are_told_so_that_the_page_comes_again(tone_recognizer):
     async def run():
         limits = Limits(streams=1, idle_seconds=0.3, stream_seconds=1.0, message_bytes=4096)
-        async with served(tone_recognizer, limits) as (server, session), session.ws_connect("/listen") as socket:
-            await socket.send_json({"rate": 8000})
-            assert (await socket.receive_json())["type"] == "ready"
+        async with served(tone_recognizer, limits) as (server, session), session.ws_connect("/listen") as ws:
+            await ws.send_json({"rate": 8000})
+            assert (await ws.receive_json())["type"] == "ready"
             busy = await speak(session, "zoo", 640)
-            idle = await said(socket)
+            idle = await said(ws)
             long = await speak(session, "hello zoo abba", 640)
             async with session.ws_connect("/listen") as giant:
                 await giant.send_json({"rate": 8000})
@@ -191,15 +193,15 @@ def test_limits_are_told_so_that_the_page_comes_again(tone_recognizer):
 
 def test_a_server_that_is_stopped_tells_the_last_words(tone_recognizer):
     async def run():
-        async with served(tone_recognizer) as (server, session), session.ws_connect("/listen") as socket:
-            await socket.send_json({"rate": 8000})
-            await socket.send_bytes(to_pcm16(tones.say("hello zoo")))
-            while json.loads((await socket.receive()).data)["type"] != "heard":
+        async with served(tone_recognizer) as (server, session), session.ws_connect("/listen") as ws:
+            await ws.send_json({"rate": 8000})
+            await ws.send_bytes(to_pcm16(tones.say("hello zoo")))
+            while json.loads((await ws.receive()).data)["type"] != "heard":
                 pass
             stopping = asyncio.create_task(server.__aexit__())
-            told = await said(socket)
+            told = await said(ws)
             await stopping
-            return told, socket.close_code
+            return told, ws.close_code
 
     told, code = asyncio.run(run())
     assert [one["type"] for one in told if one["type"] != "partial"] == ["stopping", "final", "error"]
@@ -211,17 +213,17 @@ def test_random_messages_break_nothing(tone_recognizer):
     openings = ['{"rate": 8000}', '{"rate": 8000, "phrases": "intents: {a: b}"}', '{"rate":', "\0", "{}", '{"rate": -0.0}']
 
     async def one(session):
-        async with session.ws_connect("/listen") as socket:
-            await socket.send_str(openings[random.integers(len(openings))])
+        async with session.ws_connect("/listen") as ws:
+            await ws.send_str(openings[random.integers(len(openings))])
             for _ in range(random.integers(6)):
-                if socket.closed:
+                if ws.closed:
                     break
                 if random.random() < 0.7:
-                    await socket.send_bytes(random.bytes(int(random.integers(3000))))
+                    await ws.send_bytes(random.bytes(int(random.integers(3000))))
                 else:
-                    await socket.send_str(random.bytes(20).hex())
+                    await ws.send_str(random.bytes(20).hex())
             if random.random() < 0.3:
-                socket._response.connection.transport.abort()
+                ws._response.connection.transport.abort()
 
     async def run():
         async with served(tone_recognizer) as (server, session):
@@ -284,9 +286,9 @@ def test_the_token_is_asked_for_sound_but_not_for_the_page(tone_recognizer):
                     statuses.append(answer.status)
             with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
                 await session.ws_connect("/listen?token=wrong")
-            async with session.ws_connect("/listen?token=secret") as socket:
-                await socket.send_json({"rate": 8000})
-                return statuses, await socket.receive_json()
+            async with session.ws_connect("/listen?token=secret") as ws:
+                await ws.send_json({"rate": 8000})
+                return statuses, await ws.receive_json()
 
     statuses, first = asyncio.run(run())
     assert statuses == [200, 200, 401, 401, 200] and first["type"] == "ready"
@@ -374,6 +376,7 @@ def saved(driver, folder, form):
     return path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @needs_browser
 @needs_model
 def test_ten_digits_through_the_microphone(driver, digits, tmp_path):
@@ -447,30 +450,144 @@ def test_by_keyboard_alone(driver, digits):
         assert "alert" not in text_of(driver, "notice")
 
 
+@contextmanager
+def command(port):
+    """Run `edgeseq serve`, and kill it without a word."""
+    process = command_line.start("serve", "--http", f"127.0.0.1:{port}")
+    try:
+        while "listening at" not in (line := process.stderr.readline()):
+            assert line, "edgeseq serve has ended"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def stopped_gracefully(port):
+    with serving(edgeseq.load("digits-en"), port):
+        yield
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.mark.slow
 @needs_browser
 @needs_model
-def test_a_server_that_is_restarted_loses_no_word(tmp_path, microphone, digits):
+@pytest.mark.parametrize("server", [command, stopped_gracefully], ids=["killed", "stopped"])
+def test_a_server_that_goes_and_comes_back_loses_no_word(tmp_path, microphone, server):
+    port = free_port()
     with browser(tmp_path / "profile", microphone=microphone) as driver:
-        with serving(digits) as address:
-            port = int(address.rpartition(":")[2])
-            open_page(driver, address)
+        with server(port):
+            open_page(driver, f"http://127.0.0.1:{port}")
             at(driver, "listen").click()
             wait_for(driver, lambda: "three" in text_of(driver, "saying"))
         wait_for(driver, lambda: text_of(driver, "status").startswith("Connection lost"))
         time.sleep(1.0)
-        with serving(digits, port):
+        with server(port):
             wait_for(driver, lambda: text_of(driver, "status") == "Listening")
             wait_for(driver, lambda: len(finals(driver)) == len(SAID))
             assert finals(driver) == SAID
             assert driver.find_elements("css selector", "#said .gap") == []
             at(driver, "listen").click()
             wait_for(driver, lambda: text_of(driver, "status") == "Not listening")
-            times = [event["end"] for event in driver_events(driver, tmp_path / "profile")]
+            times = [json.loads(line)["end"] for line in saved(driver, tmp_path / "profile", "jsonl").splitlines()]
             assert times == sorted(times) and 7 < times[-1] < 11.5, "time went on"
 
 
-def driver_events(driver, folder):
-    return [json.loads(line) for line in saved(driver, folder, "jsonl").splitlines()]
+@pytest.mark.slow
+@needs_browser
+@needs_model
+def test_a_server_that_does_not_come_back_is_told_of(tmp_path, microphone, digits):
+    with browser(tmp_path / "profile", microphone=microphone) as driver:
+        with serving(digits) as address:
+            open_page(driver, address)
+            at(driver, "listen").click()
+            wait_for(driver, lambda: "three" in text_of(driver, "saying"))
+        wait_for(driver, lambda: text_of(driver, "status").startswith("Connection lost"))
+        at(driver, "listen").click()
+        wait_for(driver, lambda: text_of(driver, "status") == "Not listening")
+        assert finals(driver)[0] == SAID[0] and finals(driver)[1].startswith("three"), "what it told at last stays"
+        assert "did not answer any more" in driver.find_element("css selector", "#said .gap").text
+
+
+@needs_browser
+@needs_model
+def test_level_and_clipping(tmp_path, digits):
+    rate, seconds = 48_000, np.arange(2 * 48_000) / 48_000
+    tone = np.sin(2 * np.pi * 440 * seconds)
+    loud = tmp_path / "loud.wav"
+    soundfile.write(loud, np.concatenate([0.1 * tone, np.clip(3 * tone, -1, 1), 0 * tone]), rate, subtype="PCM_16")
+    with browser(tmp_path / "profile", microphone=loud) as driver, serving(digits) as address:
+        open_page(driver, address)
+        level = lambda: float(at(driver, "meter").get_attribute("aria-valuenow"))  # noqa: E731
+        assert level() == -60
+        at(driver, "listen").click()
+        wait_for(driver, lambda: abs(level() + 20) <= 1)
+        assert text_of(driver, "level-hint") == ""
+        wait_for(driver, lambda: text_of(driver, "level-hint").startswith("Too loud"))
+        assert "clipped" in at(driver, "meter").get_attribute("class")
+        wait_for(driver, lambda: -1 <= level() <= 0)
+        wait_for(driver, lambda: not text_of(driver, "level-hint").startswith("Too loud"))
+
+
+@needs_browser
+@needs_model
+def test_what_waited_too_long_for_a_server_is_told_as_a_gap(driver, digits):
+    samples = np.round(soundfile.read(NUMBER, dtype="float32")[0] * 32767).astype(int).tolist()
+    script = """
+        const [address, samples, done] = arguments;
+        import("/page/stream.js").then(async ({ Stream }) => {
+          const events = [];
+          const nothing = () => {};
+          const on = { ready: nothing, heard: nothing, state: nothing, error: done, event: (event) => events.push(event) };
+          const stream = new Stream({ address, rate: 16000, settings: {}, on });
+          for (let i = 0; i < 50; i += 1) stream.send(new Int16Array(16000)); // before there can be a connection
+          stream.send(Int16Array.from(samples));
+          await stream.finish();
+          done(events.filter(({ type }) => type !== "partial"));
+        });
+    """
+    with serving(digits) as address:
+        open_page(driver, address)
+        driver.set_script_timeout(30)
+        events = driver.execute_async_script(script, f"{address.replace('http', 'ws')}/listen", samples)
+    assert [event["type"] for event in events] == ["gap", "final", "final", "final"]
+    assert events[0]["start"] == 0 and 28 <= events[0]["end"] <= 30.2, "30 s are kept"
+    assert [event["text"] for event in events[1:]] == SAID
+    assert 50.0 < events[1]["start"] < 50.5 and events[-1]["words"][-1]["end"] == events[-1]["end"] < 59.3
+
+
+@pytest.mark.slow
+@needs_browser
+@needs_model
+def test_a_microphone_that_goes_is_waited_for(driver, digits):
+    with serving(digits) as address:
+        open_page(driver, address)
+        driver.execute_script("""
+            const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            let isThere = true;
+            navigator.mediaDevices.getUserMedia = async (wanted) => {
+              if (!isThere) throw new DOMException("", "NotFoundError");
+              const media = await ask(wanted);
+              window.unplug = () => { isThere = false; media.getTracks()[0].dispatchEvent(new Event("ended")); };
+              return media;
+            };
+            window.plugIn = () => { isThere = true; };
+        """)
+        at(driver, "listen").click()
+        wait_for(driver, lambda: finals(driver) == SAID[:1])
+        driver.execute_script("unplug()")
+        wait_for(driver, lambda: "microphone has gone" in text_of(driver, "status"))
+        time.sleep(1.5)
+        driver.execute_script("plugIn()")
+        wait_for(driver, lambda: text_of(driver, "status") == "Listening")
+        wait_for(driver, lambda: finals(driver).count(SAID[0]) == 2)  # the file is spoken from its beginning
+        at(driver, "listen").click()
+        wait_for(driver, lambda: text_of(driver, "status") == "Not listening")
 
 
 @needs_browser

@@ -19,7 +19,9 @@ export function save(events, format, name) {
 }
 
 function toText(events) {
-  return finals(events).map((event) => `${event.text}\n`).join("");
+  return finals(events)
+    .map((event) => `${event.text}\n`)
+    .join("");
 }
 
 function toJsonl(events) {

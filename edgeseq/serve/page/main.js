@@ -92,7 +92,6 @@ function wire() {
   document.addEventListener("visibilitychange", () => session?.stayAwake());
   navigator.mediaDevices?.addEventListener?.("devicechange", showMicrophones);
   window.addEventListener("pagehide", () => session?.stream.close());
-  window.addEventListener("beforeunload", (event) => session !== null && event.preventDefault());
   const isWide = window.matchMedia("(min-width: 56rem)");
   const fold = () => ["settings", "save-card"].forEach((id) => (at(id).open = isWide.matches));
   isWide.addEventListener("change", fold);
@@ -226,7 +225,7 @@ function begin(rate) {
       nShown = 0;
       const lag = stream.backlog;
       if (at("status").dataset.state === "listening" || at("status").dataset.state === "lagging") {
-        if (lag > LAG_SECONDS) status("lagging", `Listening; the server is ${lag.toFixed(1)} s behind`);
+        if (lag > LAG_SECONDS) status("lagging", `Listening; the server is ${Math.round(lag)} s behind`);
         else status("listening", "Listening");
       }
     },
@@ -325,7 +324,10 @@ function explainNoMicrophone() {
 async function showMicrophones() {
   const found = await listMicrophones();
   const chosen = at("device").value;
-  at("device").replaceChildren(new Option("The browser’s choice", ""), ...found.map((one) => new Option(one.label, one.deviceId)));
+  at("device").replaceChildren(
+    new Option("The browser’s choice", ""),
+    ...found.map((one) => new Option(one.label, one.deviceId)),
+  );
   at("device").value = found.some((one) => one.deviceId === chosen) ? chosen : "";
   at("device").disabled = found.length === 0;
 }

@@ -5,6 +5,7 @@ const QUIET_DB = -45;
 const FALL_DB = 1.6; // a block
 const CLIPPED_MS = 2500; // for how long it is shown
 const QUIET_MS = 4000; // of hardly anything, before it is said
+const PEAK_MS = 1500; // for which the mark stays
 const SAID_MS = 500; // between two numbers for screen readers
 
 export class Meter {
@@ -31,9 +32,9 @@ export class Meter {
   /** Take a block's largest sample (0 to 1) and how many samples were at full scale. */
   take(peak, clipped) {
     const now = performance.now();
-    const db = Math.max(LOWEST_DB, peak > 0 ? 20 * Math.log10(peak) : -Infinity);
+    const db = peak > 0 ? Math.min(Math.max(20 * Math.log10(peak), LOWEST_DB), 0) : LOWEST_DB;
     this.#level = Math.max(db, this.#level - FALL_DB, LOWEST_DB);
-    if (db >= this.#peak || now - this.#peakAt > 1500) [this.#peak, this.#peakAt] = [db, now];
+    if (db >= this.#peak || now - this.#peakAt > PEAK_MS) [this.#peak, this.#peakAt] = [this.#level, now];
     if (clipped > 0) this.#clippedAt = now;
     if (db > QUIET_DB) this.#loudAt = now;
     if (peak > 0) this.#soundAt = now;

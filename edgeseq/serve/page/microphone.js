@@ -18,7 +18,9 @@ export function mayRecord() {
 /** Names of the microphones; the browser tells them only after one has been allowed. */
 export async function listMicrophones() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
-  return devices.filter((one) => one.kind === "audioinput" && one.deviceId !== "" && one.deviceId !== "default" && one.label !== "");
+  return devices.filter(
+    (one) => one.kind === "audioinput" && one.deviceId !== "" && one.deviceId !== "default" && one.label !== "",
+  );
 }
 
 /**
@@ -76,7 +78,8 @@ export async function openMicrophone(deviceId, { onBlock, onTrouble, onEnd }) {
 }
 
 async function ask(deviceId) {
-  const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: true };
+  // Untouched sound: what browsers do for calls costs words, and would hide how loud the input is.
+  const audio = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   if (deviceId !== "") audio.deviceId = { exact: deviceId };
   try {
     return await navigator.mediaDevices.getUserMedia({ audio });
@@ -95,7 +98,10 @@ function explained(fault) {
       );
     case "NotFoundError":
     case "OverconstrainedError":
-      return new MicrophoneError("There is no such microphone. Plug one in or choose another, then press the button again.", false);
+      return new MicrophoneError(
+        "There is no such microphone. Plug one in or choose another, then press the button again.",
+        false,
+      );
     case "NotReadableError":
       return new MicrophoneError("The microphone does not answer; perhaps another program holds it.", false);
     default:

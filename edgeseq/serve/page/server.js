@@ -20,7 +20,8 @@ export function keepToken(token) {
 export async function askAbout() {
   const answer = await fetch(addressOf("listen/about"), { cache: "no-store" });
   if (answer.status === 401) return null;
-  if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.error?.message ?? `The server answers ${answer.status}.`);
+  if (!answer.ok)
+    throw new Error((await answer.json().catch(() => null))?.error?.message ?? `The server answers ${answer.status}.`);
   return answer.json();
 }
 

@@ -6,7 +6,7 @@
 const KEPT_SECONDS = 30;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 4000;
-const FINISH_MS = 15_000;
+const FINISH_MS = 8000; // without progress, until the last words are given up
 const BEFORE_SECONDS = 0.5; // a connection that goes on hears so much again
 const WAITING_BYTES = 1 << 19; // in the socket: more waits here
 const BACKLOG_SECONDS = 2; // how far a recording is read ahead of the server
@@ -76,11 +76,7 @@ export class Stream {
   finish() {
     if (this.#isFinishing || this.#isClosed) return this.done;
     this.#isFinishing = true;
-    setTimeout(() => {
-      if (this.#isClosed) return;
-      this.#tellGap(this.#nHeard / this.rate, this.seconds, "the server could not be reached for the last words");
-      this.close();
-    }, FINISH_MS);
+    this.#watchFinish(-1);
     this.#pump();
     return this.done;
   }
@@ -89,13 +85,32 @@ export class Stream {
   close() {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#cutOff?.forEach(this.on.event); // nobody heard them again
+    this.#keepCutOff();
     clearTimeout(this.#timer);
     window.removeEventListener("online", this.#connectNow);
     this.#socket?.close(1000);
     this.#leaveRoom();
     this.on.state("closed");
     this.#ended();
+  }
+
+  /** Give up when the server has heard nothing more for a while. */
+  #watchFinish(nHeardBefore) {
+    if (this.#isClosed) return;
+    const nHeard = this.#nHeard;
+    if (nHeard > nHeardBefore) {
+      setTimeout(() => this.#watchFinish(nHeard), FINISH_MS);
+      return;
+    }
+    this.#keepCutOff();
+    this.#tellGap(this.#nHeard / this.rate, this.seconds, "the server did not answer any more");
+    this.close();
+  }
+
+  /** Nobody heard anew what a server told when it was stopped: it stays what was said. */
+  #keepCutOff() {
+    this.#cutOff?.forEach((event) => this.on.event(event));
+    this.#cutOff = null;
   }
 
   #connect() {
