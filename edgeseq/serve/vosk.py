@@ -172,13 +172,18 @@ def with_alternatives(recognizer: Recognizer, n: int) -> Recognizer:
 
 def _read(message: str) -> dict[str, Any]:
     """Read a text message. Raises UsageError for one that is none of the protocol's."""
-    try:
-        wanted = json.loads(message)
-    except (ValueError, RecursionError):
-        wanted = None
+    wanted = _parsed(message)
     if not isinstance(wanted, dict) or not {"config", "eof", "reset"} & set(wanted):
         raise UsageError('text is wanted as {"config": {...}}, {"eof": 1} or {"reset": 1}; sound as binary messages.')
     return wanted
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON; None for what is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _number(config: dict[str, Any], name: str, default: float, most: float) -> float:
@@ -193,7 +198,7 @@ def _number(config: dict[str, Any], name: str, default: float, most: float) -> f
 
 
 def _texts(value: Any) -> list[str]:
-    texts = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+    texts = _parsed(value) if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise UsageError('phrase_list is no list of texts; wanted for instance ["turn on", "turn off", "[unk]"].')
     return texts

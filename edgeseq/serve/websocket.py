@@ -55,7 +55,10 @@ class Socket:
         """
         hub = self._context.hub
         async with hub.patience(hub.limits.idle_seconds):
-            message = await self._ws.receive()
+            try:
+                message = await self._ws.receive()
+            except ConnectionError as fault:  # answering a ping
+                raise LeftError(str(fault)) from None
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             return message.data
         if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
@@ -114,7 +117,10 @@ async def accepted(
         writer_limit=WRITER_BYTES,
         protocols=subprotocols,
     )
-    await ws.prepare(request)
+    try:
+        await ws.prepare(request)
+    except ConnectionError:  # gone before it was answered
+        raise web.HTTPBadRequest() from None
     _bound_buffer(request)
     socket = Socket(ws, context)
     code: int = WSCloseCode.OK
@@ -164,4 +170,4 @@ def reason_of(fault: EdgeseqError) -> str:
 
 def shortened(reason: str) -> bytes:
     """Cut a reason to what a close frame holds."""
-    return reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()
+    return reason.encode(errors="replace")[:REASON_BYTES].decode(errors="ignore").encode()
