@@ -69,7 +69,7 @@ def complaints(driver: Any) -> list[str]:
 
 
 def accessibility_faults(driver: Any) -> list[str]:
-    """What axe-core finds wrong with the page as it is now, by the rules of WCAG 2.2 A and AA and its best practices."""
+    """What axe-core finds wrong with the page as it is now, by its own rules: WCAG 2.1 A and AA, and what is good practice."""
     script = Path(pytest.importorskip("axe_core_python").__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     driver.execute_script(script)
     found = driver.execute_async_script("axe.run(document).then(arguments[0])")

@@ -67,7 +67,7 @@ function wire() {
   });
   at("listen").addEventListener("click", () => {
     if (at("listen").dataset.state === "listening") session.finish();
-    else if (at("listen").ariaDisabled !== "true") listen();
+    else if (at("listen").getAttribute("aria-disabled") !== "true") listen();
   });
   at("model").addEventListener("change", showModel);
   at("clear").addEventListener("click", clear);
