@@ -14,7 +14,7 @@ import socket as socket_options
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
 from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.serve.context import Context
@@ -39,9 +39,9 @@ class LeftError(Exception):
 class Socket:
     """One WebSocket connection of a client."""
 
-    def __init__(self, ws: web.WebSocketResponse, context: Context) -> None:
-        """Talk through `ws`."""
-        self._ws, self._context = ws, context
+    def __init__(self, ws: web.WebSocketResponse, request: web.Request, context: Context) -> None:
+        """Talk through `ws`, which answered `request`."""
+        self._ws, self._request, self._context = ws, request, context
 
     @property
     def response(self) -> web.WebSocketResponse:
@@ -63,6 +63,8 @@ class Socket:
             return message.data
         if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
             return None
+        if isinstance(message.data, WebSocketError) and message.data.code == WSCloseCode.MESSAGE_TOO_BIG:
+            raise LimitError(f"a message has more than the {hub.limits.message_bytes:,} bytes that this server takes.")
         raise LeftError(str(message.data))
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
@@ -97,9 +99,8 @@ class Socket:
 
     def abort(self) -> None:
         """Drop the connection and all that waits to be sent."""
-        request = self._ws._req
-        if request is not None and request.transport is not None:
-            request.transport.abort()
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
 
 @asynccontextmanager
@@ -122,7 +123,7 @@ async def accepted(
     except ConnectionError:  # gone before it was answered
         raise web.HTTPBadRequest() from None
     _bound_buffer(request)
-    socket = Socket(ws, context)
+    socket = Socket(ws, request, context)
     code: int = WSCloseCode.OK
     reason = ""
     try:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("aiohttp")
+pytest.importorskip("wyoming")
 from serving import serving, sherpa_says, until, vosk_says
 
 N_FRAMES = 4000

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("aiohttp")
+pytest.importorskip("wyoming")
 import tone_language as tones
 from serving import connected, serving, sherpa_says, until
 

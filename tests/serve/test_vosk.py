@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("aiohttp")
+pytest.importorskip("wyoming")
 import tone_language as tones
 from serving import connected, pcm16, serving, until, vosk_says
 
