@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import socket
 import struct
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from speakers import pcm16
 
@@ -17,6 +16,12 @@ PATHS = {"vosk": "/", "sherpa": "/", "page": "/listen", "realtime": "/v1/realtim
 """of protocols that are WebSockets"""
 PORTS = {"page": "http", "realtime": "http", "openai": "http"}
 """protocol -> that of the listener, where it has another name"""
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+}
 BOUNDARY = "----------------edgeseq"
 
 
@@ -47,10 +52,8 @@ def text(message, **options):
 
 def request(server, protocol, path=None, *, method="GET", content=b"", **headers):
     """Write an HTTP request; WebSockets' upgrade where the protocol is one and no path is given."""
-    lines = {"Host": f"127.0.0.1:{port_of(server, protocol)}"}
-    if path is None:
-        lines |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-        lines["Sec-WebSocket-Key"] = base64.b64encode(os.urandom(16)).decode()
+    lines = {"Host": f"127.0.0.1:{port_of(server, protocol)}", **server.headers}
+    lines |= UPGRADE if path is None else {}
     if content:
         lines["Content-Length"] = str(len(content))
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -123,7 +126,7 @@ class Raw:
 
     def end_sending(self):
         """Half-close it."""
-        if self._writer.can_write_eof():
+        with suppress(OSError):  # the server may have closed it
             self._writer.write_eof()
 
     def pause_reading(self):

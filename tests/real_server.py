@@ -34,8 +34,8 @@ class Open:
 class RealServer:
     """A running server."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.process, self._log = process, log
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, token: str) -> None:
+        self.process, self._log, self.token = process, log, token
         self.ports: dict[str, int] = {}
 
     async def wait_until_listening(self) -> None:
@@ -68,13 +68,21 @@ class RealServer:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What clients say with a request."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def url(self, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports['http']}/{path}"
 
     async def get(self, path: str, seconds: float = 10.0) -> tuple[int, str]:
         """Ask for status and text of a page."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self.url(path)) as answer:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=self.headers) as session,
+            session.get(self.url(path)) as answer,
+        ):
             return answer.status, await answer.text()
 
     async def metrics(self) -> dict[str, float]:
@@ -97,17 +105,18 @@ class RealServer:
 
 
 @asynccontextmanager
-async def real_server(*words, model: str = "digits-en"):
+async def real_server(*words, model: str = "digits-en", token: str = ""):
     """Run a server; ends it by SIGTERM, and requires that it ends well and in time."""
     with tempfile.TemporaryDirectory(prefix="edgeseq-server-") as folder:
         log = Path(folder) / "log"
+        access = ["--token", token] if token else []
         listen = [word for protocol in PROTOCOLS for word in (f"--{protocol}", _address(protocol))]
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*EDGESEQ, "serve", "--model", str(model), *listen, *map(str, words)],
+                [*EDGESEQ, "serve", "--model", str(model), *listen, *access, *map(str, words)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, "COLUMNS": "200"},
             )  # fmt: skip
-        server = RealServer(process, log)
+        server = RealServer(process, log, token)
         try:
             await server.wait_until_listening()
             yield server

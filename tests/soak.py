@@ -196,7 +196,7 @@ async def misbehave(server: RealServer, tally: Tally, until: float, seed: int) -
     while time.monotonic() < until:
         protocol = drawn.choice([*raw_clients.PATHS, "wyoming"])
         name, visit = drawn.choice(list(BAD.items()))
-        with suppress(ConnectionError, asyncio.IncompleteReadError):  # the server may turn it away at any moment
+        with suppress(OSError, asyncio.IncompleteReadError):  # the server may turn it away at any moment
             async with raw_clients.connected(server, protocol) as raw:
                 await raw.send(raw_clients.opening(protocol))
                 await raw.send(raw_clients.sound(protocol, clip[: drawn.randrange(1, len(clip))]))

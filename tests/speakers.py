@@ -47,7 +47,10 @@ async def pieces(samples, rate, size, pace):
 
 
 async def vosk(server, samples, rate, size, speed=None):
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"ws://127.0.0.1:{server.ports['vosk']}") as ws:
+    async with (
+        aiohttp.ClientSession(headers=server.headers) as session,
+        session.ws_connect(f"ws://127.0.0.1:{server.ports['vosk']}") as ws,
+    ):
         await ws.send_json({"config": {"sample_rate": rate}})
         said = []
         async for piece in pieces(samples, rate, size, Pace(speed)):
@@ -60,7 +63,7 @@ async def vosk(server, samples, rate, size, speed=None):
 
 async def sherpa(server, samples, rate, size, speed=None):
     url = f"ws://127.0.0.1:{server.ports['sherpa']}/?sample_rate={rate}"
-    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+    async with aiohttp.ClientSession(headers=server.headers) as session, session.ws_connect(url) as ws:
 
         async def speak():
             async for piece in pieces(samples, rate, size, Pace(speed)):
@@ -96,7 +99,7 @@ async def wyoming(server, samples, rate, size, speed=None):
 
 
 async def page(server, samples, rate, size, speed=None):
-    async with aiohttp.ClientSession() as session, session.ws_connect(server.url("listen")) as ws:
+    async with aiohttp.ClientSession(headers=server.headers) as session, session.ws_connect(server.url("listen")) as ws:
         await ws.send_json({"rate": rate})
 
         async def speak():
@@ -114,7 +117,7 @@ async def page(server, samples, rate, size, speed=None):
 
 async def realtime(server, samples, rate, size, speed=None):
     url = server.url("v1/realtime?intent=transcription")
-    async with aiohttp.ClientSession() as session, session.ws_connect(url) as ws:
+    async with aiohttp.ClientSession(headers=server.headers) as session, session.ws_connect(url) as ws:
         form = {"type": "audio/pcm", "rate": rate}
         sound = {"input": {"format": form, "turn_detection": None}}
         await ws.send_json({"type": "session.update", "session": {"type": "transcription", "audio": sound}})
@@ -142,7 +145,7 @@ async def openai(server, samples, rate, size, speed=None):
     form.add_field("file", file.getvalue(), filename="said.wav")
     form.add_field("response_format", "text")
     url = server.url("v1/audio/transcriptions")
-    async with aiohttp.ClientSession() as session, session.post(url, data=form) as answer:
+    async with aiohttp.ClientSession(headers=server.headers) as session, session.post(url, data=form) as answer:
         said = await answer.text()
         assert answer.status == 200, said
         return said.strip()

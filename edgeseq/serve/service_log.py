@@ -52,9 +52,26 @@ class NoFloods(logging.Filter):
         return n < BURST
 
 
+class ClientFaults(logging.Filter):
+    """Tells of clients that are no HTTP's, or gone, in a line without their bytes: there may be a token among them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten what aiohttp says of them; let all through."""
+        from aiohttp.http import HttpProcessingError
+
+        fault = record.exc_info[1] if record.exc_info else None
+        if record.name.startswith("aiohttp") and isinstance(fault, HttpProcessingError | ConnectionError):
+            who = record.args[0] if isinstance(record.args, tuple) and record.args else "a client"
+            record.msg, record.args = "http %s: left (%s)", (who, type(fault).__name__)
+            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Let the program's log go to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
+    handler.addFilter(ClientFaults())
     handler.addFilter(NoFloods())
     logging.basicConfig(level=level, handlers=[handler], force=True)

@@ -37,6 +37,8 @@ FORM_BYTES = 65_536
 MOST_FIELDS = 500
 UPLOAD_SECONDS = 300.0
 """for a file to come"""
+BROKEN = (ValueError, LookupError, AssertionError, web.HTTPException, web.RequestPayloadError, HttpProcessingError)
+"""What aiohttp raises for forms that are none."""
 LISTS = ("timestamp_granularities", "keywords", "languages")
 
 
@@ -113,6 +115,8 @@ class Transcriber:
             self._hub.metrics.refused("openai", code)
             log.info("openai %s: refused: %s", request.remote, fault)
             return refusal(fault)
+        except ConnectionError:
+            raise  # the client is gone; aiohttp notes it
         except Exception:
             log.exception("openai %s: failed", request.remote)
             return error_response(500, "something is wrong within the server; its log says what.")
@@ -158,7 +162,7 @@ class Transcriber:
                     await self._copy(part, value.extend, FORM_BYTES - n_bytes, deadline)
                     n_bytes += len(value)
                     form.add(part.name, value.decode(errors="replace"))
-        except (ValueError, LookupError, AssertionError, web.HTTPException, HttpProcessingError) as fault:
+        except BROKEN as fault:
             raise UsageError(f"the form is broken ({type(fault).__name__}); wanted multipart/form-data.") from None
         if not has_file:
             raise UsageError("the form has no file; wanted one in the field 'file'.")
@@ -278,6 +282,7 @@ async def _blocks(file: BinaryIO, sample_rate: int) -> AsyncGenerator[Floats, No
                 block = await asyncio.shield(reading)
             except asyncio.CancelledError:
                 await asyncio.wait({reading})  # a generator cannot be closed while it runs
+                reading.exception()  # nobody else asks for it
                 raise
             if block is None:
                 return
