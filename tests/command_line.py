@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+STARTED: list[subprocess.Popen] = []
+"""What `start` began in this test; conftest.py ends what is left of it."""
+
 EDGESEQ = [sys.executable, "-c", "from edgeseq.cli import main; main()"]
 
 
@@ -23,4 +26,5 @@ def run(*words, env=None, **kwargs):
 def start(*words, env=None, **kwargs):
     """Begin a command with its output in pipes."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **kwargs}
-    return subprocess.Popen([*EDGESEQ, *map(str, words)], env={**os.environ, **(env or {})}, **pipes)
+    STARTED.append(subprocess.Popen([*EDGESEQ, *map(str, words)], env={**os.environ, **(env or {})}, **pipes))
+    return STARTED[-1]

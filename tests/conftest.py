@@ -24,3 +24,16 @@ def tone_recognizer(tone_model):
     import edgeseq
 
     return edgeseq.load(tone_model)
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_behind_a_test():
+    """A test that fails in its middle leaves its programs running; they would listen for ever."""
+    import command_line
+
+    yield
+    while command_line.STARTED:
+        process = command_line.STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
