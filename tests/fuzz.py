@@ -51,10 +51,24 @@ MOST_FILES = 8
 DEEP = 100_000
 TOKENS = (
     "null", "true", "false", "-1", "0", "1", "0.5", "-0.0", "16000", "1e9", "1e308", "1e400", "-1e400", "NaN", "Infinity",
-    "9" * 30, "9" * 400, "9" * 6000, '""', '" "', '"16000"', '"\\ud800"', '"\\u0000"', '"\\u202e\\n\\r"', '"' + "x" * 10_000 + '"',
-    "[]", "{}", "[1, 2]", '["a", 3]', '{"a": 1}', "[" * 50 + "]" * 50, "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP,
+    "9" * 30, "9" * 400, "9" * 6000, '""', '" "', '"16000"', '"\\ud800"', '"\\u0000"', '"\\u202e\\n\\r"',
+    '"' + "x" * 10_000 + '"', "[]", "{}", "[1, 2]", '["a", 3]', '{"a": 1}', "[" * 50 + "]" * 50, "[" * DEEP + "]" * DEEP,
+    '{"a":' * DEEP + "1" + "}" * DEEP,
 )  # fmt: skip
 """JSON values that a field does not expect"""
+KINDS = (
+    b"multipart/form-data", b"multipart/form-data; boundary=", b"text/plain", b"multipart/mixed; boundary=x", b"\xff\xfe",
+    b"multipart/form-data; boundary=" + b"x" * 300,
+)  # fmt: skip
+"""Content types of requests"""
+HEADERS = (
+    b"Authorization: Bearer x", b"Host: evil.example", b"Origin: null", b"X: " + b"y" * 20_000, b"Content-Encoding: gzip",
+    b"Content-Encoding: x", b"Expect: 100-continue", b"Upgrade: websocket",
+)  # fmt: skip
+PAGES = (
+    "/", "/listen/about", "/page/main.js", "/page/x", "/health", "/metrics", "/listen", "/../../etc/passwd",
+    "/page/%2e%2e%2f__init__.py", "/page/%00", "//", "/?",
+)  # fmt: skip
 PLACE = "@@"
 
 
@@ -287,23 +301,8 @@ def realtime_visit(drawn: Drawn, server: RealServer) -> Visit:
 def page_visit(drawn: Drawn, server: RealServer) -> Visit:
     if drawn.random() < 0.8:
         return websocket_visit(drawn, server, "page", PAGE, text({"type": "finish"}))
-    paths = [
-        "/",
-        "/about",
-        "/main.js",
-        "/files/page.css",
-        "/health",
-        "/metrics",
-        "/listen",
-        "/../../etc/passwd",
-        "/%2e%2e%2f",
-        "/%00",
-        "//",
-        "/?",
-    ]
-    return _http_visit(
-        drawn, [request(server, "page", drawn.choice(paths) + drawn.choice(["", "?token=x", "?a=%ff", "/" * 500]))]
-    )
+    path = drawn.choice(PAGES) + drawn.choice(["", "?token=x", "?a=%ff", "/" * 500])
+    return _http_visit(drawn, [request(server, "page", path)])
 
 
 def openai_visit(drawn: Drawn, server: RealServer) -> Visit:
@@ -334,17 +333,12 @@ def _http_visit(drawn: Drawn, requests: list[bytes]) -> Visit:
     elif kind == 3:
         requests[-1] = last.replace(b"\r\n", b"\r\nTransfer-Encoding: chunked\r\n", 1)
     elif kind == 4:
-        lie = drawn.choice([b"multipart/form-data", b"multipart/form-data; boundary=", b"text/plain", b"multipart/mixed; boundary=x",
-                            b"multipart/form-data; boundary=" + b"x" * 300, b"\xff\xfe"])  # fmt: skip
-        requests[-1] = last.replace(b"\r\n", b"\r\nContent-Type: " + lie + b"\r\n", 1)
+        requests[-1] = last.replace(b"\r\n", b"\r\nContent-Type: " + drawn.choice(KINDS) + b"\r\n", 1)
     elif kind == 5:
-        lie = drawn.choice([b"Authorization: Bearer x", b"Host: evil.example", b"Origin: null", b"X: " + b"y" * 20_000,
-                            b"Content-Encoding: gzip", b"Content-Encoding: x", b"Expect: 100-continue", b"Upgrade: websocket"])  # fmt: skip
-        requests[-1] = last.replace(b"\r\n", b"\r\n" + lie + b"\r\n", 1)
+        requests[-1] = last.replace(b"\r\n", b"\r\n" + drawn.choice(HEADERS) + b"\r\n", 1)
     else:
-        requests[-1] = last.replace(
-            b"form-data; name", drawn.choice([b"form-data; nam", b"attachment; name", b"form-data; name*=x''%ff; a"]), 1
-        )
+        lie = drawn.choice([b"form-data; nam", b"attachment; name", b"form-data; name*=x''%ff; a"])
+        requests[-1] = last.replace(b"form-data; name", lie, 1)
     return Visit(requests, b"", True)
 
 
@@ -426,9 +420,10 @@ class Result:
 
     def line(self) -> str:
         return (
-            f"{self.protocol:9} {self.n_frames} frames in {self.n_visits} visits, {self.seconds:.0f} s; refused {self.n_refused:.0f}; "
-            f"good clients {self.n_right}, slowest {self.worst_seconds:.2f} s; memory {self.mb[0]:.1f} -> {self.mb[1]:.1f} MB, "
-            f"files {self.files[0]} -> {self.files[1]}, streams {self.streams:.0f}; faults {len(self.faults)}"
+            f"{self.protocol:9} {self.n_frames} frames in {self.n_visits} visits, {self.seconds:.0f} s; "
+            f"refused {self.n_refused:.0f}; good clients {self.n_right}, slowest {self.worst_seconds:.2f} s; "
+            f"memory {self.mb[0]:.1f} -> {self.mb[1]:.1f} MB, files {self.files[0]} -> {self.files[1]}, "
+            f"streams {self.streams:.0f}; faults {len(self.faults)}"
         )
 
 

@@ -190,7 +190,7 @@ def _number(config: dict[str, Any], name: str, default: float, most: float) -> f
     value = config.get(name, default)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if not 0 <= number <= most:
         raise UsageError(f"{name} is {str(value)[:40]!r}; wanted a number from 0 to {most:g}.")
