@@ -87,7 +87,7 @@ class Hub:
         """Give the recognizer of a configured model. Raises UsageError that lists them."""
         name = model or self.default
         if name not in self.recognizers:
-            raise UsageError(f"there is no model '{name}' here. There are: {', '.join(self.recognizers)}.")
+            raise UsageError(f"there is no model {name[:80]!r} here. There are: {', '.join(self.recognizers)}.")
         return self.recognizers[name]
 
     def __len__(self) -> int:
@@ -217,7 +217,7 @@ class Stream:
         check_samples(samples)
         if self._kept is not None:
             self._kept.hear(samples)
-        return await self._hear(samples if self._resampler is None else self._resampler.resample_chunk(samples))
+        return await self._hear(self._resample(samples))
 
     async def finish(self) -> list[Event]:
         """End what is being said: the last words. The stream then begins anew, at time 0."""
@@ -260,7 +260,7 @@ class Stream:
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise UsageError(f"sound at {rate} Hz; wanted {LOWEST_RATE} to {HIGHEST_RATE}.")
         self.rate, wanted = rate, self.recognizer.sample_rate
-        self._resampler = None if rate == wanted else soxr.ResampleStream(rate, wanted, 1, dtype="float32")
+        self._resample = _resampler(rate, wanted)
 
     def _rest(self) -> Floats:
         nothing = np.zeros(0, dtype=np.float32)

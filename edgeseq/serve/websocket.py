@@ -119,7 +119,10 @@ async def accepted(
         protocols=subprotocols,
     )
     try:
+        try:
         await ws.prepare(request)
+    except ValueError:  # bytes in a header that are no text
+        raise web.HTTPBadRequest(text="wanted a WebSocket's handshake") from None
     except ConnectionError:  # gone before it was answered
         raise web.HTTPBadRequest() from None
     _bound_buffer(request)
@@ -131,7 +134,7 @@ async def accepted(
     except LeftError as fault:
         log.info("%s %s: left (%s)", protocol, request.remote, fault)
     except EdgeseqError as fault:
-        code, reason = close_code(fault), str(fault).splitlines()[0]
+        code, reason = close_code(fault), str(fault).splitlines()[0].encode(errors="replace").decode()
         context.hub.metrics.refused(protocol, reason_of(fault))
         log.info("%s %s: refused: %s", protocol, request.remote, reason)
     except Exception:
@@ -171,4 +174,4 @@ def reason_of(fault: EdgeseqError) -> str:
 
 def shortened(reason: str) -> bytes:
     """Cut a reason to what a close frame holds."""
-    return reason.encode(errors="replace")[:REASON_BYTES].decode(errors="ignore").encode()
+    return reason.encode()[:REASON_BYTES].decode(errors="ignore").encode()

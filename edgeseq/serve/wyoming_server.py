@@ -142,7 +142,7 @@ class Connection:
             log.info("wyoming %s: left (%s)", who, fault)
         except EdgeseqError as fault:
             self._hub.metrics.refused("wyoming", code_of(fault))
-            log.info("wyoming %s: refused: %s", who, fault)
+            log.info("wyoming %s: refused: %s", who, _sendable(str(fault)))
             await self._say_last(fault)
         except Exception:
             log.exception("wyoming %s: failed", who)
