@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from edgeseq.errors import MissingExtraError, RecipeError
+from edgeseq.errors import RecipeError
 
 
 def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
@@ -270,7 +271,6 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises RecipeError that lists every fault, each with its line.
     """
-    yaml = _import_yaml()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
@@ -285,7 +285,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this file holds {type(values).__name__}.")
     for override in overrides:
-        lines[_apply_override(values, override, yaml)] = f"override {override!r}"
+        lines[_apply_override(values, override)] = f"override {override!r}"
     return parse_recipe(values, str(path), lines)
 
 
@@ -297,14 +297,6 @@ def parse_recipe(values: Mapping[str, Any], source: str, lines: Mapping[tuple[An
         listed = "\n".join(f"  {_describe(e, lines or {})}" for e in faults.errors())
         count = f"{faults.error_count()} fault{'s' if faults.error_count() > 1 else ''}"
         raise RecipeError(f"{source}: {count}:\n{listed}") from faults
-
-
-def _import_yaml() -> Any:
-    try:
-        import yaml
-    except ImportError as fault:
-        raise MissingExtraError("Recipes need the training extra: pip install 'edgeseq[train]'") from fault
-    return yaml
 
 
 def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -321,7 +313,7 @@ def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
             yield from _lines_of(value, (*at, index))
 
 
-def _apply_override(values: dict[str, Any], override: str, yaml: Any) -> tuple[Any, ...]:
+def _apply_override(values: dict[str, Any], override: str) -> tuple[Any, ...]:
     key, equals, text = override.partition("=")
     if not (key and equals):
         raise RecipeError(f"{override!r} is no override; wanted key=value, for example train.steps=500.")

@@ -40,7 +40,7 @@ def export(
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio.
 
-    What is made for `generic` computes the same on every processor; the other targets may round otherwise where that is quicker.
+    What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 
     \b
     Examples:
@@ -50,13 +50,12 @@ def export(
     from dataclasses import replace
 
     from edgeseq.errors import MissingExtraError
-    from edgeseq.recipe import parse_recipe
 
     try:
-        from edgeseq.export.exporter import RELEASED_BITS
+        from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
         from edgeseq.export.exporter import export as write
-        from edgeseq.export.exporter import read_measured, read_scores
         from edgeseq.export.weights import load_trained
+        from edgeseq.recipe import parse_recipe
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"

@@ -37,13 +37,13 @@ def train(
     Example: edgeseq train recipes/ctc.yaml train.steps=500
     """
     from edgeseq.errors import MissingExtraError
-    from edgeseq.recipe import load_recipe
 
-    resolved = load_recipe(recipe, overrides or [])
     try:
+        from edgeseq.recipe import load_recipe
         from edgeseq.training import trainer
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
+    resolved = load_recipe(recipe, overrides or [])
     if check:
         batches, tokens = trainer.load_batches(resolved)
         n_recordings = sum(len(source.recordings) for source in batches.sources)

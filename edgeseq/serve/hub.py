@@ -10,6 +10,7 @@ A protocol opens a stream, hands over sound, and gets back what was told of it:
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,6 +24,7 @@ from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.recognizer import Recognizer, check_samples
+from edgeseq.resampling import LiveResampler
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
 from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
@@ -30,6 +32,10 @@ from edgeseq.serve.worker import Worker
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """Hz, of clients' sound"""
+MOST_PHASES = 1000
+"""of a live resampler; more, for rates such as 44,101 Hz, would take megabytes a stream"""
+RESAMPLER_SECONDS = 0.15
+"""Longest that a resampler holds sound back."""
 PIECE_SECONDS = 1.0
 """Sound handed to the worker at once; more comes when that has been heard."""
 
@@ -221,7 +227,11 @@ class Stream:
 
     async def finish(self) -> list[Event]:
         """End what is being said: the last words. The stream then begins anew, at time 0."""
-        events = await self._hear(self._rest())
+        if self.rate != self.recognizer.sample_rate:  # what the resampler has not given yet
+            silence = np.zeros(round(RESAMPLER_SECONDS * self.rate), dtype=np.float32)
+            events = await self._hear(self._resample(silence))
+        else:
+            events = []
         self._set_rate(self.rate)
         key = self._joined()
         return events + await self._worker.ask(self.recognizer.network, lambda batcher: batcher.finish(key))
@@ -255,16 +265,9 @@ class Stream:
         return self._key
 
     def _set_rate(self, rate: int) -> None:
-        import soxr
-
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise UsageError(f"sound at {rate} Hz; wanted {LOWEST_RATE} to {HIGHEST_RATE}.")
-        self.rate, wanted = rate, self.recognizer.sample_rate
-        self._resample = _resampler(rate, wanted)
-
-    def _rest(self) -> Floats:
-        nothing = np.zeros(0, dtype=np.float32)
-        return nothing if self._resampler is None else self._resampler.resample_chunk(nothing, last=True)
+        self.rate, self._resample = rate, _resampler(rate, self.recognizer.sample_rate)
 
     async def _hear(self, samples: Floats) -> list[Event]:
         """Hand over sound at the model's rate, a piece at a time."""
@@ -290,3 +293,14 @@ def resident_bytes() -> int:
     except OSError:
         return 0
     return int(pages) * resource.getpagesize()
+
+
+def _resampler(rate: int, wanted: int) -> Callable[[Floats], Floats]:
+    """Give what turns a stream's next samples from `rate` to `wanted` Hz: at once at usual rates, by soxr at others."""
+    if rate == wanted:
+        return lambda samples: samples
+    if wanted // math.gcd(rate, wanted) <= MOST_PHASES:
+        return LiveResampler(rate, wanted).step
+    import soxr
+
+    return soxr.ResampleStream(rate, wanted, 1, dtype="float32").resample_chunk
