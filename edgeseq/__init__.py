@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
-    from edgeseq.events import Event, Final, Partial, Word
+    from edgeseq.events import Event, Final, Gap, Partial, Word
     from edgeseq.models import load
     from edgeseq.recognizer import Recognizer, State
 
-__all__ = ["EdgeseqError", "Event", "Final", "Partial", "Recognizer", "State", "Word", "load"]
+__all__ = ["EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "State", "Word", "load"]
 
 _HOMES = {
     "EdgeseqError": "errors",
     "Event": "events",
     "Final": "events",
+    "Gap": "events",
     "Partial": "events",
     "Recognizer": "recognizer",
     "State": "recognizer",
