@@ -119,7 +119,6 @@ async def accepted(
         protocols=subprotocols,
     )
     try:
-        try:
         await ws.prepare(request)
     except ValueError:  # bytes in a header that are no text
         raise web.HTTPBadRequest(text="wanted a WebSocket's handshake") from None
