@@ -93,7 +93,7 @@ def find_form(network: BenchNetwork, chunk_steps: int, bits: int, target: str) -
     """Choose the form of edgeseq's graph as `edgeseq export --target` does. Raises UsageError for an unknown target."""
     if target == AUTO:
         return min(time_forms(network.encoder, chunk_steps, bits).items(), key=lambda timed: timed[1])[0]
-    return choose_form(target, bits, sum(weights.numel() for weights in network.encoder.layers.parameters()))
+    return choose_form(target, bits, sum(weights.numel() for weights in network.encoder.layers.parameters()), chunk_steps)
 
 
 def write_edgeseq(network: BenchNetwork, chunk_steps: int, form: Form, path: Path) -> Path:

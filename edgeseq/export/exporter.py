@@ -77,11 +77,10 @@ def export(
 
 def find_form(target: str, bits: int, trained: Trained) -> Form:
     """Choose a graph's form by its target, or for `auto` by measuring this machine. Raises UsageError."""
-    encoder = trained.model.encoder
+    encoder, n_steps = trained.model.encoder, trained.recipe.chunk_samples // trained.recipe.step_samples
     if target == AUTO:
-        n_steps = trained.recipe.chunk_samples // trained.recipe.step_samples
         return min(time_forms(encoder, n_steps, bits).items(), key=lambda timed: timed[1])[0]
-    return choose_form(target, bits, sum(parameter.numel() for parameter in encoder.layers.parameters()))
+    return choose_form(target, bits, sum(parameter.numel() for parameter in encoder.layers.parameters()), n_steps)
 
 
 def describe(

@@ -33,7 +33,7 @@ class Form:
     """`operator`: onnxruntime's GRU, LSTM or RNN, in float; `unrolled`: every step of the chunk written out"""
     product: Product
     """`integer`: bytes times bytes, the same on every processor; `blocks`: onnxruntime's MatMulNBits, for 4 bit where the
-    processor has dot products; `float`"""
+    processor has dot products, each rounding rows in its own way; `float`"""
 
     def __str__(self) -> str:
         """Say it in a few words."""
@@ -57,8 +57,8 @@ def candidates(bits: int) -> tuple[Form, ...]:
     return (*forms, Form(4, "unrolled", "blocks")) if bits == 4 else forms
 
 
-def choose_form(target: str, bits: int, n_weights: int) -> Form:
-    """Choose the form for a named target; `n_weights` counts the weights of all layers.
+def choose_form(target: str, bits: int, n_weights: int, n_steps: int) -> Form:
+    """Choose the form for a named target; `n_weights` counts the weights of all layers, `n_steps` the steps of a chunk.
 
     Raises UsageError for an unknown target.
     """
@@ -69,4 +69,4 @@ def choose_form(target: str, bits: int, n_weights: int) -> Form:
         return everywhere
     if n_weights < SMALL_WEIGHTS:
         return others[0]
-    return others[-1] if bits == 4 and target in ("x86", "pi5") else everywhere
+    return others[-1] if bits == 4 and target == "x86" and n_steps == 1 else everywhere

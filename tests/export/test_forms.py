@@ -136,22 +136,19 @@ def test_a_matrix_of_zeros_stays_zeros():
 def test_targets_choose_forms():
     large, small = 5_000_000, 10_000
     for target in TARGETS:
-        assert choose_form(target, 32, large).steps == "operator"
-        assert choose_form(target, 8, large) == Form(8, "unrolled", "integer")
-        assert choose_form(target, 8, small) == Form(8, "operator", "float")
-    assert {target: choose_form(target, 4, large).product for target in TARGETS} == {
-        "generic": "integer",
-        "x86": "blocks",
-        "pi4": "integer",
-        "pi5": "blocks",
-    }
+        assert choose_form(target, 32, large, 2).steps == "operator"
+        assert choose_form(target, 8, large, 2) == Form(8, "unrolled", "integer")
+        assert choose_form(target, 8, small, 2) == Form(8, "operator", "float")
+        assert choose_form(target, 4, large, 2) == Form(4, "unrolled", "integer")
+    single = {target: choose_form(target, 4, large, 1).product for target in TARGETS}
+    assert single == {"generic": "integer", "x86": "blocks", "pi4": "integer", "pi5": "integer"}
 
 
 def test_unknown_targets_and_widths_are_named():
     with pytest.raises(UsageError, match=r"'z80' is no target. There are generic, x86, pi4, pi5 and auto"):
-        choose_form("z80", 8, 1)
+        choose_form("z80", 8, 1, 1)
     with pytest.raises(UsageError, match="7 bits a weight: there are 32, 8, 4"):
-        choose_form("generic", 7, 1)
+        choose_form("generic", 7, 1, 1)
 
 
 def test_an_unknown_cell_is_named():
