@@ -11,13 +11,14 @@ is exact in every kernel of onnxruntime, and the quickest kernel there is can be
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from edgeseq.export.forms import Form
+from edgeseq.export.forms import Product
 from edgeseq.training.acoustic_model import CELL_LIMIT, Encoder, EncoderState, RecurrentLayer
 
 ZERO_POINT = 128
@@ -117,12 +118,16 @@ def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int
     return best_scales, best_levels
 
 
-def stored(weight: Tensor, bits: int) -> Tensor:
-    """The matrix that a graph with weights of `bits` multiplies with instead of torch's `weight`; float32 `[n_in, n_out]`."""
-    if bits == 32:
-        return weight.T
-    columns = quantize_columns(weight) if bits == 8 else quantize_blocks(weight).columns()
-    return columns.dequantize()
+@torch.no_grad()
+def with_stored_weights(encoder: Encoder, bits: int) -> Encoder:
+    """Copy `encoder`, its layers holding what a graph with weights of `bits` multiplies with."""
+    copied = copy.deepcopy(encoder)
+    for layer in copied.recurrent_layers if bits < 32 else []:
+        projection = [] if layer.projection is None else [layer.projection.weight]
+        for weight in (*cell_weights(layer)[:2], *projection):
+            columns = quantize_columns(weight) if bits == 8 else quantize_blocks(weight).columns()
+            weight.copy_(columns.dequantize().T)
+    return copied
 
 
 def quantize_rows(rows: Tensor, limit: float) -> Tensor:
@@ -131,15 +136,18 @@ def quantize_rows(rows: Tensor, limit: float) -> Tensor:
     return (rows / scale).round().clamp(-ZERO_POINT, LARGEST) * scale
 
 
-def simulate(encoder: Encoder, frames: Tensor, state: EncoderState, limit: float, form: Form) -> tuple[Tensor, EncoderState]:
-    """Do in torch what the graph of `form` does; shapes as `Encoder.step`, a whole number of steps.
+def simulate(
+    encoder: Encoder, frames: Tensor, state: EncoderState, limit: float, product: Product
+) -> tuple[Tensor, EncoderState]:
+    """Do in torch what a graph with such products does; shapes as `Encoder.step`, a whole number of steps.
 
-    Block products round their activations, too, each processor in its own way; here they do not.
+    `encoder` comes from `with_stored_weights`. Block products round their activations, too, each processor in its own way;
+    here they do not.
     """
     outputs = frames.reshape(len(frames), -1, encoder.input_size)
     finals = []
     for layer, hidden in zip(encoder.recurrent_layers, zip(*state.hidden, strict=True), strict=True):
-        outputs, final = _simulate_layer(layer, encoder.cell, outputs, hidden, limit, form)
+        outputs, final = _simulate_layer(layer, encoder.cell, outputs, hidden, limit, product)
         finals.append(final)
         limit = layer.limit
     hidden = tuple(torch.stack(per_layer) for per_layer in zip(*finals, strict=True))
@@ -147,23 +155,21 @@ def simulate(encoder: Encoder, frames: Tensor, state: EncoderState, limit: float
 
 
 def _simulate_layer(
-    layer: RecurrentLayer, cell: str, inputs: Tensor, state: tuple[Tensor, ...], limit: float, form: Form
+    layer: RecurrentLayer, cell: str, inputs: Tensor, state: tuple[Tensor, ...], limit: float, product: Product
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run one layer over `inputs` `[batch, n_steps, n_in]`; returns outputs `[batch, n_steps, output_size]` and its state."""
-    rounded = quantize_rows if form.product == "integer" else lambda rows, _: rows
+    rounded = quantize_rows if product == "integer" else lambda rows, _: rows
     w_ih, w_hh, b_ih, b_hh = cell_weights(layer)
-    from_input = rounded(inputs, limit) @ stored(w_ih, form.bits) + b_ih
-    recurrent = stored(w_hh, form.bits)
+    from_input = rounded(inputs, limit) @ w_ih.T + b_ih
     steps = []
     for step in range(inputs.shape[1]):
-        from_hidden = rounded(state[0], CELL_LIMIT) @ recurrent + b_hh
+        from_hidden = rounded(state[0], CELL_LIMIT) @ w_hh.T + b_hh
         state = CELL_STEPS[cell](from_input[:, step], from_hidden, state)
         steps.append(state[0])
     outputs = layer.normalize(torch.stack(steps, dim=1))
     if layer.projection is None:
         return outputs, state
-    projected = rounded(outputs, layer.norm_limit) @ stored(layer.projection.weight, form.bits) + layer.projection.bias
-    return layer.clip(projected), state
+    return layer.clip(layer.projection(rounded(outputs, layer.norm_limit))), state
 
 
 def cell_weights(layer: RecurrentLayer) -> list[Tensor]:

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from edgeseq.errors import ExportError
 from edgeseq.export.forms import Form, Product
-from edgeseq.export.quantize import simulate
+from edgeseq.export.quantize import simulate, with_stored_weights
 from edgeseq.export.states import state_names
 from edgeseq.metadata import ModelMetadata
 from edgeseq.session import open_session
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState
+from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, StreamState
 
 N_CHUNKS = 12
 BATCH_SIZES = (1, 2, 5)
 SPLITS = ((1, 79, 160, 777), (100_000,), (640,))
 """Lengths, in samples and repeated in turn, of the pieces in which torch hears the same audio."""
 
-TOLERANCES: dict[Product, tuple[float, float]] = {"float": (1e-3, 1e-3), "integer": (0.2, 5e-3), "blocks": (1.0, 5e-2)}
+TOLERANCES: dict[Product, tuple[float, float]] = {"float": (1e-3, 1e-3), "integer": (0.3, 1e-2), "blocks": (1.0, 5e-2)}
 """Kind of product -> largest difference allowed, and largest mean of a trial.
 
 Integers: a value on the border between two of the 255 levels may round to either side, and the recurrence carries that on.
@@ -51,8 +51,9 @@ def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMe
     Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
     """
     session = open_session(graph.SerializeToString())
+    stored = with_stored_weights(model.encoder, form.bits)
     trials = [
-        _compare(session, model, metadata, form, batch, split, seed)
+        _compare(session, model, stored, metadata, form, batch, split, seed)
         for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
     ]
     worst = Difference(
@@ -77,6 +78,7 @@ def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -
 def _compare(
     session: onnxruntime.InferenceSession,
     model: AcousticModel,
+    stored: Encoder,
     metadata: ModelMetadata,
     form: Form,
     batch: int,
@@ -88,7 +90,7 @@ def _compare(
     if form.bits == 32:
         wanted, wanted_state = _run_torch(model, audio, state, split)
     else:
-        wanted, wanted_state = _run_simulation(model, audio, state, form)
+        wanted, wanted_state = _run_simulation(model, stored, audio, state, form)
     found, found_state = _run_graph(session, audio, as_arrays(model, state), metadata.chunk_samples)
     differences = np.abs(found - wanted.numpy())
     expected = as_arrays(model, wanted_state)
@@ -129,9 +131,11 @@ def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: S
     return torch.cat(parts, dim=1), state
 
 
-def _run_simulation(model: AcousticModel, audio: Tensor, state: StreamState, form: Form) -> tuple[Tensor, StreamState]:
+def _run_simulation(
+    model: AcousticModel, stored: Encoder, audio: Tensor, state: StreamState, form: Form
+) -> tuple[Tensor, StreamState]:
     frames, samples = model.frontend.step(audio, state.samples)
-    log_probs, encoder = simulate(model.encoder, frames, state.encoder, model.frontend.limit, form)
+    log_probs, encoder = simulate(stored, frames, state.encoder, model.frontend.limit, form.product)
     return log_probs, StreamState(samples, encoder)
 
 

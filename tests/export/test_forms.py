@@ -10,7 +10,7 @@ from edgeseq.errors import ExportError, UsageError
 from edgeseq.export.auto import time_forms
 from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
 from edgeseq.export.graph import build_encoder_graph
-from edgeseq.export.quantize import BLOCK, quantize_blocks, quantize_columns, simulate
+from edgeseq.export.quantize import BLOCK, quantize_blocks, quantize_columns, simulate, with_stored_weights
 from edgeseq.export.verify import TOLERANCES
 from edgeseq.session import open_session
 from edgeseq.training.acoustic_model import Encoder, EncoderState
@@ -76,7 +76,10 @@ def test_a_graph_is_the_network_that_torch_computes(sizes, form, n_steps, batch,
     outputs = run(
         open_session(build_encoder_graph(encoder, n_steps, form).SerializeToString()), feed(encoder, frames, state, n_steps)
     )
-    wanted, wanted_state = encoder.step(frames, state) if form.bits == 32 else simulate(encoder, frames, state, LIMIT, form)
+    if form.bits == 32:
+        wanted, wanted_state = encoder.step(frames, state)
+    else:
+        wanted, wanted_state = simulate(with_stored_weights(encoder, form.bits), frames, state, LIMIT, form.product)
     largest, mean = TOLERANCES[form.product]
     difference = np.abs(outputs["log_probs"] - wanted.numpy())
     assert outputs["log_probs"].shape == wanted.shape
