@@ -17,6 +17,8 @@ from command_line import EDGESEQ
 
 PROTOCOLS = ("wyoming", "http", "vosk", "sherpa")
 LISTENING = re.compile(r"(\w+): listening at \w+://127\.0\.0\.1:(\d+)")
+LAST_LINE = "Ctrl-C ends"
+"""that it prints before it serves"""
 START_SECONDS = 30.0
 END_SECONDS = 20.0
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -56,7 +58,8 @@ class RealServer:
 
     def failures(self) -> list[str]:
         """Lines of the log that tell of faults of the server's own, and what it printed besides its log."""
-        return [line for line in self.log().splitlines() if " ERROR " in line or not line[:4].isdecimal()]
+        lines = [line for line in self.log().splitlines() if line != LAST_LINE]
+        return [line for line in lines if " ERROR " in line or not line[:4].isdecimal()]
 
     def rss_mb(self) -> float:
         """Memory, 10^6 bytes."""

@@ -150,6 +150,7 @@ def serve(
     from edgeseq.serve.access import Access
     from edgeseq.serve.context import Context
     from edgeseq.serve.hub import Hub
+    from edgeseq.serve.memory import give_memory_back
     from edgeseq.serve.server import Security, Server
     from edgeseq.serve.service import renew_daily, run_until_signal
     from edgeseq.serve.service_log import log_to_stderr
@@ -163,6 +164,7 @@ def serve(
     access = Access(token, frozenset(map(str.lower, name or [])), frozenset(origin or []))
     security = Security(access, allow_unauthenticated, _tls_context(certificate))
     log_to_stderr()
+    give_memory_back()
     rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
 
     def load(text: str) -> Recognizer:

@@ -15,6 +15,7 @@ import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from edgeseq.batcher import MAX_BATCH, WAIT_SECONDS, Batcher
 from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
+from edgeseq.network import Network
 from edgeseq.recognizer import Recognizer, check_samples
 from edgeseq.resampling import LiveResampler
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
@@ -210,9 +212,18 @@ class Stream:
         self._kept = self._keep_anew(self.rate)
 
     async def join(self) -> None:
-        """Take a place in the batch."""
+        """Take a place in the batch; one that is taken when the client has gone is given back."""
         chosen = self.recognizer
-        self._key = await self._worker.ask(chosen.network, lambda batcher: batcher.join(chosen))
+        joining = asyncio.ensure_future(self._worker.ask(chosen.network, lambda batcher: batcher.join(chosen)))
+        try:
+            self._key = await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            joining.add_done_callback(partial(self._give_back, chosen.network))
+            raise
+
+    def _give_back(self, network: Network, joined: asyncio.Future[int]) -> None:
+        if not joined.cancelled() and joined.exception() is None:
+            self._worker.leave(network, joined.result())
 
     async def hear(self, samples: Floats) -> list[Event]:
         """Hand over sound, float32 mono `[n_samples]` in [-1, 1] at the stream's rate, and wait until it has been stepped.

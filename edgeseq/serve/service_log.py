@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 
 BURST = 10
 """Lines of one kind ..."""
@@ -69,7 +70,8 @@ class ClientFaults(logging.Filter):
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
-    """Let the program's log go to standard error."""
+    """Let the program's log go to standard error; warnings of aiohttp's hold clients' bytes and stay out of it."""
+    warnings.filterwarnings("ignore", module="aiohttp")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine())
     handler.addFilter(ClientFaults())
