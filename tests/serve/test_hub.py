@@ -1,6 +1,7 @@
 """Streams of a hub are told what they would be told alone, whoever else comes, stalls or leaves."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -104,3 +105,27 @@ def test_limits(tone_recognizer):
                     pass
 
     asyncio.run(run())
+
+
+def test_a_client_that_leaves_while_its_stream_joins_leaves_nothing_behind(tone_recognizer):
+    """The worker takes the stream in when nobody waits for it any more."""
+    busy = threading.Event()
+
+    async def run():
+        async with Hub({"tones": tone_recognizer}) as hub:
+            waiting = asyncio.create_task(hub._worker.ask(tone_recognizer.network, lambda _: busy.wait(5)))
+
+            async def come():
+                async with hub.open("test"):
+                    raise AssertionError("the worker was busy")
+
+            coming = asyncio.create_task(come())
+            await asyncio.sleep(0.05)
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+            busy.set()
+            await waiting
+            await asyncio.sleep(0.05)
+            return len(hub), await hub._worker.ask(tone_recognizer.network, len)
+
+    assert asyncio.run(run()) == (0, 0)
