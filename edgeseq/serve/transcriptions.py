@@ -32,6 +32,8 @@ from edgeseq.serve.uploads import read_upload
 log = logging.getLogger(__name__)
 
 PIECE_BYTES = 65_536
+FIELD_PIECE_BYTES = 2048
+"""Of fields but the file: aiohttp keeps a piece or two for each of them until its memory is next gone through."""
 FORM_BYTES = 65_536
 """of all fields of the form but the file"""
 MOST_FIELDS = 500
@@ -142,7 +144,7 @@ class Transcriber:
         if not request.content_type.startswith("multipart/"):
             raise UsageError(f"content type {request.content_type[:60]}; wanted multipart/form-data with a file and a model.")
         if (request.content_length or 0) > limits.upload_bytes + FORM_BYTES + MOST_FIELDS * 1000:
-            raise _too_large(limits.upload_bytes)
+            raise _too_large("the file", limits.upload_bytes)
         form, n_fields, n_bytes, has_file = Form(), 0, 0, False
         try:
             reader = await request.multipart()
@@ -155,12 +157,17 @@ class Transcriber:
                 if not isinstance(part, BodyPartReader) or part.name is None or n_fields > MOST_FIELDS:
                     raise UsageError(f"a form with parts in parts, without names, or with more than {MOST_FIELDS} of them.")
                 if part.name == "file":
+                    if has_file:
+                        raise UsageError("a form with more than one file.")
                     has_file = True
-                    await self._copy(part, file.write, limits.upload_bytes, deadline)
+                    if await self._copy(part, file.write, limits.upload_bytes, deadline, PIECE_BYTES) is None:
+                        raise _too_large("the file", limits.upload_bytes)
                 else:
                     value = bytearray()
-                    await self._copy(part, value.extend, FORM_BYTES - n_bytes, deadline)
-                    n_bytes += len(value)
+                    n = await self._copy(part, value.extend, FORM_BYTES - n_bytes, deadline, FIELD_PIECE_BYTES)
+                    if n is None:
+                        raise _too_large("the form without its file", FORM_BYTES)
+                    n_bytes += n
                     form.add(part.name, value.decode(errors="replace"))
         except BROKEN as fault:
             raise UsageError(f"the form is broken ({type(fault).__name__}); wanted multipart/form-data.") from None
@@ -169,17 +176,19 @@ class Transcriber:
         form.check()
         return form
 
-    async def _copy(self, part: BodyPartReader, write: Callable[[bytes], Any], most: int, deadline: float) -> None:
-        """Copy a part of a form, at most so many bytes and until `deadline` by the clock."""
+    async def _copy(
+        self, part: BodyPartReader, write: Callable[[bytes], Any], most: int, deadline: float, piece_bytes: int
+    ) -> int | None:
+        """Copy a part of a form until `deadline` by the clock; return its bytes, or None as soon as there are more than `most`."""
         n_bytes = 0
         while True:
             async with self._hub.patience(self._hub.limits.idle_seconds):
-                piece = await part.read_chunk(PIECE_BYTES)
+                piece = await part.read_chunk(piece_bytes)
             if not piece:
-                return
+                return n_bytes
             n_bytes += len(piece)
             if n_bytes > most:
-                raise _too_large(most)
+                return None
             if time.monotonic() > deadline:
                 raise LimitError(f"the file did not come within {UPLOAD_SECONDS:g} s.")
             write(bytes(piece))
@@ -292,5 +301,5 @@ async def _blocks(file: BinaryIO, sample_rate: int) -> AsyncGenerator[Floats, No
         iterator.close()  # type: ignore[attr-defined]  # of a generator
 
 
-def _too_large(most: int) -> LimitError:
-    return LimitError(f"a file or form larger than {most:,} bytes, which is the most that this server takes.")
+def _too_large(what: str, most: int) -> LimitError:
+    return LimitError(f"{what} is larger than {most:,} bytes, which is the most that this server takes.")
