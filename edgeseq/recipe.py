@@ -111,6 +111,8 @@ class SourceRecipe(_Part):
     """drawn from in the easy first steps"""
     exclude: tuple[str, ...] = ()
     """speakers left out, as shell patterns"""
+    consecutive: bool = False
+    """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
 
 
 class DataRecipe(_Part):
@@ -187,6 +189,8 @@ class SpecAugmentRecipe(_Part):
 class AugmentRecipe(_Part):
     """What is done to training sound on the fly, at full difficulty."""
 
+    uses: PositiveInt = 1
+    """times that augmented sound is used, in groups of 64 batches: more saves time where augmenting takes long"""
     speed: PositiveRange = (0.85, 1.2)
     """resampled: pitch, formants and pace move together"""
     level_db: Range = (-25.0, 10.0)
@@ -199,13 +203,31 @@ class AugmentRecipe(_Part):
     spec_augment: SpecAugmentRecipe = SpecAugmentRecipe()
 
 
+class AveragingRecipe(_Part):
+    """Weights averaged over steps: those are measured and exported."""
+
+    kind: Literal["none", "exponential", "uniform"] = "none"
+    """`exponential` forgets by `decay`; `uniform` counts the last `last_steps` alike (Izmailov et al. 2018)"""
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    last_steps: PositiveInt = 1000
+
+
 class TrainRecipe(_Part):
     """The optimization: AdamW, linear warm-up, then cosine decay to zero."""
 
     seed: NonNegativeInt = 1
     steps: PositiveInt = 12000
     batch_size: PositiveInt = 32
-    """rows"""
+    """streams trained side by side, in all processes together; a batch has a row of each"""
+    batch_seconds: PositiveFloat | None = None
+    """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
+    precision: Literal["32", "bf16"] = "32"
+    """of the network's arithmetic in training; weights are kept in 32 bit"""
+    averaging: AveragingRecipe = AveragingRecipe()
+    patience: PositiveInt | None = None
+    """stop after so many validations that bring nothing better, and keep the best weights"""
+    most_bad_steps: NonNegativeInt = 20
+    """steps whose loss or gradient is no number are skipped; more than this end the training"""
     lr: PositiveFloat = 2e-3
     warmup_steps: NonNegativeInt = 300
     weight_decay: NonNegativeFloat = 1e-2

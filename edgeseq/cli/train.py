@@ -11,7 +11,7 @@ from edgeseq.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from edgeseq.recipe import Recipe
-    from edgeseq.training.metrics import StepReport, ValidReport
+    from edgeseq.training.metrics import Report, StepReport
 
 EXIT_INTERRUPTED = 130
 LINE_SECONDS = 15.0
@@ -27,12 +27,18 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each that trains.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda, mps.")] = "auto",
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="Devices a machine, a process each.  [default: all GPUs, or one process]")
+    ] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines (under SLURM or torchrun).")] = 1,
 ) -> None:
     """Train a streaming model as a recipe says.
 
     Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME. Ctrl-C saves a
-    checkpoint and ends with exit code 130.
+    checkpoint and ends with exit code 130. The number of processes and machines changes nothing but the time:
+    torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500
     """
@@ -50,28 +56,22 @@ def train(
         typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
         return
     folder = out or Path("runs") / resolved.name
-    _write_resolved(resolved, folder)
     with _Progress(resolved) as progress, stop_on_signals() as stop:
-
-        def show_unless_stopped(report: StepReport | ValidReport) -> None:
-            progress.show(report)
-            if stop.requested:
-                raise KeyboardInterrupt  # here, between two steps, where nothing is half done
-
         try:
-            trainer.train(resolved, folder, resume=resume, report=show_unless_stopped, workers=workers)
+            trained = trainer.train(
+                resolved,
+                folder,
+                resume=resume,
+                report=progress.show,
+                workers=workers,
+                devices=trainer.Devices(accelerator, devices, nodes),
+                stop=lambda: stop.requested,
+            )
         except KeyboardInterrupt:
             typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    typer.echo(f"Trained. Next: edgeseq export {folder} --out models/{resolved.name}", err=True)
-
-
-def _write_resolved(recipe: Recipe, folder: Path) -> None:
-    import yaml
-
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    if trained.fabric.global_rank == 0:
+        typer.echo(f"Trained. Next: edgeseq export {folder} --out models/{resolved.name}", err=True)
 
 
 class _Progress:
@@ -97,6 +97,7 @@ class _Progress:
         self._loss: float | None = None
         self._speed: float | None = None
         self._printed = 0.0
+        self._waited = 0.0
         self._began: tuple[int, float] | None = None
 
     def __enter__(self) -> _Progress:
@@ -107,26 +108,30 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, report: StepReport | ValidReport) -> None:
-        """Show one step, or error rates."""
-        from edgeseq.training.metrics import ValidReport
+    def show(self, report: Report) -> None:
+        """Show one step, error rates, or what a person should know."""
+        from edgeseq.training.metrics import StepReport, ValidReport
 
         if isinstance(report, ValidReport):
             rates = "  ".join(f"{name} {wer:.1f} %" for name, wer in report.wer.items())
             self._print(f"step {report.step}: words wrong: {rates}")
-            return
-        self._show_step(report)
+        elif isinstance(report, StepReport):
+            self._show_step(report)
+        else:
+            self._print(f"step {report.step}: {report.notice}")
 
     def _show_step(self, report: StepReport) -> None:
         import time
 
         now = time.monotonic()
         self._began = self._began or (report.step - 1, now - report.seconds)
+        self._waited += report.wait_seconds
         self._loss = report.loss if self._loss is None else 0.98 * self._loss + 0.02 * report.loss
         per_step = (now - self._began[1]) / (report.step - self._began[0])
         text = (
             f"loss {self._loss:.3f}  difficulty {report.difficulty:.2f}  lr {report.lr:.1e}  "
-            f"gradient {report.gradient_norm:.2f}  {report.audio_seconds / per_step:,.0f}x real time"
+            f"gradient {report.gradient_norm:.2f}  {report.audio_seconds / per_step:,.0f}x real time  "
+            f"{100 * self._waited / (now - self._began[1] + 1e-9):.0f} % waiting for data"
         )
         self._bar.update(self._task, completed=report.step, description=text)
         if not self._terminal and (now - self._printed > LINE_SECONDS or report.step == self._steps):

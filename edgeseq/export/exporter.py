@@ -23,7 +23,7 @@ from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.metadata import MEASURED, ModelMetadata
 from edgeseq.models import FILES
-from edgeseq.training.batches import ClipReader
+from edgeseq.training.clips import ClipReader
 
 RELEASED_BITS = (32, 8)
 TEXT_NORMALIZATION = "NFC, lower case, single spaces"

@@ -15,7 +15,7 @@ from edgeseq.errors import ModelError
 from edgeseq.recipe import Recipe, parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, build_model
-from edgeseq.training.checkpoint import check_format, latest_checkpoint, load_checkpoint
+from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint
 
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_KEY = "edgeseq"
@@ -43,14 +43,14 @@ def load_trained(path: Path) -> Trained:
     """
     if (path / WEIGHTS_FILE).is_file():
         return _load_released(path / WEIGHTS_FILE)
-    checkpoint = latest_checkpoint(path / "checkpoints") if path.is_dir() else path
+    checkpoint = finished_checkpoint(path / "checkpoints") if path.is_dir() else path
     if checkpoint is None:
         raise ModelError(
             f"{path}: holds neither checkpoints/ nor {WEIGHTS_FILE}.\n"
             "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
         )
     saved = load_checkpoint(checkpoint)
-    return _assemble(saved.recipe, saved.tokens, saved.model, checkpoint)
+    return _assemble(saved.recipe, saved.tokens, saved.weights, checkpoint)
 
 
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:

@@ -179,7 +179,7 @@ class Transcriber:
     async def _copy(
         self, part: BodyPartReader, write: Callable[[bytes], Any], most: int, deadline: float, piece_bytes: int
     ) -> int | None:
-        """Copy a part of a form until `deadline` by the clock; return its bytes, or None as soon as there are more than `most`."""
+        """Copy a part of a form until `deadline` by the clock; return its bytes, or None once there are more than `most`."""
         n_bytes = 0
         while True:
             async with self._hub.patience(self._hub.limits.idle_seconds):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeseq.recipe import FrontendRecipe, NetworkRecipe
+from edgeseq.training.chance import RowChance
 from edgeseq.training.frontend import LogMel
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
@@ -51,9 +52,23 @@ class StreamState:
 
     def restart(self, rows: Tensor) -> StreamState:
         """Set the streams where `rows` `[batch]` is true back to zero, as when a new stream begins."""
-        keep = (~rows).to(self.samples.dtype)
-        encoder = replace(self.encoder, hidden=tuple(h * keep[:, None] for h in self.encoder.hidden))
-        return StreamState(self.samples * keep[:, None], encoder)
+        zero = self.samples.new_zeros(())
+        encoder = replace(self.encoder, hidden=tuple(torch.where(rows[:, None], zero, h) for h in self.encoder.hidden))
+        return StreamState(torch.where(rows[:, None], zero, self.samples), encoder)
+
+    def pick(self, rows: Tensor) -> StreamState:
+        """Take the streams of numbers `rows`, int64 `[n_rows]`."""
+        encoder = EncoderState(self.encoder.frames[rows], tuple(h[:, rows] for h in self.encoder.hidden))
+        return StreamState(self.samples[rows], encoder)
+
+    def put(self, rows: Tensor, streams: StreamState) -> StreamState:
+        """Put `streams` in the places `rows` of these; the others stay as they are."""
+        pairs = zip(self.encoder.hidden, streams.encoder.hidden, strict=True)
+        encoder = EncoderState(
+            self.encoder.frames.index_copy(0, rows, streams.encoder.frames),
+            tuple(mine.index_copy(1, rows, theirs) for mine, theirs in pairs),
+        )
+        return StreamState(self.samples.index_copy(0, rows, streams.samples), encoder)
 
 
 class RecurrentLayer(nn.Module):
@@ -126,7 +141,7 @@ class Encoder(nn.Module):
         width = projection_size or hidden_size
         sizes = [self.input_size, *[width] * (num_layers - 1)]
         self.layers = nn.ModuleList(RecurrentLayer(cell, size, hidden_size, layer_norm, projection_size) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
         self.output = nn.Linear(width, rows_per_step * n_tokens)
 
     @property
@@ -141,8 +156,11 @@ class Encoder(nn.Module):
         hidden = tuple(zeros(len(self.layers), batch, self.hidden_size) for _ in range(n_states))
         return EncoderState(zeros(batch, 0, self.input_size // self.subsampling), hidden)
 
-    def step(self, frames: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-        """Advance by `frames` `[batch, n_frames, n_mels]`, any number; returns log-probs `[batch, n_rows, n_tokens]`."""
+    def step(self, frames: Tensor, state: EncoderState, chance: RowChance | None = None) -> tuple[Tensor, EncoderState]:
+        """Advance by `frames` `[batch, n_frames, n_mels]`, any number; returns log-probs `[batch, n_rows, n_tokens]`.
+
+        With `chance`, in training, a share of what the layers read is dropped.
+        """
         frames = torch.cat([state.frames, frames], dim=1)
         n_steps = frames.shape[1] // self.subsampling
         left = frames[:, n_steps * self.subsampling :]
@@ -151,7 +169,9 @@ class Encoder(nn.Module):
         outputs = frames[:, : n_steps * self.subsampling].reshape(len(frames), n_steps, -1)
         finals = []
         for layer, hidden in zip(self.recurrent_layers, zip(*state.hidden, strict=True), strict=True):
-            outputs, final = layer(outputs if layer is self.layers[0] else self.dropout(outputs), hidden)
+            if chance is not None and layer is not self.layers[0]:
+                outputs = chance.dropout(outputs, self.dropout)
+            outputs, final = layer(outputs, hidden)
             finals.append(final)
         return self.log_probs(outputs), EncoderState(left, tuple(torch.stack(h) for h in zip(*finals, strict=True)))
 

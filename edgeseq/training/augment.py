@@ -14,6 +14,7 @@ from scipy import fft
 from torch import Tensor
 
 from edgeseq.recipe import AugmentRecipe, MicrophoneRecipe, NoiseRecipe, RoomRecipe, SpecAugmentRecipe
+from edgeseq.training.chance import RowChance
 
 Waveform = NDArray[np.float32]
 
@@ -85,38 +86,38 @@ def augment_row(samples: Waveform, recipe: AugmentRecipe, sample_rate: int, rng:
     return np.clip(heard * np.float32(db_to_gain(rng.uniform(*recipe.level_db))), -1.0, 1.0)
 
 
-def spec_augment(log_mel: Tensor, recipe: SpecAugmentRecipe, strength: float, generator: torch.Generator) -> Tensor:
+def spec_augment(log_mel: Tensor, recipe: SpecAugmentRecipe, strength: float, chance: RowChance) -> Tensor:
     """Warp and mask normalized log-mel `[batch, n_frames, n_mels]`; `strength` in [0, 1] scales widths and warp."""
-    warped = warp_mels(log_mel, recipe.mel_warp * strength, generator)
+    warped = warp_mels(log_mel, recipe.mel_warp * strength, chance)
     for axis, count, width in (
         (2, recipe.mel_masks, recipe.mel_width),
         (1, recipe.time_masks, recipe.time_width),
     ):
         for _ in range(count):
-            warped = mask(warped, axis, width * strength, generator)
+            warped = mask(warped, axis, width * strength, chance)
     return warped
 
 
-def mask(frames: Tensor, axis: int, width: float, generator: torch.Generator) -> Tensor:
+def mask(frames: Tensor, axis: int, width: float, chance: RowChance) -> Tensor:
     """Take a stretch of up to `width` bins along `axis` 1 or 2 down to the row's quietest, drawn for each row.
 
     The quietest, for a stretch at the mean would sound loud in a pause.
     """
-    batch, size = frames.shape[0], frames.shape[axis]
-    draws = torch.rand(2, batch, 1, generator=generator)
-    widths = draws[0] * min(width, size)
-    starts = draws[1] * (size - widths)
-    bins = torch.arange(size)[None]
-    masked = ((bins >= starts) & (bins < starts + widths)).to(frames.device)
+    size = frames.shape[axis]
+    draws = chance.uniform(2)
+    widths = draws[:, :1] * min(width, size)
+    starts = draws[:, 1:] * (size - widths)
+    bins = torch.arange(size, device=frames.device)[None]
+    masked = (bins >= starts) & (bins < starts + widths)
     masked = masked[:, :, None] if axis == 1 else masked[:, None, :]
     return torch.where(masked, frames.amin(dim=1, keepdim=True), frames)
 
 
-def warp_mels(frames: Tensor, warp: float, generator: torch.Generator) -> Tensor:
+def warp_mels(frames: Tensor, warp: float, chance: RowChance) -> Tensor:
     """Stretch the mel axis of each row by 1 plus or minus at most `warp`, as another vocal tract would."""
     n_mels = frames.shape[2]
-    factors = 1 + warp * (2 * torch.rand(len(frames), 1, generator=generator) - 1)
-    at = (torch.arange(n_mels)[None] * factors).clamp(max=n_mels - 1).to(frames.device)  # [batch, n_mels]
+    factors = 1 + warp * (2 * chance.uniform(1) - 1)
+    at = (torch.arange(n_mels, device=frames.device)[None] * factors).clamp(max=n_mels - 1)  # [batch, n_mels]
     low = at.floor().long()
     high = (low + 1).clamp(max=n_mels - 1)
     weight = (at - low)[:, None, :]

@@ -12,10 +12,12 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
 
-FORMAT = 2
+FORMAT = 3
 """Of the file; raised when names or meanings in it change."""
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
+BEST = "best.pt"
+"""The checkpoint with the fewest words wrong, of a run with `train.patience`."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,26 @@ class Checkpoint:
     optimizer: dict[str, Any]
     carried: tuple[torch.Tensor, ...]
     """the streams' state at the end of the last batch: samples, frames, hidden ..."""
+    average: dict[str, torch.Tensor] | None = None
+    """weights averaged over steps, where the recipe asks for it"""
+    bad_steps: int = 0
+    best: tuple[float, int] | None = None
+    """fewest words wrong, in percent, and the step of it"""
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What is measured and exported: the average, if there is one."""
+        return self.model if self.average is None else self.average
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = None) -> Path:
     """Write to `folder`; the file appears whole or not at all, and older ones go only when it is there.
 
     Raises EdgeseqError when it cannot be written (a full disk); earlier checkpoints are then untouched.
     """
     packed = io.BytesIO()
     torch.save({"format": FORMAT, **checkpoint.__dict__}, packed)
-    path = folder / f"step-{checkpoint.step:08d}.pt"
+    path = folder / (name or f"step-{checkpoint.step:08d}.pt")
     part = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +104,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """Find the newest whole checkpoint in `folder`."""
     found = _checkpoints(folder)
     return found[-1] if found else None
+
+
+def finished_checkpoint(folder: Path) -> Path | None:
+    """Find the checkpoint to export: the best one where a run keeps it, else the newest."""
+    best = folder / BEST
+    return best if best.is_file() else latest_checkpoint(folder)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

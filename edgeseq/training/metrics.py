@@ -23,7 +23,11 @@ class StepReport:
     audio_seconds: float
     """of this step's batch"""
     seconds: float
-    """that the step took"""
+    """that the step took, waiting left out"""
+    wait_seconds: float
+    """waited for the batch"""
+    layer_norms: Mapping[str, float]
+    """norm of each layer's gradient, before clipping"""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,17 @@ class ValidReport:
     step: int
     wer: Mapping[str, float]
     """words wrong, in percent, by manifest"""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that a person should know: a step that was skipped, a gradient that exploded."""
+
+    step: int
+    notice: str
+
+
+Report = StepReport | ValidReport | Notice
 
 
 class RunLog:
@@ -50,10 +65,19 @@ class RunLog:
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
+    def add(self, report: Report) -> None:
+        """Write down whatever is reported."""
+        if isinstance(report, StepReport):
+            self.add_step(report)
+        elif isinstance(report, ValidReport):
+            self.add_valid(report)
+        else:
+            self._write(asdict(report))
+
     def add_step(self, report: StepReport) -> None:
         """Write one step."""
         self._write(asdict(report))
-        for key in ("loss", "gradient_norm", "lr", "difficulty"):
+        for key in ("loss", "gradient_norm", "lr", "difficulty", "wait_seconds"):
             self._board.add_scalar(f"train/{key}", getattr(report, key), report.step)
 
     def add_valid(self, report: ValidReport) -> None:

@@ -5,44 +5,70 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import ctc_loss
+import yaml
+from lightning.fabric import Fabric
 from torch.utils.data import DataLoader
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.recipe import Recipe
 from edgeseq.tokens import TokenTable
+from edgeseq.training import processes
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
-from edgeseq.training.augment import spec_augment
-from edgeseq.training.batches import Batch, ClipReader, JoinedBatches, difficulty, pick_source
-from edgeseq.training.checkpoint import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from edgeseq.training.metrics import RunLog, StepReport, ValidReport
+from edgeseq.training.averaging import Weights, average_in, share_of_new
+from edgeseq.training.batches import Batch, Handed, JoinedBatches
+from edgeseq.training.chance import RowChance
+from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from edgeseq.training.clips import ClipReader
+from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
+from edgeseq.training.objective import streamed_loss
+from edgeseq.training.plan import difficulty
+from edgeseq.training.resuming import refuse_changes
+from edgeseq.training.sources import pick_source
 from edgeseq.training.valid import transcribe_clips, words_wrong
+from edgeseq.training.watch import BadSteps, GradientWatch, layer_norms
 
 STATISTICS_BATCHES = 8
 """Batches at full difficulty from which the mean and deviation of log-mel are taken."""
 
-Report = StepReport | ValidReport
-
 
 @dataclass
 class Training:
-    """A training under way."""
+    """A training under way, as one of its processes holds it."""
 
     recipe: Recipe
     tokens: TokenTable
     model: AcousticModel
     optimizer: torch.optim.Optimizer
+    fabric: Fabric
+    rows: range
+    """numbers of this process's streams"""
     carried: StreamState
+    """of these streams"""
     step: int
     """steps done"""
+    bad_steps: BadSteps
+    average: Weights | None = None
+    best: tuple[float, int] | None = None
+    """fewest words wrong, in percent, and the step of it"""
+    gradients: GradientWatch = field(default_factory=GradientWatch)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """On what a training runs: `count` processes on each of `nodes` machines, each with a device of the kind `accelerator`."""
+
+    accelerator: str = "auto"
+    count: int | None = None
+    """by default all graphics processors, or one process on the CPU"""
+    nodes: int = 1
 
 
 def learning_rate(step: int, lr: float, warmup_steps: int, steps: int) -> float:
@@ -50,11 +76,6 @@ def learning_rate(step: int, lr: float, warmup_steps: int, steps: int) -> float:
     if step < warmup_steps:
         return lr * (step + 1) / warmup_steps
     return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
-
-
-def step_seed(seed: int, step: int) -> int:
-    """Seed of what is drawn in one step (dropout, masks)."""
-    return seed * 1_000_003 + step
 
 
 def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
@@ -72,29 +93,52 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     return JoinedBatches(sources, recipe), tokens
 
 
-def train(recipe: Recipe, folder: Path, *, resume: bool, report: Callable[[Report], None], workers: int = 1) -> Training:
-    """Train to the last step of `recipe`, writing checkpoints, metrics and pictures to `folder`.
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool,
+    report: Callable[[Report], None],
+    workers: int = 1,
+    devices: Devices | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Training:
+    """Train to the last step of `recipe`, writing the resolved recipe, checkpoints, metrics and pictures to `folder`.
 
     With `resume` the newest checkpoint in `folder` is gone on from, exactly as if training had not stopped (a recipe that was
-    changed in what does not shape the weights, such as its number of steps, holds from there on). KeyboardInterrupt
-    (Ctrl-C) saves a checkpoint before it goes up. `workers` processes make batches; 0 makes them in this one.
+    changed in what leaves past steps as they were, such as its number of steps, holds from there on). `stop` is asked at each
+    step; if it says so, the step is ended, a checkpoint saved, and KeyboardInterrupt raised. `workers` processes make batches;
+    0 makes them in this one. `devices` says on how many processes and machines the training runs; all give the same, within
+    rounding. Only the first process writes and reports. Raises UsageError, ManifestError or RecipeError for what cannot begin,
+    EdgeseqError for what cannot go on.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    devices = devices or Devices()
+    fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
     if found and not resume:
         raise UsageError(
             f"{folder} holds a training already ({found.name}).\n  Go on with it by --resume, or name another --out."
         )
+    rows = processes.own_rows(fabric, recipe.train.batch_size)
     batches, tokens = load_batches(recipe)
+    batches = batches.of_rows(rows)
     valid = {name: read_manifest(find_data(name)) for name in recipe.data.valid}
-    training = _restore(recipe, tokens, load_checkpoint(found), device) if found else _begin(recipe, tokens, batches, device)
+    saved = load_checkpoint(found) if found else None
+    training = _restore(recipe, tokens, saved, fabric, rows) if saved else _begin(recipe, tokens, batches, fabric, rows)
+    fabric.barrier()  # nobody writes before all have read
+    if fabric.global_rank > 0:
+        _run(training, batches, valid, checkpoints, lambda _: None, workers, stop)
+        return training
+    _write_recipe(recipe, folder)
     log = RunLog(folder, training.step + 1)
+
+    def write_and_report(what: Report) -> None:
+        log.add(what)
+        report(what)
+
     try:
-        _run(training, batches, valid, checkpoints, _tee(log, report), workers)
-    except KeyboardInterrupt:
-        save_checkpoint(checkpoints, _snapshot(training))
-        raise
+        _run(training, batches, valid, checkpoints, write_and_report, workers, stop)
     finally:
         log.close()
     return training
@@ -107,111 +151,175 @@ def _run(
     checkpoints: Path,
     report: Callable[[Report], object],
     workers: int,
+    stop: Callable[[], bool],
 ) -> None:
+    """Train to the last step; whatever ends it sooner, what was learnt is saved first."""
     settings = training.recipe.train
-    for batch in _load(batches, range(training.step, settings.steps), workers):
-        report(train_step(training, batch))
-        last = training.step == settings.steps
-        if training.step % settings.checkpoint_every == 0 or last:
-            save_checkpoint(checkpoints, _snapshot(training))
-        if valid and (training.step % settings.valid_every == 0 or last):
-            report(_validate(training, valid, batches.reader))
+    try:
+        for batch, wait_seconds in _timed(_load(batches, range(training.step, settings.steps), workers)):
+            told, stopping = train_step(training, batch, wait_seconds, stop(), batches.clip_names)
+            for one in told:
+                report(one)
+            last = training.step == settings.steps
+            if stopping and not last:
+                save(training, checkpoints)
+                raise KeyboardInterrupt
+            if training.step % settings.checkpoint_every == 0 or last:
+                save(training, checkpoints)
+            due = valid and (training.step % settings.valid_every == 0 or last)
+            if due and _validate(training, valid, batches.reader, checkpoints, report):
+                report(Notice(training.step, f"stopped: {settings.patience} validations brought nothing better."))
+                save(training, checkpoints)
+                return
+    except EdgeseqError:
+        # Several processes save together, and the others may wait elsewhere.
+        if training.step and training.fabric.world_size == 1:
+            save(training, checkpoints)
+        raise
+    except torch.AcceleratorError as fault:
+        raise EdgeseqError(
+            f"The device failed after step {training.step}: {str(fault).splitlines()[0]}\n"
+            f"  {latest_checkpoint(checkpoints) or 'No checkpoint'} is kept; see to the device, then go on with --resume."
+        ) from fault
 
 
-def train_step(training: Training, batch: Batch) -> StepReport:
-    """Advance the weights, and the streams that the batch's rows belong to, by one step."""
+def train_step(
+    training: Training,
+    batch: Batch,
+    wait_seconds: float = 0.0,
+    stop: bool = False,
+    clip_names: Callable[[int], list[str]] = lambda _: [],
+) -> tuple[list[Report], bool]:
+    """Advance the weights, and the streams that the batch's rows belong to, by one step.
+
+    Returns what there is to report, and whether any process wants to stop. A step whose loss or gradient is no number changes
+    no weights, and its streams begin anew.
+    """
     began = time.monotonic()
-    settings, step = training.recipe.train, training.step
+    settings, step, model = training.recipe.train, training.step, training.model
     hardness = difficulty(step, settings.easy_steps, settings.ramp_steps)
     lr = learning_rate(step, settings.lr, settings.warmup_steps, settings.steps)
     for group in training.optimizer.param_groups:
         group["lr"] = lr
-    torch.manual_seed(step_seed(settings.seed, step))
-    loss, state = streamed_loss(training, batch, hardness)
     training.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), settings.grad_clip)
-    training.optimizer.step()
-    training.carried, training.step = state.detach(), step + 1
-    seconds = batch.audio.numel() / training.recipe.frontend.sample_rate
-    return StepReport(step + 1, loss.item(), norm.item(), lr, hardness, seconds, time.monotonic() - began)
-
-
-def streamed_loss(training: Training, batch: Batch, hardness: float) -> tuple[Tensor, StreamState]:
-    """CTC loss per target token of a batch whose rows go on from the carried state; returns the state at their end."""
-    model, recipe = training.model, training.recipe
-    device = training.carried.samples.device
-    state = training.carried.restart(batch.restart.to(device))
-    frames, samples = model.frontend.step(batch.audio.to(device), state.samples)
-    generator = torch.Generator().manual_seed(step_seed(recipe.train.seed, training.step))
-    frames = spec_augment(frames, recipe.augment.spec_augment, hardness, generator)
-    log_probs, encoder = model.encoder.step(frames, state.encoder)
-    n_rows = torch.full_like(batch.target_lengths, log_probs.shape[1])
-    losses = ctc_loss(
-        log_probs.transpose(0, 1),  # CTC wants time first
-        batch.targets.to(device),
-        n_rows,
-        batch.target_lengths,
-        blank=training.tokens.blank_id,
-        reduction="sum",
-        zero_infinity=True,  # rows whose text is too long for their audio teach nothing
+    loss_value = 0.0
+    places = (batch.rows - training.rows.start).to(training.carried.samples.device)
+    state = training.carried.pick(places)
+    if len(batch.rows):
+        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.carried.samples.device)
+        loss, state = streamed_loss(
+            model, training.recipe, training.tokens.blank_id, batch, state, hardness, chance, training.fabric
+        )
+        training.fabric.backward(loss)
+        loss_value = loss.item()
+    loss_value, n_stopping, seconds = processes.sum_up(
+        training.fabric, model, [loss_value, float(stop), batch.audio.numel() / training.recipe.frontend.sample_rate]
     )
-    return losses / max(1, len(batch.targets)), StreamState(samples, encoder)
+    norms = layer_norms(model)
+    norm = math.sqrt(sum(one * one for one in norms.values()))
+    training.step = step + 1
+    reports: list[Report] = []
+    if math.isfinite(loss_value) and math.isfinite(norm):
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, torch.tensor(norm))
+        training.optimizer.step()
+        training.carried = training.carried.put(places, state.detach())
+        if settings.averaging.kind != "none":
+            share = share_of_new(settings.averaging, step + 1, settings.steps)
+            training.average = average_in(training.average, model.state_dict(), share)
+        noticed = training.gradients.look(step + 1, norms, settings.grad_clip)
+    else:
+        noticed = training.bad_steps.add(step + 1, loss_value, clip_names(step))
+        training.carried = training.carried.restart(torch.ones(len(training.rows), dtype=torch.bool, device=places.device))
+    if noticed:
+        reports.append(Notice(step + 1, noticed))
+    took = time.monotonic() - began
+    reports.append(StepReport(step + 1, loss_value, norm, lr, hardness, seconds, took, wait_seconds, norms))
+    return reports, n_stopping > 0
 
 
-def _begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, device: torch.device) -> Training:
+def _begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe.frontend, recipe.network, len(tokens))
     model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
-    model.to(device)
-    return Training(recipe, tokens, model, _make_optimizer(model, recipe), model.init_state(recipe.train.batch_size), 0)
-
-
-@torch.inference_mode()
-def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each."""
-    frames = torch.cat(
-        [model.frontend.log_mel(batches[len(batches) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)]
+    model.to(fabric.device)
+    carried = model.init_state(len(rows))
+    return Training(
+        recipe,
+        tokens,
+        model,
+        _make_optimizer(model, recipe),
+        fabric,
+        rows,
+        carried,
+        step=0,
+        bad_steps=BadSteps(recipe.train.most_bad_steps),
     )
+
+
+@torch.no_grad()
+def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each; of all streams."""
+    every = batches.of_rows(range(batches.recipe.train.batch_size))
+    frames = torch.cat([model.frontend.log_mel(every[len(every) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)])
     return frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(1e-3).clone()
 
 
-def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, device: torch.device) -> Training:
-    """Put a saved training together. What shapes weights and state must be as it was; all else may be changed on the way."""
-    wanted = recipe.model_dump(mode="json")
-    changed = [part for part in ("frontend", "network") if saved.recipe[part] != wanted[part]]
-    changed += ["tokens"] if saved.tokens != tokens.symbols else []
-    changed += ["train.batch_size"] if saved.recipe["train"]["batch_size"] != recipe.train.batch_size else []
-    if changed:
-        raise UsageError(
-            f"The training to resume had another recipe (differs in: {', '.join(changed)}).\n"
-            "  Resume with these as they were, or begin anew with another --out."
-        )
-    model = build_model(recipe.frontend, recipe.network, len(tokens)).to(device)
+def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
+    """Put a saved training together, as far as this process holds it."""
+    refuse_changes(
+        {**saved.recipe, "tokens": " ".join(saved.tokens)},
+        {**recipe.model_dump(mode="json"), "tokens": " ".join(tokens.symbols)},
+    )
+    model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
     model.load_state_dict(saved.model)
     optimizer = _make_optimizer(model, recipe)
     optimizer.load_state_dict(saved.optimizer)
-    samples, frames, *hidden = (tensor.to(device) for tensor in saved.carried)
+    samples, frames, *hidden = (tensor.to(fabric.device) for tensor in saved.carried)
+    every = StreamState(samples, EncoderState(frames, tuple(hidden)))
+    average = saved.average and {name: tensor.to(fabric.device) for name, tensor in saved.average.items()}
     return Training(
         recipe,
         tokens,
         model,
         optimizer,
-        StreamState(samples, EncoderState(frames, tuple(hidden))),
+        fabric,
+        rows,
+        every.pick(torch.arange(rows.start, rows.stop, device=fabric.device)),
         saved.step,
+        BadSteps(recipe.train.most_bad_steps, saved.bad_steps),
+        average,
+        saved.best,
     )
 
 
-def _snapshot(training: Training) -> Checkpoint:
-    carried = training.carried
-    return Checkpoint(
-        step=training.step,
-        recipe=training.recipe.model_dump(mode="json"),
-        tokens=training.tokens.symbols,
-        model=training.model.state_dict(),
-        optimizer=training.optimizer.state_dict(),
-        carried=(carried.samples, carried.encoder.frames, *carried.encoder.hidden),
+def save(training: Training, checkpoints: Path, name: str | None = None) -> None:
+    """Save a checkpoint of all processes' streams; the first process writes it."""
+    fabric, carried = training.fabric, training.carried
+    together = (
+        processes.gather(fabric, carried.samples, 0),
+        processes.gather(fabric, carried.encoder.frames, 0),
+        *(processes.gather(fabric, hidden, 1) for hidden in carried.encoder.hidden),
     )
+    if fabric.global_rank == 0:
+        checkpoint = Checkpoint(
+            step=training.step,
+            recipe=training.recipe.model_dump(mode="json"),
+            tokens=training.tokens.symbols,
+            model=training.model.state_dict(),
+            optimizer=training.optimizer.state_dict(),
+            carried=together,
+            average=training.average,
+            bad_steps=training.bad_steps.count,
+            best=training.best,
+        )
+        save_checkpoint(checkpoints, checkpoint, name)
+    fabric.barrier()
+
+
+def _write_recipe(recipe: Recipe, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
 
 
 def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:
@@ -223,9 +331,12 @@ def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
-    """Make the batches of `steps`, in other processes if there are `workers`; arrays are handed over, not shared tensors."""
-    loader: DataLoader[Batch] = DataLoader(
-        batches,
+    """Make the batches of `steps`, in other processes if there are `workers`; arrays are handed over, not shared tensors.
+
+    Raises the error that kept a batch from being made.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        Handed(batches),
         batch_size=None,  # a batch is made whole
         sampler=steps,
         num_workers=workers,
@@ -233,12 +344,25 @@ def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterato
         collate_fn=_as_arrays,
         worker_init_fn=_leave_signals_to_parent,
     )
-    for arrays in loader:
-        yield Batch(*(torch.from_numpy(array) for array in arrays))
+    for handed in loader:
+        if isinstance(handed, EdgeseqError):
+            raise handed
+        yield Batch(*(torch.from_numpy(array) for array in handed))
 
 
-def _as_arrays(batch: Any) -> tuple[Any, ...]:
-    return tuple(getattr(batch, field.name).numpy() for field in fields(batch))
+def _as_arrays(batch: Any) -> Any:
+    return batch if isinstance(batch, EdgeseqError) else tuple(getattr(batch, f.name).numpy() for f in fields(batch))
+
+
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Give each batch with the seconds that were waited for it."""
+    iterator = iter(batches)
+    while True:
+        began = time.monotonic()
+        batch = next(iterator, None)
+        if batch is None:
+            return
+        yield batch, time.monotonic() - began
 
 
 def _leave_signals_to_parent(_: int) -> None:
@@ -248,22 +372,36 @@ def _leave_signals_to_parent(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _validate(training: Training, valid: dict[str, list[Recording]], reader: ClipReader) -> ValidReport:
-    rates = {}
-    for name, recordings in valid.items():
-        texts = transcribe_clips(training.model, recordings, reader, training.tokens, training.recipe.joining.tail_seconds)
-        rates[name] = words_wrong([r.text for r in recordings], texts)
-    return ValidReport(training.step, rates)
+def _validate(
+    training: Training,
+    valid: dict[str, list[Recording]],
+    reader: ClipReader,
+    checkpoints: Path,
+    report: Callable[[Report], object],
+) -> bool:
+    """Measure error rates, in the first process; with `patience`, keep the best weights and say whether to stop."""
+    rates = measure(training, valid, reader) if training.fabric.global_rank == 0 else {}
+    rates = dict(training.fabric.broadcast(rates))
+    report(ValidReport(training.step, rates))
+    patience = training.recipe.train.patience
+    if patience is None:
+        return False
+    rate = mean(rates.values())
+    if training.best is None or rate < training.best[0]:
+        training.best = (rate, training.step)
+        save(training, checkpoints, BEST)
+        return False
+    return training.step - training.best[1] >= patience * training.recipe.train.valid_every
 
 
-def _tee(log: RunLog, report: Callable[[Report], None]) -> Callable[[Report], None]:
-    """Write a report down, then hand it on."""
-
-    def write_and_report(what: Report) -> None:
-        if isinstance(what, StepReport):
-            log.add_step(what)
-        else:
-            log.add_valid(what)
-        report(what)
-
-    return write_and_report
+def measure(training: Training, valid: dict[str, list[Recording]], reader: ClipReader) -> dict[str, float]:
+    """Words wrong, in percent, of the weights as they would be exported, by manifest."""
+    model, tail = training.model, training.recipe.joining.tail_seconds
+    trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    if training.average is not None:
+        model.load_state_dict(training.average)
+    try:
+        texts = {name: transcribe_clips(model, recordings, reader, training.tokens, tail) for name, recordings in valid.items()}
+    finally:
+        model.load_state_dict(trained)
+    return {name: words_wrong([r.text for r in valid[name]], heard) for name, heard in texts.items()}

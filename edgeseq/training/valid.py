@@ -11,7 +11,7 @@ from torch import Tensor
 from edgeseq.manifest import Recording
 from edgeseq.tokens import TokenTable, normalize_text
 from edgeseq.training.acoustic_model import AcousticModel
-from edgeseq.training.batches import ClipReader
+from edgeseq.training.clips import ClipReader
 
 BATCH_SIZE = 50
 
@@ -31,7 +31,6 @@ def transcribe_clips(
     tail_seconds: float,
 ) -> list[str]:
     """Spell what the model hears in each recording from a zero state, with `tail_seconds` of silence after it."""
-    model.eval()
     device = model.frontend.mean.device
     tail = int(tail_seconds * reader.sample_rate)
     texts: list[str] = []
@@ -41,7 +40,6 @@ def transcribe_clips(
         audio = torch.stack([torch.nn.functional.pad(clip, (0, n_samples - len(clip))) for clip in clips])
         log_probs, _ = model.step(audio.to(device), model.init_state(len(clips)))
         texts += [tokens.decode(collapse(row, tokens.blank_id)) for row in log_probs]
-    model.train()
     return texts
 
 

@@ -63,4 +63,4 @@ def test_a_checkpoint_of_another_version_is_named(tmp_path):
     del values["format"]
     torch.save(values, path)
     result = run("export", str(path), "--out", str(tmp_path / "out"))
-    assert result.returncode == 1 and "format 1; this one reads 2" in result.stderr
+    assert result.returncode == 1 and "format 1; this one reads 3" in result.stderr

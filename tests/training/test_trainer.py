@@ -8,7 +8,7 @@ import torch
 from edgeseq.errors import EdgeseqError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from edgeseq.training.metrics import StepReport, ValidReport
+from edgeseq.training.metrics import ValidReport
 from edgeseq.training.trainer import learning_rate, train
 from edgeseq.training.valid import collapse
 
@@ -26,12 +26,13 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tiny_recipe, tmp_path, c
     recipe = tiny_recipe(network={"cell": cell, "hidden_size": 16, "num_layers": 2, "dropout": 0.3})
     whole = train(recipe, tmp_path / "whole", resume=False, report=quietly, workers=0)
 
-    def stop_after_step_3(report):
-        if isinstance(report, StepReport) and report.step == 3:
-            raise KeyboardInterrupt
+    steps = []
+
+    def stop_in_step_3():
+        return len(steps) == 2
 
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, tmp_path / "cut", resume=False, report=stop_after_step_3, workers=0)
+        train(recipe, tmp_path / "cut", resume=False, report=steps.append, workers=0, stop=stop_in_step_3)
     resumed = train(recipe, tmp_path / "cut", resume=True, report=quietly, workers=1)
     assert same_weights(whole.model, resumed.model)
     for ours, theirs in zip(whole.carried.encoder.hidden, resumed.carried.encoder.hidden, strict=True):
@@ -110,7 +111,7 @@ def test_a_training_can_be_made_longer(tiny_recipe, tmp_path):
 
 def test_resuming_with_another_network_is_refused_and_says_what_differs(tiny_recipe, tmp_path):
     train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
-    with pytest.raises(UsageError, match="differs in: network"):
+    with pytest.raises(UsageError, match=r"network\.hidden_size: was 32, now 8"):
         train(tiny_recipe(network={"hidden_size": 8}), tmp_path, resume=True, report=quietly, workers=0)
 
 

@@ -1,0 +1,63 @@
+"""Recordings as samples at one rate, decoded once and kept while memory allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from edgeseq.errors import ManifestError
+from edgeseq.manifest import Recording
+from edgeseq.training.augment import Waveform
+
+CACHE_SAMPLES = 500_000_000
+"""Decoded clips are kept in memory, as 16 bit, up to this many samples (17 hours at 8 kHz); later ones are read anew."""
+
+
+class ClipReader:
+    """Reads recordings at one rate, keeping the decoded samples."""
+
+    def __init__(self, sample_rate: int) -> None:
+        """Read at `sample_rate` in Hz."""
+        self.sample_rate = sample_rate
+        self._cache: dict[tuple[Path, float, float], NDArray[np.int16]] = {}
+        self._cached_samples = 0
+
+    def read(self, recording: Recording) -> Waveform:
+        """Decode, or take from memory; float32 `[n_samples]`. Raises ManifestError for a file that is not sound."""
+        key = (recording.path, recording.offset, recording.duration)
+        kept = self._cache.get(key)
+        if kept is None:
+            samples = read_clip(recording, self.sample_rate)
+            kept = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
+            if self._cached_samples + len(kept) <= CACHE_SAMPLES:
+                self._cache[key] = kept
+                self._cached_samples += len(kept)
+        return kept.astype(np.float32) / np.float32(32767)
+
+    def read_stretch(self, first: Recording, last: Recording) -> Waveform:
+        """Read one file from the start of one recording to the end of another."""
+        return self.read(replace(first, duration=last.offset + last.duration - first.offset))
+
+
+def read_clip(recording: Recording, sample_rate: int) -> Waveform:
+    """Decode a recording's stretch of its file, mono, at `sample_rate`; float32 `[n_samples]`."""
+    try:
+        with soundfile.SoundFile(recording.path) as file:
+            file.seek(round(recording.offset * file.samplerate))
+            samples = file.read(round(recording.duration * file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
+            rate = file.samplerate
+    except (OSError, soundfile.SoundFileError) as fault:
+        raise ManifestError(
+            f"{recording.path}: cannot be read as sound ({fault}).\n  Take its line out of the manifest or replace the file."
+        ) from fault
+    if not np.isfinite(samples).all():
+        raise ManifestError(
+            f"{recording.path}: holds samples that are no numbers (NaN or infinite).\n"
+            "  Take its line out of the manifest or replace the file."
+        )
+    return np.asarray(soxr.resample(samples, rate, sample_rate), dtype=np.float32)

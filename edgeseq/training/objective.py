@@ -1,0 +1,52 @@
+"""What a training step makes small: CTC, over rows that go on from the state their streams had."""
+
+from __future__ import annotations
+
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.nn.functional import ctc_loss
+
+from edgeseq.recipe import Recipe
+from edgeseq.training.acoustic_model import AcousticModel, StreamState
+from edgeseq.training.augment import spec_augment
+from edgeseq.training.batches import Batch
+from edgeseq.training.chance import RowChance
+
+
+def streamed_loss(
+    model: AcousticModel,
+    recipe: Recipe,
+    blank_id: int,
+    batch: Batch,
+    state: StreamState,
+    hardness: float,
+    chance: RowChance,
+    fabric: Fabric,
+) -> tuple[Tensor, StreamState]:
+    """CTC loss (Graves et al. 2006) of a process's rows, a part of the mean over the target tokens of all processes.
+
+    `state` is of these rows, before the batch; returned is theirs at its end. The frontend computes in 32 bit, the network in
+    the recipe's precision.
+    """
+    device = state.samples.device
+    state = state.restart(batch.restart.to(device))
+    frames, samples = model.frontend.step(batch.audio.to(device), state.samples)
+    frames = spec_augment(frames, recipe.augment.spec_augment, hardness, chance)
+    with fabric.autocast():
+        log_probs, encoder = model.encoder.step(frames, state.encoder, chance)
+    loss = ctc_sum(log_probs.float(), batch, blank_id)
+    return loss / max(1, int(batch.all_tokens)), StreamState(samples, encoder)
+
+
+def ctc_sum(log_probs: Tensor, batch: Batch, blank_id: int) -> Tensor:
+    """Sum of the negative natural-log likelihoods of all rows' texts, given `log_probs` `[n_rows, n_steps, n_tokens]`."""
+    n_rows = batch.target_lengths.new_full((len(batch.target_lengths),), log_probs.shape[1])
+    return ctc_loss(
+        log_probs.transpose(0, 1),  # CTC wants time first
+        batch.targets.to(log_probs.device),
+        n_rows,
+        batch.target_lengths,
+        blank=blank_id,
+        reduction="sum",
+        zero_infinity=True,  # rows whose text is too long for their audio teach nothing
+    )

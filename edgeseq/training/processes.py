@@ -1,0 +1,84 @@
+"""Several processes that train one network: Lightning's Fabric starts and connects them, on one machine or many.
+
+Each process holds some of the streams; sums over all of them make the number of processes change nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from edgeseq.errors import UsageError
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+def start(precision: str = "32", accelerator: str = "auto", devices: int | None = None, nodes: int = 1) -> Fabric:
+    """Start `devices` processes on each of `nodes` machines and connect them, or join those of torchrun or SLURM.
+
+    By default all graphics processors that there are, or one process on the CPU. Raises UsageError where there are none such.
+    """
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes and says how many
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    count = devices or (torch.cuda.device_count() if accelerator != "cpu" and torch.cuda.is_available() else 1)
+    several = count * nodes > 1
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=count,
+            num_nodes=nodes,
+            strategy="ddp" if several else "auto",
+            precision=PRECISIONS[precision],  # type: ignore[arg-type]  # one of Fabric's own names
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as fault:
+        raise UsageError(
+            f"{count} processes on {accelerator!r} cannot be started: {fault}\n  See --devices, --nodes and --accelerator."
+        ) from fault
+    return fabric
+
+
+def own_rows(fabric: Fabric, batch_size: int) -> range:
+    """Numbers of the streams that this process trains. Raises UsageError if they cannot be shared out evenly."""
+    if batch_size % fabric.world_size:
+        raise UsageError(
+            f"train.batch_size ({batch_size}) cannot be shared out among {fabric.world_size} processes; "
+            "make it a multiple of their number."
+        )
+    share = batch_size // fabric.world_size
+    return range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+
+
+def sum_up(fabric: Fabric, model: nn.Module, figures: Sequence[float]) -> list[float]:
+    """Sum the gradients of `model`, and `figures`, over all processes; in one piece, so that all see the same."""
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in model.parameters() if p.requires_grad]
+    if fabric.world_size == 1:
+        return list(figures)
+    device = gradients[0].device
+    flat = torch.cat([*(g.flatten() for g in gradients), torch.tensor(figures, device=device)])
+    summed = fabric.all_reduce(flat, reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    for parameter, gradient in zip((p for p in model.parameters() if p.requires_grad), _cut(summed, gradients), strict=True):
+        parameter.grad = gradient
+    return [float(figure) for figure in summed[len(summed) - len(figures) :]]
+
+
+def _cut(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    pieces = flat[: sum(t.numel() for t in like)].split([t.numel() for t in like])
+    return [piece.view_as(t) for piece, t in zip(pieces, like, strict=True)]
+
+
+def gather(fabric: Fabric, tensor: Tensor, axis: int) -> Tensor:
+    """Put the parts of all processes, equal in shape, together along `axis`."""
+    if fabric.world_size == 1:
+        return tensor
+    parts = fabric.all_gather(tensor.contiguous())
+    assert isinstance(parts, Tensor)
+    return torch.cat(list(parts), dim=axis)

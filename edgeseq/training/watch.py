@@ -1,0 +1,101 @@
+"""Is the training still sound? Gradients that vanish or explode, losses that are no number."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+
+import torch
+from torch import nn
+
+from edgeseq.errors import EdgeseqError
+
+EXPLODED = 100.0
+"""A gradient so many times its usual norm is told."""
+VANISHED = 1e-6
+"""A layer whose gradient is so small beside the largest layer's learns nothing."""
+VANISHED_STEPS = 100
+"""... if it stays so for so long."""
+USUAL_STEPS = 200
+"""The usual norm is the median of so many steps."""
+QUIET_STEPS = 500
+"""The same is told at most so often."""
+NAMED_CLIPS = 12
+
+
+def layer_norms(model: nn.Module) -> dict[str, float]:
+    """Norm of the gradient of each layer, by its name; those without a gradient are left out."""
+    squares: dict[str, list[torch.Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            squares.setdefault(_layer_of(name), []).append(parameter.grad.square().sum())
+    return {layer: math.sqrt(float(torch.stack(parts).sum())) for layer, parts in squares.items()}
+
+
+def _layer_of(name: str) -> str:
+    """The name of a parameter's layer.
+
+    >>> _layer_of("encoder.layers.2.rnn.weight_hh_l0"), _layer_of("encoder.output.bias")
+    ('layer 3', 'output')
+    """
+    parts = name.split(".")
+    return f"layer {int(parts[2]) + 1}" if parts[1] == "layers" else parts[1]
+
+
+class GradientWatch:
+    """Remembers what gradients are usual, and says what is not."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._norms: deque[float] = deque(maxlen=USUAL_STEPS)
+        self._vanished: dict[str, int] = {}
+        self._told = -QUIET_STEPS
+
+    def look(self, step: int, by_layer: Mapping[str, float], clip: float) -> str | None:
+        """Say what is wrong with the gradient of `step`, or nothing."""
+        norm = math.sqrt(sum(n * n for n in by_layer.values()))
+        usual = median(self._norms) if len(self._norms) >= USUAL_STEPS // 4 else math.inf
+        self._norms.append(norm)
+        largest = max(by_layer.values(), default=0.0)
+        for layer, one in by_layer.items():
+            self._vanished[layer] = self._vanished.get(layer, 0) + 1 if one < VANISHED * largest else 0
+        if step - self._told < QUIET_STEPS:
+            return None
+        dead = [layer for layer, steps in self._vanished.items() if steps >= VANISHED_STEPS]
+        if norm > EXPLODED * usual:
+            self._told = step
+            return (
+                f"the gradient exploded: its norm is {norm:.3g}, usually {usual:.3g}; it is cut to {clip:g}. "
+                "If this is told again, lower train.lr."
+            )
+        if dead:
+            self._told = step
+            return (
+                f"the gradient vanished: {', '.join(dead)} got less than a millionth of the largest layer's for "
+                f"{VANISHED_STEPS} steps and learns nothing. Fewer layers, layer_norm or another seed may help."
+            )
+        return None
+
+
+class BadSteps:
+    """Counts steps whose loss or gradient is no number; more than the recipe's bound end the training."""
+
+    def __init__(self, most: int, count: int = 0) -> None:
+        """Go on from `count`, with `most` as the bound."""
+        self.most, self.count = most, count
+        self._clips: deque[str] = deque(maxlen=NAMED_CLIPS)
+
+    def add(self, step: int, loss: float, clips: list[str]) -> str:
+        """Count one more, made by `clips`; returns what to tell. Raises EdgeseqError beyond the bound."""
+        self.count += 1
+        self._clips.extend(dict.fromkeys(clips))
+        if self.count > self.most:
+            named = "\n".join(f"    {clip}" for clip in dict.fromkeys(self._clips))
+            raise EdgeseqError(
+                f"Step {step}: the loss or its gradient is no number for the {self.count}th time (at most {self.most}, "
+                f"train.most_bad_steps). The last of these steps heard:\n{named}\n"
+                "  Look at these recordings (edgeseq data check), or lower train.lr; the checkpoint before is kept."
+            )
+        return f"loss {loss:g}: no number in the loss or its gradient; this step changes nothing ({self.count} so far)."
