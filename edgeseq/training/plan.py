@@ -96,7 +96,7 @@ def plan_batch(sources: Sequence[Source], recipe: Recipe, step: int) -> BatchPla
     filled = int(joining.row_seconds * rng.uniform(*FILLED) * max(hardness, FILLED[0]) * rate)
     draws = [RowDraw(sources, recipe, step, row, hardness) for row in range(train.batch_size)]
     rows = [draw.begin() for draw in draws]
-    chosen = set(_choose_active(rows, recipe, rng))
+    chosen = set(_choose_active(rows, recipe, filled if hardness > 0 else 0, rng))
     longest = max(filled, *(rows[number].n_samples for number in chosen))
     planned = tuple(
         PlannedRow(draw.fill(clips.clips, longest), clips.restart, number in chosen)
@@ -107,14 +107,17 @@ def plan_batch(sources: Sequence[Source], recipe: Recipe, step: int) -> BatchPla
     return BatchPlan(planned, hardness, max(1, -(-longest // recipe.step_samples)) * recipe.step_samples)
 
 
-def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, rng: np.random.Generator) -> list[int]:
-    """Take rows in a drawn order while all of them, brought to the longest, hold no more than `batch_seconds` of sound."""
+def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng: np.random.Generator) -> list[int]:
+    """Take rows in a drawn order while all of them, brought to the longest, hold no more than `batch_seconds` of sound.
+
+    They will at least be filled to so many samples.
+    """
     if recipe.train.batch_seconds is None:
         return list(range(len(rows)))
     most = recipe.train.batch_seconds * recipe.frontend.sample_rate
     tail = int(recipe.joining.tail_seconds * recipe.frontend.sample_rate)
     chosen: list[int] = []
-    longest = 0
+    longest = filled + tail
     for number in map(int, rng.permutation(len(rows))):
         longer = max(longest, rows[number].n_samples + tail)
         if not chosen or longer * (len(chosen) + 1) <= most:

@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
-from edgeseq.errors import EdgeseqError, ModelError, UsageError
+from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
+from edgeseq.export.weights import load_trained
 from edgeseq.training import checkpoint as checkpoints
+from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from edgeseq.training.metrics import ValidReport
+from edgeseq.training.metrics import Notice, StepReport, ValidReport
 from edgeseq.training.trainer import learning_rate, train
 from edgeseq.training.valid import collapse
 
@@ -159,3 +161,152 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert rates[0] == 0.1 and max(rates) == rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[100] == pytest.approx(0)
+
+
+def test_kill_9_at_any_moment_changes_nothing(tiny_recipe, tmp_path):
+    """A process of its own is killed in the midst of training; gone on with, it ends with the weights of one left in peace."""
+    import os
+    import random
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    import yaml
+
+    recipe = tiny_recipe(train={**tiny_recipe().train.model_dump(mode="json"), "steps": 40, "checkpoint_every": 3})
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    command = [sys.executable, "-m", "edgeseq", "train", "recipe.yaml", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "whole"], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    process = subprocess.Popen(
+        [*command, "killed"], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    metrics, after = tmp_path / "killed" / "metrics.jsonl", random.randint(4, 30)
+    while not metrics.exists() or metrics.read_text().count("\n") < after:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    subprocess.run(
+        [*command, "killed", "--resume"], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120
+    )
+    whole, killed = (load_checkpoint(latest_checkpoint(tmp_path / run / "checkpoints")) for run in ("whole", "killed"))
+    assert whole.step == killed.step == 40
+    assert all(torch.equal(weights, killed.model[name]) for name, weights in whole.model.items())
+    assert all(torch.equal(one, other) for one, other in zip(whole.carried, killed.carried, strict=True))
+    told = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("whole", "killed")]
+    assert [json.loads(line).get("loss") for line in told[0]] == [json.loads(line).get("loss") for line in told[1]]
+
+
+def test_steps_that_are_no_number_are_skipped_then_end_the_training(tiny_recipe, tmp_path):
+    train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    path = latest_checkpoint(tmp_path / "checkpoints")
+    saved = load_checkpoint(path)
+    with torch.no_grad():
+        saved.model["encoder.output.bias"].fill_(float("nan"))
+    save_checkpoint(tmp_path / "checkpoints", saved)
+    longer = tiny_recipe(train={**tiny_recipe().train.model_dump(), "steps": 60, "most_bad_steps": 3, "checkpoint_every": 100})
+    reports = []
+    with pytest.raises(EdgeseqError, match=r"at most 3(?s:.)*\.flac(?s:.)*edgeseq data check"):
+        train(longer, tmp_path, resume=True, report=reports.append, workers=0)
+    notices = [report.notice for report in reports if isinstance(report, Notice)]
+    assert len(notices) == 3 and "changes nothing (1 so far)" in notices[0]
+    kept = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))
+    for name, weights in saved.model.items():
+        assert torch.equal(torch.nan_to_num(weights), torch.nan_to_num(kept.model[name]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_recording_that_cannot_be_read_is_named_and_nothing_is_lost(tiny_recipe, tmp_path, tone_corpus, workers):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    lines = [json.loads(line) for line in tone_corpus.read_text().splitlines()][:4]
+    for line in lines:
+        (folder / line["audio_filepath"]).write_bytes((tone_corpus.parent / line["audio_filepath"]).read_bytes())
+    broken = {**lines[0], "audio_filepath": "broken.flac"}
+    (folder / "broken.flac").write_bytes(b"fLaC, but nothing more")
+    (folder / "easy.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "hard.jsonl").write_text(json.dumps(broken) + "\n")
+    sources = [{"manifest": str(folder / "easy.jsonl"), "easy": True}, {"manifest": str(folder / "hard.jsonl"), "weight": 50}]
+    settings = {**tiny_recipe().train.model_dump(), "steps": 50, "easy_steps": 20, "checkpoint_every": 1000}
+    recipe = tiny_recipe(data={"train": sources}, train=settings)
+    # The statistics of the frontend hear hard clips before the first step: a run that has begun is what is looked at here.
+    (folder / "broken.flac").write_bytes((folder / lines[0]["audio_filepath"]).read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, tmp_path / "run", resume=False, report=quietly, workers=0, stop=lambda: True)
+    (folder / "broken.flac").write_bytes(b"fLaC, but nothing more")
+    with pytest.raises(ManifestError, match=r"broken\.flac: cannot be read as sound"):
+        train(recipe, tmp_path / "run", resume=True, report=quietly, workers=workers)
+    assert load_checkpoint(latest_checkpoint(tmp_path / "run" / "checkpoints")).step >= 20
+
+
+def test_a_changed_recipe_is_refused_with_the_difference(tiny_recipe, tmp_path):
+    train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    kept = (tmp_path / "recipe.yaml").read_text()
+    settings = tiny_recipe().train.model_dump()
+    changed = tiny_recipe(train={**settings, "lr": 0.5, "steps": 8}, joining={"row_seconds": 2.5})
+    with pytest.raises(UsageError, match=r"joining\.row_seconds: was 1\.5, now 2\.5\n.*train\.lr: was 0\.002, now 0\.5"):
+        train(changed, tmp_path, resume=True, report=quietly, workers=0)
+    assert (tmp_path / "recipe.yaml").read_text() == kept
+
+
+@pytest.mark.parametrize("kind", ["exponential", "uniform"])
+def test_averaged_weights_are_exported(tiny_recipe, tmp_path, kind):
+    settings = {**tiny_recipe().train.model_dump(), "averaging": {"kind": kind, "last_steps": 3}, "checkpoint_every": 1}
+    seen = []
+
+    def keep(report):
+        if isinstance(report, StepReport) and report.step > 1:
+            seen.append(load_checkpoint(latest_checkpoint(tmp_path / "run" / "checkpoints")).model["encoder.output.weight"])
+
+    trained = train(tiny_recipe(train=settings), tmp_path / "run", resume=False, report=keep, workers=0)
+    seen.append(trained.model.state_dict()["encoder.output.weight"])
+    released = load_trained(tmp_path / "run").model.state_dict()["encoder.output.weight"]
+    assert not torch.equal(released, seen[-1])
+    if kind == "uniform":
+        torch.testing.assert_close(released, torch.stack(seen[-3:]).mean(dim=0))
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_recipe(train=settings), tmp_path / "cut", resume=False, report=quietly, workers=0, stop=lambda: True)
+    train(tiny_recipe(train=settings), tmp_path / "cut", resume=True, report=quietly, workers=0)
+    assert torch.equal(load_trained(tmp_path / "cut").model.state_dict()["encoder.output.weight"], released)
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best(tiny_recipe, tmp_path):
+    """At a rate of next to nothing no validation betters the first."""
+    settings = {**tiny_recipe().train.model_dump(), "steps": 50, "lr": 1e-9, "valid_every": 2, "patience": 3}
+    reports = []
+    train(tiny_recipe(train=settings), tmp_path, resume=False, report=reports.append, workers=0)
+    assert [r.step for r in reports if isinstance(r, ValidReport)] == [2, 4, 6, 8]
+    assert any(isinstance(r, Notice) and "stopped" in r.notice for r in reports)
+    assert load_checkpoint(tmp_path / "checkpoints" / "best.pt").step == 2
+    assert load_checkpoint(latest_checkpoint(tmp_path / "checkpoints")).step == 8
+
+
+def test_a_device_that_fails_is_told_and_checkpoints_are_kept(tiny_recipe, tmp_path):
+    def fail(report):
+        if isinstance(report, StepReport) and report.step == 5:
+            raise torch.AcceleratorError("CUDA error: the launch timed out and was terminated")
+
+    with pytest.raises(EdgeseqError, match=r"failed after step 5: CUDA error(?s:.)*step-00000004\.pt is kept(?s:.)*--resume"):
+        train(tiny_recipe(), tmp_path, resume=False, report=fail, workers=0)
+
+
+def test_training_in_pieces_equals_one_long_row(tiny_recipe):
+    """Two rows, the second going on from the state of the first, are one row: same log-probs, same state."""
+    torch.manual_seed(0)
+    recipe = tiny_recipe()
+    model = build_model(recipe.frontend, recipe.network, 4)
+    audio = 0.1 * torch.randn(3, 6400)
+    whole, end = model.step(audio, model.init_state(3))
+    first, middle = model.step(audio[:, :3200], model.init_state(3))
+    second, last = model.step(audio[:, 3200:], middle.detach())
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(last.encoder.hidden[0], end.encoder.hidden[0], atol=1e-4, rtol=0)
+    second.sum().backward()  # the gradient ends at the border
+    assert all(not hidden.requires_grad for hidden in middle.detach().encoder.hidden)
+
+
+def test_half_precision_trains(tiny_recipe, tmp_path):
+    settings = {**tiny_recipe().train.model_dump(), "precision": "bf16"}
+    trained = train(tiny_recipe(train=settings), tmp_path, resume=False, report=quietly, workers=0)
+    assert all(weights.dtype == torch.float32 and weights.isfinite().all() for weights in trained.model.state_dict().values())

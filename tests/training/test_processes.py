@@ -1,0 +1,81 @@
+"""Several processes, really started by torchrun and by Fabric, joined over gloo: they train what one process trains."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
+
+RECIPE = {
+    "name": "tones",
+    "language": "zxx",
+    "license": "CC0-1.0",
+    "data_statement": "sine tones",
+    "network": {"cell": "gru", "hidden_size": 16, "num_layers": 2, "dropout": 0.3},
+    "joining": {"row_seconds": 1.0, "silence": 0.2},
+    "train": {"steps": 8, "batch_size": 4, "easy_steps": 2, "ramp_steps": 2, "warmup_steps": 2, "checkpoint_every": 4},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, tone_corpus):
+    data = {"train": [{"manifest": str(tone_corpus), "easy": True}], "valid": [str(tone_corpus)]}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | {"data": data}))
+    return tmp_path
+
+
+def train(folder, out, *words, launcher=(), **variables):
+    command = [sys.executable, *launcher, "-m", "edgeseq", "train", "recipe.yaml", "--out", out, "--workers", "0", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+def losses(folder, out):
+    lines = map(json.loads, (folder / out / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize("kind", [{}, {"batch_seconds": 3.0}])
+def test_two_processes_train_what_one_trains(folder, kind):
+    """The losses differ by rounding alone, and so do weights and carried states; the two may be gone on from by one."""
+    overrides = [f"train.{key}={value}" for key, value in kind.items()]
+    one = train(folder, "one", *overrides)
+    assert one.returncode == 0, one.stderr
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
+    two = train(folder, "two", "--accelerator", "cpu", *overrides, launcher=torchrun)
+    assert two.returncode == 0, two.stderr
+    assert losses(folder, "two") == pytest.approx(losses(folder, "one"), rel=1e-4)
+    assert two.stderr.count("step 8/8") == 1  # one of them speaks
+    single, shared = (load_checkpoint(latest_checkpoint(folder / run / "checkpoints")) for run in ("one", "two"))
+    for name, weights in single.model.items():
+        torch.testing.assert_close(shared.model[name], weights, atol=1e-4, rtol=1e-3)
+    for ours, theirs in zip(shared.carried, single.carried, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+    gone_on = train(folder, "two", "--resume", "train.steps=9", *overrides)
+    assert gone_on.returncode == 0, gone_on.stderr
+    assert len(losses(folder, "two")) == 9
+
+
+def test_fabric_starts_processes_itself(folder):
+    done = train(folder, "run", "--devices", "2", "--accelerator", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert len(losses(folder, "run")) == 8
+
+
+def test_streams_that_cannot_be_shared_out_evenly_are_refused(folder):
+    done = train(folder, "run", "train.batch_size=3", "--devices", "2", "--accelerator", "cpu")
+    assert done.returncode != 0
+    assert "make it a multiple" in done.stderr
+
+
+def test_devices_that_are_not_there_are_refused(folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a graphics processor")
+    done = train(folder, "run", "--accelerator", "cuda")
+    assert done.returncode == 2
+    assert "--accelerator" in done.stderr and "Traceback" not in done.stderr
