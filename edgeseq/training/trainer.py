@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import multiprocessing
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -37,6 +41,9 @@ from edgeseq.training.watch import BadSteps, GradientWatch, layer_norms
 
 STATISTICS_BATCHES = 8
 """Batches at full difficulty from which the mean and deviation of log-mel are taken."""
+
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h."""
 
 
 @dataclass
@@ -369,7 +376,18 @@ def _leave_signals_to_parent(_: int) -> None:
     """A signal to the whole group should stop the training, which then stops its workers; those end with it in any case."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with_parent()
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends, however that ends: a queue's feeder would hold it up for ever."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it ended before the kernel was asked
+        os._exit(1)
 
 
 def _validate(

@@ -1,6 +1,7 @@
 """Training: it learns, resumes exactly, and loses nothing when something goes wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,14 @@ from edgeseq.training.valid import collapse
 
 def quietly(_):
     pass
+
+
+def runs(pid):
+    """Is there such a process, and is it more than a zombie?"""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def same_weights(one, other):
@@ -185,8 +194,15 @@ def test_kill_9_at_any_moment_changes_nothing(tiny_recipe, tmp_path):
     metrics, after = tmp_path / "killed" / "metrics.jsonl", random.randint(4, 30)
     while not metrics.exists() or metrics.read_text().count("\n") < after:
         time.sleep(0.002)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = workers.read_text().split() if workers.exists() else []
+    assert children or sys.platform != "linux"
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
+    waited_until = time.monotonic() + 20
+    while any(map(runs, children)) and time.monotonic() < waited_until:
+        time.sleep(0.05)
+    assert not any(map(runs, children))
     subprocess.run(
         [*command, "killed", "--resume"], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120
     )
