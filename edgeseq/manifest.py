@@ -26,7 +26,9 @@ DATA_VARIABLE = "EDGESEQ_DATA"
 
 SYNTH = "edgeseq data synth --text recipes"
 BRINGERS = {
-    "fsdd": "edgeseq data import fsdd",
+    **{
+        name: f"edgeseq data import {name}" for name in ("fsdd", "librispeech", "speechcommands", "ljspeech", "vctk", "aishell")
+    },
     "synth-digits": f"{SYNTH}/digits.txt --per-text 600 --out data/synth-digits",
     "synth-strings": f"{SYNTH}/digit-strings.txt --per-text 12 --out data/synth-strings",
     "librispeech-digits": "edgeseq data cut LIBRISPEECH_MANIFEST --out data/librispeech-digits "

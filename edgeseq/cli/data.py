@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,32 +23,50 @@ app = typer.Typer(
 )
 
 EXIT_INTERRUPTED = 130
+MAX_NOTES = 10
+"""Kinds of what is left out that are listed."""
 
 
 @app.command("import")
 def import_(
-    corpus: Annotated[str, typer.Argument(help="The corpus: fsdd.", metavar="CORPUS")],
+    corpus: Annotated[str, typer.Argument(help="What to import; see above.", metavar="CORPUS")],
     source: Annotated[
         Path | None,
         typer.Option("--from", help="A folder or archive that holds it already; nothing is downloaded then."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for its manifests.  [default: data/CORPUS]")] = None,
+    parts: Annotated[str, typer.Option(help="Parts or splits, by the corpus's own names, between commas.")] = "",
+    words_only: Annotated[bool, typer.Option("--words-only", help="Leave punctuation out of the texts.")] = False,
 ) -> None:
-    """Bring a corpus from its public home, or from a folder already there, as train.jsonl and test.jsonl.
+    """Bring a corpus from its public home, or from a folder or archive already here: a manifest for each of its splits.
 
-    A folder $EDGESEQ_DATA/CORPUS is used where there is one. A download that broke off goes on where it
-    ended.
+    Corpora: librispeech, speechcommands, ljspeech, vctk, aishell (AISHELL-1), fsdd (Free Spoken Digits) are downloaded
+    where --from names nothing; commonvoice (any language) is fetched by hand. Other data: kaldi (data directories), nemo
+    (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a .txt beside each, or a CSV or TSV).
 
-    Example: edgeseq data import fsdd
+    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. A download that broke off goes on where it ended.
+
+    Example: edgeseq data import librispeech --parts train-clean-100,dev-clean
     """
-    from edgeseq.data.corpora import importer
+    from edgeseq.data.corpora import Request, importer
 
     import_corpus = importer(corpus)
-    with progress(f"Importing {corpus}", unit="bytes") as show:
-        imported = import_corpus(out or Path("data") / corpus, source or _already_here(corpus), on_progress=show)
+    source = source or (_already_here(corpus) if corpus == "fsdd" else None)
+    folder = out or Path("data") / corpus
+    with _sigterm_as_interrupt():
+        try:
+            imported = import_corpus(Request(corpus, folder, source, tuple(_split(parts)), words_only, progress))
+        except KeyboardInterrupt:
+            typer.echo("\nStopped; the same command goes on from here.", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    for note, count in Counter(imported.left_out).most_common(MAX_NOTES):
+        typer.echo(f"left out: {note}" + (f" ({count:,} times)" if count > 1 else ""), err=True)
+    if len(set(imported.left_out)) > MAX_NOTES:
+        typer.echo(f"left out: ... and {len(set(imported.left_out)) - MAX_NOTES:,} more notes", err=True)
     for manifest, n_recordings in imported.manifests.items():
         typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
     typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
+    typer.echo(f"Next: edgeseq data check {next(iter(imported.manifests))}", err=True)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""Fetching one file over HTTP: whole or not at all, and going on where a broken-off download ended."""
+"""Fetching one file over HTTP: whole, checked and all, or not at all; a broken-off download is gone on with."""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import urllib.error
 import urllib.request
@@ -19,10 +20,18 @@ Progress = Callable[[int, int], None]
 """Called with bytes fetched and bytes wanted; the latter is 0 while it is not known."""
 
 
-def download(url: str, target: Path, *, on_progress: Progress = lambda done, total: None, hint: str = "") -> Path:
+def download(
+    url: str,
+    target: Path,
+    *,
+    digest: str = "",
+    on_progress: Progress = lambda done, total: None,
+    hint: str = "",
+) -> Path:
     """Fetch `url` to `target`, through `target`.part, which a later call goes on from.
 
-    Raises EdgeseqError when it cannot be fetched; `hint` then says what to do instead.
+    `digest` is what the file must have, such as "sha256:d4dd..." or "md5:2f49...". Raises EdgeseqError when it cannot
+    be fetched, `hint` then says what to do instead, or is another file, which is thrown away.
     """
     if target.exists():
         return target
@@ -39,7 +48,19 @@ def download(url: str, target: Path, *, on_progress: Progress = lambda done, tot
                 raise EdgeseqError(f"{url}: could not be fetched ({_reason(fault)}).{hint}") from None
     else:
         raise EdgeseqError(f"{url}: could not be fetched.{hint}")
+    if digest and (found := digest_of(part, digest.partition(":")[0])) != digest:
+        part.unlink()
+        raise EdgeseqError(
+            f"{url}: what came is another file or damaged: {found}, wanted {digest}. It was thrown away.\n"
+            f"  Import again; if it comes to the same, its home has changed or something between alters it.{hint}"
+        )
     return part.replace(target)
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """Digest a file's content, as "sha256:d4dd..."."""
+    with path.open("rb") as file:
+        return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def _fetch(url: str, part: Path, on_progress: Progress) -> None:

@@ -8,9 +8,9 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeseq.data.corpora import Imported, Progress
+from edgeseq.data.corpora import Imported, Progress, Request
 from edgeseq.data.download import download
-from edgeseq.errors import EdgeseqError, ManifestError
+from edgeseq.errors import EdgeseqError, ManifestError, UsageError
 from edgeseq.manifest import Recording, write_manifest
 
 NAME = "fsdd"
@@ -29,7 +29,15 @@ BY_HAND = (
 )
 
 
-def import_corpus(
+def import_corpus(request: Request) -> Imported:
+    """Import what `import_recordings` does; the corpus has no parts to choose from, and no punctuation."""
+    if request.parts:
+        raise UsageError(f"{NAME} has no parts to choose from; it is small. Leave --parts out.")
+    with request.stage("Fetching or reading the recordings", "bytes") as show:
+        return import_recordings(request.out, request.source, on_progress=show)
+
+
+def import_recordings(
     out: Path,
     source: Path | None = None,
     *,

@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 from edgeseq.cli import app
@@ -82,7 +84,26 @@ def test_a_stopped_run_leaves_a_valid_manifest(tmp_path, how):
 
 def test_import_of_an_unknown_corpus_ends_with_2():
     result = run("import", "timit")
-    assert result.exit_code == 2 and "Choose from: fsdd" in result.stderr
+    assert result.exit_code == 2 and "fsdd" in result.stderr.partition("Choose from:")[2]
+
+
+def test_a_folder_is_imported_and_what_was_left_out_is_told(tmp_path):
+    samples = np.full(1600, 0.1)
+    for name in ("a", "b", "c"):
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16000)
+    (tmp_path / "a.txt").write_text("Hello, you!\n")
+    (tmp_path / "b.txt").write_text("\n")
+    result = run("import", "folder", "--from", tmp_path, "--words-only", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert "left out: 1 sound files have no .txt" in result.stderr and "left out: all: 1 recordings without" in result.stderr
+    (line,) = read_manifest(tmp_path / "out" / "all.jsonl")
+    assert (line.text, line.duration) == ("Hello you", 0.1)
+
+
+def test_import_of_what_needs_a_folder_ends_with_2(tmp_path):
+    result = run("import", "kaldi")
+    assert result.exit_code == 2 and "--from" in result.stderr
 
 
 def test_import_from_a_wrong_folder_ends_with_1(tmp_path):

@@ -1,0 +1,128 @@
+"""Plain folders: recordings with a text file beside each, or with tables that list them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.errors import ManifestError
+from edgeseq.manifest import Recording
+
+SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
+TABLES = (".csv", ".tsv")
+SPLITS = ("train", "valid", "validation", "dev", "test", "eval")
+"""Folders of these names are splits; others are only folders."""
+WHOLE = "all"
+
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "audio_filepath", "wav")
+TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript")
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+
+MAX_FAULTS = 20
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A file, and what is said in it."""
+
+    path: Path
+    text: str
+    speaker: str | None = None
+
+
+def import_corpus(request: Request) -> Imported:
+    """Write manifests of a folder: a split a table (CSV, TSV), or its recordings that have a .txt of the same name."""
+    source = given_source(request, "a folder of recordings, or a table of them (CSV or TSV)")
+    notes: list[str] = []
+    if source.is_file():
+        spoken = {source.stem: read_table(source)}
+    elif tables := sorted(path for path in source.iterdir() if path.suffix in TABLES):
+        spoken = {table.stem: read_table(table) for table in tables}
+    else:
+        spoken = _with_text_beside(source, notes)
+    chosen = {name: spoken[name] for name in choose_parts(request, spoken, source)}
+    faults: list[str] = []
+    with request.stage("Reading the files' lengths", "files") as show:
+        n_files, splits = sum(map(len, chosen.values())), {}
+        for name, lines in chosen.items():
+            splits[name] = list(measure(lines, faults))
+            show(sum(map(len, splits.values())), n_files)
+    if faults:
+        more = f"\n  ... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        listed = "".join(f"\n  {fault}" for fault in faults[:MAX_FAULTS])
+        raise ManifestError(f"{source}: {len(faults)} files are missing or no sound:{listed}{more}\n  Replace or remove them.")
+    return write_splits(request, splits, source if source.is_dir() else source.parent, "yours to say", notes)
+
+
+def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[Spoken]]:
+    splits: dict[str, list[Spoken]] = {}
+    n_alone = 0
+    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUND and not p.name.startswith(".")):
+        text = path.with_suffix(".txt")
+        if not text.is_file():
+            n_alone += 1
+            continue
+        inner = path.relative_to(folder).parts[0]
+        split = inner if inner in SPLITS else WHOLE
+        splits.setdefault(split, []).append(Spoken(path, _read_text(text)))
+    if n_alone:
+        notes.append(f"{n_alone:,} sound files have no .txt beside them")
+    if not splits:
+        raise ManifestError(
+            f"{folder}: {n_alone:,} sound files, none with its text. Wanted: a.txt beside a.wav, or a table (CSV, TSV) with "
+            f"the columns path, text and maybe speaker.\n  Sound files are those that end in {' '.join(SOUND)}."
+        )
+    return splits
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8.") from None
+
+
+def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
+    """Read a table with a line of column names, its paths counted from `folder`, by default its own.
+
+    Raises ManifestError for a table without a column of paths or of texts.
+    """
+    folder = folder or table.parent
+    lines = _read_text(table).splitlines()
+    comma = "\t" if table.suffix == ".tsv" or (lines and lines[0].count("\t") > lines[0].count(",")) else ","
+    rows = csv.DictReader(lines, delimiter=comma, quoting=csv.QUOTE_MINIMAL if comma == "," else csv.QUOTE_NONE)
+    columns = rows.fieldnames or ()
+    path, text = _column(columns, PATH_COLUMNS), _column(columns, TEXT_COLUMNS)
+    if path is None or text is None:
+        raise ManifestError(
+            f"{table}: its first line names the columns {', '.join(columns) or 'none'}.\n  Wanted: one of "
+            f"{', '.join(PATH_COLUMNS)}, one of {', '.join(TEXT_COLUMNS)}, and maybe one of {', '.join(SPEAKER_COLUMNS)}."
+        )
+    speaker = _column(columns, SPEAKER_COLUMNS)
+    return [
+        Spoken(folder / (row[path] or ""), row[text] or "", (row[speaker] or None) if speaker else None) for row in rows
+    ]
+
+
+def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
+    """Give the first column that has one of the names, whatever its case."""
+    return next((column for name in names for column in columns if column.strip().lower() == name), None)
+
+
+def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
+    """Read the files' lengths; what is no sound goes to `faults`."""
+    import soundfile
+
+    for spoken in lines:
+        try:
+            about = soundfile.info(spoken.path)
+        except (soundfile.SoundFileError, OSError) as fault:
+            faults.append(str(fault) if str(spoken.path) in str(fault) else f"{spoken.path}: {fault}")
+            continue
+        if about.frames:
+            yield Recording(spoken.path, about.frames / about.samplerate, spoken.text.strip(), speaker=spoken.speaker)
+        else:
+            faults.append(f"{spoken.path}: holds no sound")

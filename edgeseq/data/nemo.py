@@ -1,0 +1,28 @@
+"""NeMo's manifests, which are edgeseq's own but for where they are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.errors import ManifestError
+from edgeseq.manifest import read_manifest
+
+
+def import_corpus(request: Request) -> Imported:
+    """Check NeMo's manifests and write them anew, with paths relative to where they are then: each file is a split."""
+    source = given_source(request, "MANIFEST.json, or a folder of them")
+    files = {path.stem: path for path in (_manifests(source) if source.is_dir() else [source])}
+    if not files:
+        raise ManifestError(f"{source}: no manifest. Wanted: NeMo's, JSON lines in files named *.json or *.jsonl.")
+    chosen = choose_parts(request, files, source)
+    splits = {}
+    with request.stage("Reading manifests", "manifests") as show:
+        for done, name in enumerate(chosen):
+            show(done, len(chosen))
+            splits[name] = read_manifest(files[name], allow_empty_text=True)
+    return write_splits(request, splits, source if source.is_dir() else source.parent, "that of its recordings")
+
+
+def _manifests(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix in (".json", ".jsonl"))
