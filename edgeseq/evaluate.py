@@ -10,7 +10,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import jiwer
@@ -80,7 +80,7 @@ class Heard:
     """of sound"""
     compute_seconds: float
     """in step and flush, without reading and resampling"""
-    chunk_ms: tuple[float, ...] = field(repr=False)
+    chunk_ms: tuple[float, ...] = field(default=(), repr=False)
     """time of each step of 80 ms"""
     events: tuple[Event, ...] = field(default=(), repr=False)
     """all that was told, in order"""
@@ -234,20 +234,15 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     flush_seconds = time.perf_counter() - began
     events += new
     text = " ".join(event.text for event in events if isinstance(event, Final))
-    reference = normalize_text(clip.text)
-    edits = word_edits(reference, text)
-    return Heard(
-        reference=reference,
-        hypothesis=text,
-        errors=len(edits),
-        n_words=len(reference.split()),
-        edits=edits,
-        seconds=len(samples) / recognizer.sample_rate,
-        compute_seconds=sum(chunk_ms) / 1000 + flush_seconds,
-        chunk_ms=tuple(chunk_ms),
-        events=tuple(events),
-        spans=tuple(spans),
-    )
+    compared = compare_texts(clip.text, text, len(samples) / recognizer.sample_rate, sum(chunk_ms) / 1000 + flush_seconds)
+    return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans))
+
+
+def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float) -> Heard:
+    """Count the words of a clip of `seconds` that were not understood."""
+    reference = normalize_text(said)
+    edits = word_edits(reference, heard)
+    return Heard(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
 
 
 def _read(clip: Clip, sample_rate: int) -> tuple[Samples, list[Span]]:
@@ -314,12 +309,17 @@ def word_edits(reference: str, hypothesis: str) -> tuple[tuple[str, str], ...]:
 
 def compare(report: Report, other: Report) -> Comparison:
     """Set two models' reports over the same clips side by side."""
-    errors = np.array([heard.errors for heard in report.heard])
-    other_errors = np.array([heard.errors for heard in other.heard])
+    return compare_heard(report.heard, other.heard)
+
+
+def compare_heard(heard: Sequence[Heard], other: Sequence[Heard]) -> Comparison:
+    """Set what was made of the same clips in two ways side by side."""
+    errors = np.array([one.errors for one in heard])
+    other_errors = np.array([one.errors for one in other])
     return Comparison(
         errors=int(errors.sum()),
         other_errors=int(other_errors.sum()),
-        words=report.words,
+        words=sum(one.n_words for one in heard),
         ci95=bootstrap(lambda rows: (errors - other_errors)[rows].sum(axis=1), len(errors)),
     )
 

@@ -18,10 +18,10 @@ FORMAT = 1
 """Raised whenever an older edgeseq could not use the file correctly."""
 
 PREFIX = "edgeseq."
-JSON_KEYS = ("tokens", "scores", "config", "confidence_maps")
+JSON_KEYS = ("tokens", "scores", "config", "confidence_maps", "proof")
 MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
 """What is measured of a model, and may not have been yet."""
-OPTIONAL = ("target", *MEASURED)
+OPTIONAL = ("target", "proof", *MEASURED)
 POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
@@ -62,6 +62,8 @@ class ModelMetadata:
     """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
     confidence_maps: dict[str, Any] = field(default_factory=dict)
     """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
+    proof: dict[str, Any] = field(default_factory=dict)
+    """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
 
     @property
     def token_table(self) -> TokenTable:

@@ -245,6 +245,9 @@ class ExportRecipe(_Part):
     """What `edgeseq export` writes."""
 
     chunk_ms: PositiveInt = 80
+    most_difference: NonNegativeFloat = 1.0
+    """of error rates on `data.valid`, in percent of the words: torch on whole clips, torch streamed, the float file, quantized
+    files; what differs by more is not written. A single word is always allowed"""
 
 
 class Recipe(_Part):

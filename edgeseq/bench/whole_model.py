@@ -45,4 +45,4 @@ def write_model(shape: Shape, bits: int, folder: Path) -> Path:
         for weights in model.encoder.parameters():
             weights.mul_(GAIN)
     exported = export(Trained(recipe, tokens, model), folder, scores={}, bits=[bits], flush_seconds=FLUSH_SECONDS)
-    return exported[0].path
+    return exported.files[0].path

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, serve, train, transcribe
+from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, prove, serve, train, transcribe
 from edgeseq.errors import EdgeseqError
 
 
@@ -56,6 +56,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(phrases.app, name="phrases")
 app.command("train")(train.train)
 app.command("eval")(eval.evaluate)
+app.command("prove")(prove.prove)
 app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")

@@ -77,7 +77,7 @@ def evaluate(
     asked = Asked(times, partials, calibration or picture is not None, picture)
     if compare and asked != Asked():
         raise UsageError("--compare counts errors alone; leave out --times, --partials, --calibration and --picture.")
-    seeds = _seeds(connected or (ALL_PASSES if compare else "0" if times else ""))
+    seeds = seeds_of(connected or (ALL_PASSES if compare else "0" if times else ""))
     recognizer = _load(model, bits)
     other = _load(*_with_bits(compare)) if compare else None
     recognizer = _with_decoder(recognizer, search, phrases, phrase_threshold, reject)
@@ -146,7 +146,8 @@ def _with_bits(model: str) -> tuple[str, int | None]:
     return (name, int(bits)) if colon and bits.isdigit() else (model, None)
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
+    """Read numbers between commas. Raises UsageError."""
     try:
         seeds = [int(seed) for seed in text.split(",") if seed.strip()]
     except ValueError:

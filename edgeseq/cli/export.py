@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgeseq.cli.progress import progress
+
 
 def export(
     source: Annotated[
@@ -38,7 +40,8 @@ def export(
     """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
-    several batch sizes and ways of cutting the audio.
+    several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
+    hear them; what changes their words by more than export.most_difference is not written (see `edgeseq prove`).
 
     What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 
@@ -62,16 +65,26 @@ def export(
         ) from fault
     trained = load_trained(source)
     if chunk_ms is not None:
-        values = trained.recipe.model_dump(mode="json") | {"export": {"chunk_ms": chunk_ms}}
+        values = trained.recipe.model_dump(mode="json")
+        values["export"]["chunk_ms"] = chunk_ms
         trained = replace(trained, recipe=parse_recipe(values, f"--chunk-ms {chunk_ms}"))
     kept = read_scores(scores) if scores else {}
     found = read_measured(measured) if measured else None
-    files = write(
-        trained, out, scores=kept, bits=bits or RELEASED_BITS, target=target, flush_seconds=flush_seconds, measured=found
-    )
-    for file in files:
+    with progress("Hearing the validation set in all ways", unit="clips") as show:
+        exported = write(
+            trained,
+            out,
+            scores=kept,
+            bits=bits or RELEASED_BITS,
+            target=target,
+            flush_seconds=flush_seconds,
+            measured=found,
+            on_progress=lambda way, done, total: show(done, total),
+        )
+    for file in exported.files:
         typer.echo(
             f"{file.path}  {file.size:,} bytes  {file.form}; differs from torch by at most "
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
+    typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def train(
 ) -> None:
     """Train a streaming model as a recipe says.
 
-    Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME. Ctrl-C saves a
-    checkpoint and ends with exit code 130. The number of processes and machines changes nothing but the time:
+    Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME, at the end the
+    exported model and its error rates in torch and on onnxruntime (proof.json). Ctrl-C saves a checkpoint and ends with exit
+    code 130. The number of processes and machines changes nothing but the time:
     torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500
@@ -56,13 +58,13 @@ def train(
         typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
         return
     folder = out or Path("runs") / resolved.name
-    with _Progress(resolved) as progress, stop_on_signals() as stop:
+    with _Progress(resolved) as shown, stop_on_signals() as stop:
         try:
             trained = trainer.train(
                 resolved,
                 folder,
                 resume=resume,
-                report=progress.show,
+                report=shown.show,
                 workers=workers,
                 devices=trainer.Devices(accelerator, devices, nodes),
                 stop=lambda: stop.requested,
@@ -71,7 +73,22 @@ def train(
             typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if trained.fabric.global_rank == 0:
-        typer.echo(f"Trained. Next: edgeseq export {folder} --out models/{resolved.name}", err=True)
+        _finish(folder, resolved.name)
+
+
+def _finish(folder: Path, name: str) -> None:
+    """Export, prove and tell; what is not fit to be released is told, too, and the weights are safe in any case."""
+    from edgeseq.errors import ExportError
+    from edgeseq.export.finishing import EXPORTS, finish
+
+    try:
+        with progress("Exporting; hearing the validation set in all ways", unit="clips") as show:
+            exported = finish(folder, lambda way, done, total: show(done, total))
+    except ExportError as fault:
+        typer.echo(f"Trained, not exported: {fault}", err=True)
+        return
+    typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+    typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
 
 
 class _Progress:

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 
 from edgeseq.errors import EdgeseqError, ExportError
+from edgeseq.evaluate import Clip
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
+from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.metadata import MEASURED, ModelMetadata
+from edgeseq.metadata import MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
 from edgeseq.training.clips import ClipReader
 
@@ -45,6 +48,33 @@ class Exported:
     difference: Difference
 
 
+@dataclass(frozen=True)
+class Export:
+    """What was written, and how it compares with torch on the validation set."""
+
+    files: tuple[Exported, ...]
+    proof: Proof | None
+    unproven: str
+    """why there is no proof"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A graph that does what torch does, not yet written."""
+
+    form: Form
+    graph: onnx.ModelProto
+    difference: Difference
+
+    def pack(self, proof: Proof | None = None) -> bytes:
+        """Give the bytes of the file; with a proof, it is kept in the metadata."""
+        if proof is not None:
+            strings = {entry.key: entry.value for entry in self.graph.metadata_props}
+            kept = strings | {PREFIX + "proof": json.dumps(proof.to_dict(), ensure_ascii=False)}
+            onnx.helper.set_model_props(self.graph, kept)
+        return self.graph.SerializeToString()
+
+
 def export(
     trained: Trained,
     folder: Path,
@@ -54,25 +84,53 @@ def export(
     target: str = "generic",
     flush_seconds: float | None = None,
     measured: dict[str, Any] | None = None,
-) -> list[Exported]:
+    on_progress: Progress = lambda way, done, total: None,
+) -> Export:
     """Write `weights.safetensors` and, for each of `bits` a weight, a graph to `folder`, in the form that suits `target`.
 
-    Every graph is verified before the first file is written. `flush_seconds` is measured on the recipe's clips unless given
-    or known from an earlier release; `measured` (word delays, confidence maps) is kept from there too. Raises ExportError
-    when a graph differs from torch, UsageError for an unknown target or number of bits; `folder` is then untouched.
+    Every graph is verified before the first file is written, and proven if the recipe's validation recordings are here: torch
+    and all graphs hear them. `flush_seconds` is measured on the recipe's clips unless given or known from an earlier release;
+    `measured` (word delays, confidence maps) is kept from there too. Raises ExportError when a graph differs from torch,
+    NotProvenError when error rates differ by more than the recipe allows, UsageError for an unknown target or number of bits;
+    `folder` is then untouched.
     """
-    model = trained.model.cpu().eval()
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
     flush = flush_seconds or trained.flush_seconds or measure_flush(trained)
     trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
-    graphs = {}
-    for form in forms:
-        metadata = describe(trained, QUANTIZATIONS[form.bits], flush, scores, target)
-        graph = build_graph(model, metadata, form)
-        graphs[form] = graph.SerializeToString(), verify_graph(graph, model, metadata, form)
-    packed = {FILES[form.bits]: content for form, (content, _) in graphs.items()} | {WEIGHTS_FILE: pack_weights(trained, flush)}
-    write_together(folder, packed)
-    return [Exported(folder / FILES[f.bits], f, len(content), difference) for f, (content, difference) in graphs.items()]
+    built = [build(trained, form, flush, scores, target) for form in forms]
+    valid = find_validation(trained.recipe)
+    proof = prove_built(trained, built, flush, valid.clips, valid.manifests, on_progress) if valid.clips else None
+    if proof is not None:
+        refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
+    packed = {FILES[one.form.bits]: one.pack(proof) for one in built}
+    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)})
+    files = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
+    return Export(tuple(files), proof, valid.missing)
+
+
+def build(trained: Trained, form: Form, flush: float, scores: dict[str, Any], target: str = "generic") -> Built:
+    """Build one graph and verify it. Raises ExportError when it differs from torch."""
+    model = trained.model.cpu().eval()
+    metadata = describe(trained, QUANTIZATIONS[form.bits], flush, scores, target)
+    graph = build_graph(model, metadata, form)
+    return Built(form, graph, verify_graph(graph, model, metadata, form))
+
+
+def prove_built(
+    trained: Trained,
+    built: Sequence[Built],
+    flush: float,
+    clips: Sequence[Clip],
+    manifests: Sequence[str],
+    on_progress: Progress = lambda way, done, total: None,
+) -> Proof:
+    """Hear `clips` with torch and with the graphs that were built; the float graph is always among them."""
+    if all(one.form.bits < 32 for one in built):
+        built = [build(trained, choose_form("generic", 32, 0, 1), flush, {}), *built]
+    ordered = sorted(built, key=lambda one: -one.form.bits)
+    graphs = {QUANTIZATIONS[one.form.bits]: one.pack() for one in ordered}
+    metadata = describe(trained, QUANTIZATIONS[32], flush, {})
+    return prove(trained.model.cpu().eval(), metadata, graphs, clips, manifests, on_progress=on_progress)
 
 
 def find_form(target: str, bits: int, trained: Trained) -> Form:

@@ -15,7 +15,7 @@ from torch import Tensor
 from edgeseq.errors import ExportError
 from edgeseq.export.forms import Form, Product
 from edgeseq.export.quantize import simulate, with_stored_weights
-from edgeseq.export.states import state_names
+from edgeseq.export.torch_network import as_arrays
 from edgeseq.metadata import ModelMetadata
 from edgeseq.session import open_session
 from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, StreamState
@@ -112,15 +112,6 @@ def random_state(model: AcousticModel, batch: int, seed: int) -> StreamState:
     hidden = tuple(2 * torch.rand(h.shape, generator=generator) - 1 for h in zero.encoder.hidden)
     samples = 0.1 * torch.randn(zero.samples.shape, generator=generator)
     return StreamState(samples, EncoderState(zero.encoder.frames, hidden))
-
-
-def as_arrays(model: AcousticModel, state: StreamState) -> Arrays:
-    """Name the parts of a torch state as the graph does."""
-    arrays = {"state_samples": state.samples.numpy()}
-    for layer in range(len(model.encoder.layers)):
-        for name, hidden in zip(state_names(model.encoder, layer), state.encoder.hidden, strict=True):
-            arrays[name] = hidden[layer].numpy()
-    return arrays
 
 
 def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: Sequence[int]) -> tuple[Tensor, StreamState]:

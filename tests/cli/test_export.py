@@ -15,6 +15,12 @@ from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
 MODEL = "models/digits-en"
 
 
+@pytest.fixture(autouse=True)
+def no_data(monkeypatch):
+    """Nothing to prove a released model on."""
+    monkeypatch.delenv("EDGESEQ_DATA", raising=False)
+
+
 def test_every_width_for_a_target(tmp_path):
     result = run("export", MODEL, "--out", str(tmp_path), "--bits", "32", "--bits", "8", "--bits", "4", "--target", "x86")
     assert result.returncode == 0, result.stderr
@@ -24,6 +30,7 @@ def test_every_width_for_a_target(tmp_path):
     about = Network(tmp_path / "model.int4.onnx").metadata
     assert (about.quantization, about.target) == ("int4", "x86")
     assert about.emission_delay_seconds > 0, "what was measured of the model stays"
+    assert "not proven: the recipe's validation recordings are not here" in result.stderr and about.proof == {}
 
 
 def test_auto_says_what_it_chose(tmp_path):

@@ -1,0 +1,73 @@
+"""`edgeseq prove`: the same weights in torch, whole and streamed, and in exported files, by their words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeseq.cli.progress import progress
+
+if TYPE_CHECKING:
+    from edgeseq.evaluate import Clip
+
+
+def prove(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder.")],
+    manifest: Annotated[
+        list[str] | None, typer.Option(help="What to hear; may be repeated.  [default: the recipe's data.valid]")
+    ] = None,
+    connected: Annotated[
+        str, typer.Option(help="Besides, join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
+    ] = "",
+    bits: Annotated[
+        list[int] | None, typer.Option(help="Bits a weight of a file: 32, 8 or 4; may be repeated.  [default: 32 and 8]")
+    ] = None,
+    target: Annotated[str, typer.Option(help="Processor: generic, x86, pi4, pi5, or auto.")] = "generic",
+    flush_seconds: Annotated[
+        float | None,
+        typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Count the words that the same weights get wrong in torch, whole and streamed, and in exported files.
+
+    What differs from one way to the next is what streaming, export or quantization did. `edgeseq export` asks the same before
+    it writes. Ends with exit code 1 when the rates differ by more than the recipe's export.most_difference.
+
+    \b
+    Example:
+      edgeseq prove models/digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+    """
+    from edgeseq.errors import MissingExtraError, UsageError
+
+    try:
+        from edgeseq.export import exporter
+        from edgeseq.export.finishing import measured
+        from edgeseq.export.proof import refuse_difference
+        from edgeseq.export.weights import load_trained
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(f"Proving needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
+    trained = load_trained(source)
+    manifests = manifest or list(trained.recipe.data.valid)
+    if not manifests:
+        raise UsageError(f"The recipe of {source} names no data.valid; say what to hear by --manifest.")
+    clips = _clips(manifests, connected)
+    flush = flush_seconds or trained.flush_seconds or exporter.measure_flush(trained)
+    forms = [exporter.find_form(target, one, trained) for one in dict.fromkeys(bits or exporter.RELEASED_BITS)]
+    built = [exporter.build(trained, form, flush, {}, target) for form in forms]
+    with progress("Hearing in all ways", unit="clips") as show:
+        proof = exporter.prove_built(trained, built, flush, clips, manifests, lambda way, done, total: show(done, total))
+    typer.echo(json.dumps(measured(proof)) if as_json else proof.to_text())
+    refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
+
+
+def _clips(manifests: list[str], connected: str) -> list[Clip]:
+    from edgeseq.cli.eval import seeds_of
+    from edgeseq.evaluate import connected_clips, single_clips
+    from edgeseq.manifest import find_data, read_manifest
+
+    recordings = [recording for name in manifests for recording in read_manifest(find_data(name))]
+    return single_clips(recordings) + connected_clips(recordings, seeds_of(connected))

@@ -1,0 +1,54 @@
+"""The end of a run: its exports, proven, beside what was measured of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeseq.evaluate import Report
+from edgeseq.export.exporter import Export, export, write_together
+from edgeseq.export.proof import NotProvenError, Progress, Proof
+from edgeseq.export.weights import load_trained
+
+EXPORTS = "model"
+"""Folder of a run that holds its exported files."""
+PROOF_FILE = "proof.json"
+
+
+def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> Export:
+    """Export the weights of a run to `model/` in its folder, float and 8 bit, and write `proof.json`.
+
+    Raises NotProvenError when error rates differ by more than the recipe allows; the figures are written all the same, the
+    files are not. Raises ExportError when the network says nothing yet.
+    """
+    try:
+        exported = export(load_trained(run), run / EXPORTS, scores={}, on_progress=on_progress)
+    except NotProvenError as fault:
+        _write(run, {**measured(fault.proof), "refused": str(fault)})
+        raise
+    if exported.proof is not None:
+        sizes = {file.path.name: file.size for file in exported.files}
+        _write(run, {**measured(exported.proof), "bytes": sizes})
+    return exported
+
+
+def measured(proof: Proof) -> dict[str, Any]:
+    """Give the four rates, and how quick each way that streams was on this machine."""
+    return {**proof.to_dict(), "speed": {way: _speed(report) for way, report in proof.reports.items()}}
+
+
+def _speed(report: Report) -> dict[str, float]:
+    chunk_ms = np.concatenate([heard.chunk_ms for heard in report.heard])
+    return {
+        "rtf": round(report.rtf, 5),
+        "chunk_ms_median": round(float(np.median(chunk_ms)), 4),
+        "chunk_ms_p99": round(report.p99_ms, 4),
+    }
+
+
+def _write(run: Path, values: dict[str, Any]) -> None:
+    content = json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+    write_together(run, {PROOF_FILE: content.encode()})

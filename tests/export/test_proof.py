@@ -1,0 +1,148 @@
+"""Error rates in four ways: counted where the network is right, and refused, by name, where one step is broken."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from tiny_tones import FLUSH_SECONDS, tone_recipe, write_tones
+
+from edgeseq.export import exporter, finishing, proof, torch_network
+from edgeseq.export.exporter import export
+from edgeseq.export.proof import NotProvenError
+from edgeseq.export.weights import load_trained
+from edgeseq.network import Network
+from edgeseq.training.trainer import train
+
+WAYS = ["torch_whole", "torch_streamed", "float32", "int8"]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run that has learnt two tones."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = tone_recipe(write_tones(folder / "data"), steps=150)
+    train(recipe, folder / "tones", resume=False, report=lambda _: None, workers=0)
+    return folder / "tones"
+
+
+def test_a_run_ends_with_four_rates_in_its_files(run):
+    exported = finishing.finish(run)
+    written = json.loads((run / "proof.json").read_text())
+    assert list(written["errors"]) == WAYS and written["words"] == 12
+    assert exported.proof.rate("torch_whole") < 50, "it has learnt something, so that there is something to lose"
+    assert written["speed"]["int8"]["rtf"] > 0 and written["bytes"]["model.int8.onnx"] > 1000
+    for name in ("model.onnx", "model.int8.onnx"):
+        kept = Network(run / "model" / name).metadata.proof
+        assert kept["errors"] == written["errors"] and kept["manifests"] == written["manifests"]
+    assert "speed" not in kept, "equal weights make equal files"
+
+
+def spoil_streaming(monkeypatch):
+    """The state is lost between two chunks."""
+    step = torch_network.TorchNetwork.step
+    forget = lambda network, chunk, state: step(network, chunk, network.init_state(len(chunk)))  # noqa: E731
+    monkeypatch.setattr(torch_network.TorchNetwork, "step", forget)
+
+
+def spoil_graphs(monkeypatch, *bits):
+    """Graphs with silenced letters, behind the back of the comparison with torch."""
+    build = exporter.build_graph
+
+    def build_spoilt(model, metadata, form):
+        if form.bits not in bits:
+            return build(model, metadata, form)
+        bias = model.encoder.output.bias
+        kept = bias.detach().clone()
+        with torch.no_grad():
+            bias[0] += 30.0
+        try:
+            return build(model, metadata, form)
+        finally:
+            with torch.no_grad():
+                bias.copy_(kept)
+
+    monkeypatch.setattr(exporter, "build_graph", build_spoilt)
+    monkeypatch.setattr(exporter, "verify_graph", lambda *_: exporter.Difference(0.0, 0.0, 0.0))
+
+
+SPOILT = {
+    "streaming": spoil_streaming,
+    "export": lambda monkeypatch: spoil_graphs(monkeypatch, 32, 8),
+    "quantization (int8)": lambda monkeypatch: spoil_graphs(monkeypatch, 8),
+}
+
+
+@pytest.mark.parametrize("broken", SPOILT)
+def test_what_loses_words_is_named_and_nothing_is_written(run, tmp_path, monkeypatch, broken):
+    SPOILT[broken](monkeypatch)
+    (tmp_path / "model.onnx").write_bytes(b"released before")
+    with pytest.raises(NotProvenError) as refused:
+        export(load_trained(run), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
+    assert str(refused.value).startswith(f"tones is not released: {broken} changed the words")
+    assert "Nothing was written" in str(refused.value) and "export.most_difference" in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_bytes() == b"released before"
+
+
+def test_a_run_that_is_refused_keeps_the_figures(run, tmp_path, monkeypatch):
+    spoil_graphs(monkeypatch, 8)
+    (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
+    with pytest.raises(NotProvenError):
+        finishing.finish(tmp_path)
+    written = json.loads((tmp_path / "proof.json").read_text())
+    assert "quantization (int8) changed the words" in written["refused"] and not (tmp_path / "model").exists()
+    assert written["errors"]["int8"] > written["errors"]["float32"]
+
+
+def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):
+    spoil_graphs(monkeypatch, 8)
+    trained = load_trained(run)
+    recipe = trained.recipe.model_copy(update={"export": trained.recipe.export.model_copy(update={"most_difference": 100.0})})
+    assert export(replace(trained, recipe=recipe), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS).proof.difference > 1
+
+
+def test_4_bit_alone_is_measured_from_float_on(run, tmp_path):
+    exported = export(load_trained(run), tmp_path, scores={}, bits=[4], flush_seconds=FLUSH_SECONDS)
+    assert list(exported.proof.heard) == [*WAYS[:3], "int4"]
+    assert [step.name for step in exported.proof.steps] == ["streaming", "export", "quantization (int4)"]
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_without_validation_recordings_the_export_says_so(make_trained, tmp_path):
+    exported = export(make_trained(), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
+    assert exported.proof is None and exported.unproven == "the recipe names no manifest under data.valid"
+    gone = make_trained(data={"train": [{"manifest": "none.jsonl", "easy": True}], "valid": ["gone.jsonl"]})
+    exported = export(gone, tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
+    assert exported.proof is None and "gone.jsonl" in exported.unproven
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("rows_per_step", [1, 2])
+def test_torch_streamed_is_torch_whole(make_trained, cell, rows_per_step):
+    """A network that talks, on noise: the same text however it is heard, row for row."""
+    trained = make_trained(cell, rows_per_step=rows_per_step)
+    metadata = exporter.describe(trained, "float32", 0.2, {})
+    clip = Noise(2.345)
+    (whole,) = proof.hear_whole(trained.model, metadata, [clip])
+    streamed = proof.evaluate(proof.Recognizer(torch_network.TorchNetwork(trained.model, metadata), rules=()), [clip]).heard[0]
+    assert whole.hypothesis == streamed.hypothesis and len(whole.hypothesis) > 5
+
+
+class Noise:
+    """Of changing loudness and colour."""
+
+    text = "one"
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def read(self, sample_rate):
+        n_samples, generator = math.ceil(self.seconds * sample_rate), torch.Generator().manual_seed(0)
+        level_db = 60 * torch.rand(n_samples // 800 + 1, generator=generator).repeat_interleave(800)[:n_samples] - 60
+        tone = torch.sin(0.5 * torch.arange(n_samples) * (1 + level_db / 60))
+        return ((0.1 * torch.randn(n_samples, generator=generator) + tone) * 10 ** (level_db / 20)).numpy() / 2
