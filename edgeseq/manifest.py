@@ -108,11 +108,11 @@ def find_data(name: str | os.PathLike[str]) -> Path:
 
     Raises ManifestError that lists the places looked at and the command that brings the corpus.
     """
-    places = list(_places(Path(name)))
-    for place in places:
+    looked_at = list(places(Path(name)))
+    for place in looked_at:
         if place.is_file():
             return place
-    looked = "\n".join(f"    {place}" for place in places)
+    looked = "\n".join(f"    {place}" for place in looked_at)
     unset = "" if os.environ.get(DATA_VARIABLE) else f" (${DATA_VARIABLE}, a folder of corpora, is not set)"
     raise ManifestError(
         f"{name}: no such manifest{unset}. Looked for:\n{looked}{_advice(Path(name), '')}"
@@ -128,7 +128,8 @@ def bringer(path: Path) -> str:
     return BRINGERS.get(path.parent.name, "")
 
 
-def _places(name: Path) -> Iterator[Path]:
+def places(name: Path) -> Iterator[Path]:
+    """List where a corpus, or what is in it, is looked for."""
     if not name.is_absolute():
         yield Path("data") / name
         if folder := os.environ.get(DATA_VARIABLE):

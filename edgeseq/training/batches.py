@@ -13,13 +13,12 @@ from torch.utils.data import Dataset
 
 from edgeseq.errors import EdgeseqError
 from edgeseq.recipe import Recipe
-from edgeseq.training.augment import Waveform, augment_row, change_speed, db_to_gain, rms
+from edgeseq.training.augmentation.chain import RowChain, draw_clip
+from edgeseq.training.augmentation.effect import apply_all
+from edgeseq.training.augmentation.level import Waveform
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.plan import BatchPlan, PlannedClip, PlannedRow, plan_batch
 from edgeseq.training.sources import Source
-
-CLIP_LEVEL_DB = -25.0
-"""RMS to which clips are brought, against full scale, before the recipe's levels; corpora differ by 25 dB."""
 
 SOUND_KEY = 1
 """Tells the random numbers of a row's sound from those of its plan."""
@@ -54,6 +53,7 @@ class JoinedBatches(Dataset[Batch]):
         self.sources, self.recipe = tuple(sources), recipe
         self.rows = rows or range(recipe.train.batch_size)
         self.reader = ClipReader(recipe.frontend.sample_rate)
+        self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
         self._heard: OrderedDict[int, Batch] = OrderedDict()
 
     def of_rows(self, rows: range) -> JoinedBatches:
@@ -123,16 +123,15 @@ class JoinedBatches(Dataset[Batch]):
             joined[start:end] = self._hear_clip(clip, plan.hardness, rng)
         if rng.random() >= plan.hardness:
             return joined
-        return augment_row(joined, self.recipe.augment, self.reader.sample_rate, rng)
+        return apply_all(self.chain.draw(len(joined), rng), joined, self.reader.sample_rate)
 
     def _hear_clip(self, clip: PlannedClip, hardness: float, rng: np.random.Generator) -> Waveform:
         """Read one clip, changed in speed and level, exactly as long as it was planned."""
         recordings = self.sources[clip.source].recordings
         samples = self.reader.read_stretch(recordings[clip.first], recordings[clip.first + clip.n_recordings - 1])
         if hardness > 0:
-            samples = change_speed(samples, clip.speed, self.reader.sample_rate)
-            level_db = CLIP_LEVEL_DB - 20 * np.log10(rms(samples)) + rng.uniform(*self.recipe.augment.clip_level_db)
-            samples = samples * np.float32(db_to_gain(level_db * hardness))
+            effects = draw_clip(self.recipe.augment, clip.speed, hardness, rng)
+            samples = apply_all(effects, samples, self.reader.sample_rate)
         return np.pad(samples[: clip.n_samples], (0, max(0, clip.n_samples - len(samples))))
 
 

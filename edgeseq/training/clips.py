@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgeseq.errors import ManifestError
 from edgeseq.manifest import Recording
-from edgeseq.training.augment import Waveform
+from edgeseq.training.augmentation.level import Waveform
 
 CACHE_SAMPLES = 500_000_000
 """Decoded clips are kept in memory, as 16 bit, up to this many samples (17 hours at 8 kHz); later ones are read anew."""

@@ -8,7 +8,7 @@ from torch.nn.functional import ctc_loss
 
 from edgeseq.recipe import Recipe
 from edgeseq.training.acoustic_model import AcousticModel, StreamState
-from edgeseq.training.augment import spec_augment
+from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
 

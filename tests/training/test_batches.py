@@ -2,14 +2,13 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 
 from edgeseq.errors import ManifestError, RecipeError
 from edgeseq.manifest import read_manifest
 from edgeseq.tokens import TokenTable
-from edgeseq.training.augment import augment_row, colored_noise, spec_augment
+from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.plan import difficulty
@@ -96,24 +95,6 @@ def test_stretches_of_long_files_are_read(tone_corpus, tiny_recipe):
     batches, _ = load_batches(tiny_recipe())
     recording = dataclasses.replace(read_manifest(tone_corpus)[0], offset=0.1, duration=0.05)
     assert len(batches.reader.read(recording)) == 400
-
-
-def test_noise_has_the_wanted_colour_and_level():
-    rng = np.random.default_rng(0)
-    for color in (0.0, 1.0, 2.0):
-        noise = colored_noise(1 << 16, color, rng)
-        power = np.abs(np.fft.rfft(noise)) ** 2
-        low, high = power[100:200].mean(), power[10_000:20_000].mean()
-        slope = np.log(low / high) / np.log(15_000 / 150)
-        assert slope == pytest.approx(color, abs=0.1)
-        assert np.sqrt(np.mean(noise**2)) == pytest.approx(1, rel=1e-3)
-
-
-def test_augmentation_keeps_length_and_range_and_changes_the_sound(tiny_recipe):
-    samples = np.sin(np.arange(8000) / 5).astype(np.float32) * 0.3
-    augmented = augment_row(samples, tiny_recipe().augment, 8000, np.random.default_rng(1))
-    assert augmented.shape == samples.shape and augmented.dtype == np.float32
-    assert np.abs(augmented).max() <= 1 and not np.allclose(augmented, samples)
 
 
 def test_masks_have_strength_and_leave_the_rest(tiny_recipe):

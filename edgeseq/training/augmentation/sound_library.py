@@ -1,0 +1,117 @@
+"""Recordings that augmentation draws from: noises, impulse responses; a folder of sound files, or a manifest."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from edgeseq.errors import ManifestError
+from edgeseq.manifest import Recording, find_data, places, read_manifest
+from edgeseq.training.augmentation.level import Waveform, rms
+from edgeseq.training.clips import read_clip
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
+
+ONSET_SECONDS = 0.001
+"""Kept of a response before its largest sample, the direct sound: a row must not move against its text."""
+
+LONGEST_RESPONSE_SECONDS = 2.0
+CACHED_RESPONSES = 256
+
+
+def find_sounds(name: str) -> list[Recording]:
+    """List the sounds of a manifest (`.jsonl`) or a folder, looked for as recipes' manifests are; always in the same order.
+
+    Raises ManifestError where there is none, or a file is no sound.
+    """
+    if name.endswith(".jsonl"):
+        return read_manifest(find_data(name), allow_empty_text=True)
+    looked = list(places(Path(name)))
+    folder = next((place for place in looked if place.is_dir()), None)
+    if folder is None:
+        listed = "\n".join(f"    {place}" for place in looked)
+        raise ManifestError(f"{name}: no such folder of sounds, and no manifest (.jsonl). Looked for:\n{listed}")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ManifestError(f"{folder}: holds no sound. Wanted: files that end in {', '.join(SUFFIXES)}.")
+    return [Recording(path, _seconds(path), "") for path in files]
+
+
+def _seconds(path: Path) -> float:
+    try:
+        about = soundfile.info(path)
+    except (OSError, soundfile.SoundFileError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+    if not about.frames:
+        raise _unreadable(path, "it holds no samples")
+    return float(about.frames / about.samplerate)
+
+
+def _unreadable(path: Path, why: str) -> ManifestError:
+    return ManifestError(f"{path}: cannot be read as sound ({why}).\n  Take it out of the folder or manifest, or replace it.")
+
+
+class SoundLibrary:
+    """Noises; stretches are read when they are drawn, so memory does not grow with their number."""
+
+    def __init__(self, name: str) -> None:
+        """List the sounds of a folder or manifest; reads headers only."""
+        self.sounds = find_sounds(name)
+
+    def draw(self, n_samples: int, sample_rate: int, rng: np.random.Generator) -> tuple[Waveform, str]:
+        """Draw stretches of recordings, each at an RMS of 1, until `n_samples` are full; and their names and places."""
+        pieces: list[Waveform] = []
+        names: list[str] = []
+        missing = n_samples
+        while missing > 0:
+            sound = self.sounds[int(rng.integers(len(self.sounds)))]
+            seconds = min(sound.duration, missing / sample_rate)
+            start = sound.offset + rng.uniform(0, sound.duration - seconds)
+            piece = read_clip(Recording(sound.path, seconds, "", start), sample_rate)[:missing]
+            piece = np.pad(piece, (0, max(1, round(seconds * sample_rate)) - len(piece))) if len(piece) < missing else piece
+            pieces.append(piece / np.float32(rms(piece)))
+            names.append(f"{sound.path.name} from {start:.2f} s")
+            missing -= len(piece)
+        return np.concatenate(pieces)[:n_samples], ", ".join(names)
+
+
+class ResponseLibrary:
+    """Measured impulse responses, at one rate."""
+
+    def __init__(self, name: str, sample_rate: int) -> None:
+        """List the responses of a folder or manifest; reads headers only."""
+        self.responses, self.sample_rate = find_sounds(name), sample_rate
+
+    def draw(self, rng: np.random.Generator) -> tuple[Waveform, str]:
+        """Draw a response, and its file's name."""
+        path = self.responses[int(rng.integers(len(self.responses)))].path
+        return _read_response(path, self.sample_rate), path.name
+
+
+@lru_cache(CACHED_RESPONSES)
+def _read_response(path: Path, sample_rate: int) -> Waveform:
+    """Read a response, of an array's microphones the first."""
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as fault:
+        raise _unreadable(path, str(fault)) from fault
+    return from_direct_sound(soxr.resample(samples[:, 0], rate, sample_rate), sample_rate, str(path))
+
+
+def from_direct_sound(response: Waveform, sample_rate: int, name: str) -> Waveform:
+    """Cut what comes before the direct sound and after 60 dB of decay; scale to an energy of 1.
+
+    So speech keeps its level, and its place against the text.
+    """
+    energy = float(np.sum(np.square(response)))
+    if not np.isfinite(energy) or energy <= 0:
+        raise ManifestError(f"{name}: is no impulse response: silent, or holds values that are no numbers. Take it out.")
+    first = max(0, int(np.abs(response).argmax()) - round(ONSET_SECONDS * sample_rate))
+    still_to_come = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]  # Schroeder 1965
+    last = min(int(np.sum(still_to_come > 1e-6 * energy)), first + round(LONGEST_RESPONSE_SECONDS * sample_rate))
+    cut = response[first:last]
+    return np.asarray(cut / np.sqrt(np.sum(np.square(cut))), dtype=np.float32)
