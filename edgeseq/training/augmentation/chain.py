@@ -36,11 +36,11 @@ class RowChain:
         """Draw the effects on a row of `n_samples`, in the order in which they are applied."""
         recipe = self.recipe
         effects: list[Effect] = []
-        room = self.rooms.draw(rng) if happens(recipe.room.probability, rng) else None
-        microphone = draw_microphone(recipe.microphone, rng) if happens(recipe.microphone.probability, rng) else None
+        room = self.rooms.draw(rng) if rng.random() < recipe.room.probability else None
+        microphone = draw_microphone(recipe.microphone, rng) if rng.random() < recipe.microphone.probability else None
         if room or microphone:
             effects.append(Acoustics(room, microphone))
-        if happens(recipe.noise.probability, rng):
+        if rng.random() < recipe.noise.probability:
             effects.append(draw_colored_noise(recipe.noise, n_samples, rng))
         if self.noises and happens(recipe.recorded_noise.probability, rng):
             effects.append(draw_recorded_noise(recipe.recorded_noise, self.noises, n_samples, self.sample_rate, rng))
