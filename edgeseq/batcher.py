@@ -35,6 +35,8 @@ class _Stream:
     """samples in `waiting`"""
     ready_at: float = 0.0
     """clock time at which the oldest whole chunk was there"""
+    is_ending: bool = False
+    """whether nothing comes behind what waits"""
 
 
 class Batcher:
@@ -81,10 +83,13 @@ class Batcher:
     def feed(self, key: int, samples: Floats) -> None:
         """Hand over a stream's next samples, float32 `[n_samples]` as `Recognizer.step` takes them; any length.
 
-        Raises UsageError for another type or shape, AudioError for NaN and infinity; the stream is then as it was.
+        Raises UsageError for another type or shape and after `end`, AudioError for NaN and infinity; the stream is then as it
+        was.
         """
         check_samples(samples)
         stream = self._streams[key]
+        if stream.is_ending:
+            raise UsageError("this stream was told to end; feed it when its last words have been told.")
         was_ready = self._is_ready(stream)
         stream.waiting.append(samples)
         stream.n_waiting += len(samples)
@@ -105,13 +110,20 @@ class Batcher:
         self._streams[key].recognizer = recognizer
         self.reset(key)
 
-    def finish(self, key: int) -> list[Event]:
-        """Step all that waits and let the last word come out; the stream then begins anew."""
+    def end(self, key: int) -> None:
+        """Let nothing come behind what waits: a `step` soon tells the last words, and the stream then begins anew."""
         stream = self._streams[key]
-        events, state = stream.recognizer.step(_take(stream, stream.n_waiting), stream.state)
-        last, _ = stream.recognizer.flush(state)
-        self.reset(key)
-        return events + last
+        if not self._is_ready(stream):
+            stream.ready_at = self._clock()
+        stream.is_ending = True
+
+    def finish(self, key: int) -> list[Event]:
+        """End a stream and wait for its last words; the others are not stepped meanwhile."""
+        self.end(key)
+        events: list[Event] = []
+        while self.is_ready(key):
+            events += self.step([key])[key]
+        return events
 
     def leave(self, key: int) -> State:
         """Remove a stream; sound that waits is not heard. Returns its state, to go on from elsewhere."""
@@ -129,7 +141,7 @@ class Batcher:
         return max(0.0, oldest + self._longest_wait - self._clock())
 
     def due(self) -> list[int]:
-        """List the streams that the next step takes: those with a whole chunk, that have waited longest first."""
+        """List the streams that the next step takes: with a whole chunk or at their end; who has waited longest comes first."""
         ready = sorted((stream.ready_at, key) for key, stream in self._streams.items() if self._is_ready(stream))
         return [key for _, key in ready[: self._max_batch]]
 
@@ -141,29 +153,35 @@ class Batcher:
         streams = {key: self._streams[key] for key in (self.due() if keys is None else keys)}
         now = self._clock()
         chunks = [self._take_chunk(stream, now) for stream in streams.values()]
+        ending = [stream.is_ending and stream.n_waiting == 0 for stream in streams.values()]
         try:
             events, states = step_together(
-                [stream.recognizer for stream in streams.values()], chunks, [stream.state for stream in streams.values()]
+                [stream.recognizer for stream in streams.values()],
+                chunks,
+                [stream.state for stream in streams.values()],
+                ending,
             )
         except BaseException:
             for stream, chunk in zip(streams.values(), chunks, strict=True):
                 stream.waiting.appendleft(chunk)
                 stream.n_waiting += len(chunk)
             raise
-        for stream, state in zip(streams.values(), states, strict=True):
-            stream.state = state
+        for key, state, has_ended in zip(streams, states, ending, strict=True):
+            streams[key].state = state
+            if has_ended:
+                self.reset(key)
         return dict(zip(streams, events, strict=True))
 
     def is_ready(self, key: int) -> bool:
-        """Whether a whole chunk of a stream waits to be stepped."""
+        """Whether a whole chunk of a stream, or its end, waits to be stepped."""
         return self._is_ready(self._streams[key])
 
     def _is_ready(self, stream: _Stream) -> bool:
-        return stream.n_waiting >= self._network.metadata.chunk_samples
+        return stream.is_ending or stream.n_waiting >= self._network.metadata.chunk_samples
 
     def _take_chunk(self, stream: _Stream, now: float) -> Floats:
-        """Take one chunk of what waits; if another is there, it waits from now on."""
-        chunk = _take(stream, self._network.metadata.chunk_samples)
+        """Take one chunk of what waits, or the rest of it; if another is there, it waits from now on."""
+        chunk = _take(stream, min(stream.n_waiting, self._network.metadata.chunk_samples))
         stream.ready_at = now
         return chunk
 

@@ -175,7 +175,7 @@ class Recognizer:
                 f"step_many was given {len(samples)} arrays of samples and {len(states)} states; "
                 "wanted one of each for every stream."
             )
-        return step_together([self] * len(states), samples, states)
+        return step_together([self] * len(states), samples, states, [False] * len(states))
 
     def flush(self, state: State) -> tuple[list[Event], State]:
         """End one stream: let the last word come out, then tell the final if there are words.
@@ -358,9 +358,15 @@ class Recognizer:
         )
 
     def _flush(self, state: State, take: Take) -> tuple[list[Event], State]:
-        """Hear `flush_seconds` of silence, padded to a network chunk; drop rows of padding alone."""
+        """Let the last word come out."""
+        padded, take = self._pad(state, take)
+        events, states = _run([self], [padded], [take])
+        return events[0], states[0]
+
+    def _pad(self, state: State, take: Take) -> tuple[State, Take]:
+        """Put `flush_seconds` of silence behind what was heard, filled up to a network chunk; drop rows of padding alone."""
         if state.n_samples == state.first_sample:
-            return [], state
+            return state, take
         n_silence = round(self.metadata.flush_seconds * self.sample_rate)
         n_padding = -(len(state.leftover) + n_silence) % self.metadata.chunk_samples
 
@@ -370,8 +376,7 @@ class Recognizer:
             return take(log_probs[: max(0, n_steps - self.decoder.n_steps(state.decoder))], state)
 
         zeros = np.zeros(n_silence + n_padding, dtype=np.float32)
-        events, states = _run([self], [replace(state, leftover=np.concatenate([state.leftover, zeros]))], [take_wanted])
-        return events[0], states[0]
+        return replace(state, leftover=np.concatenate([state.leftover, zeros])), take_wanted
 
     def _tell(self, log_probs: Floats, state: State) -> tuple[list[Event], State]:
         """Turn the rows of one network chunk into events: utterances that ended, then what is being said."""
@@ -474,16 +479,25 @@ Take = Callable[[Floats, State], tuple[list[Event], State]]
 
 
 def step_together(
-    recognizers: Sequence[Recognizer], samples: Sequence[Floats], states: Sequence[State]
+    recognizers: Sequence[Recognizer], samples: Sequence[Floats], states: Sequence[State], ending: Sequence[bool]
 ) -> tuple[list[list[Event]], list[State]]:
     """Advance streams whose recognizers share one network, each by its own samples; none hears another.
 
-    As `Recognizer.step_many`, but decoders, rules and gates may differ.
+    As `Recognizer.step_many`, but decoders, rules and gates may differ, and streams that are `ending` tell their last words
+    behind these samples, as by `Recognizer.flush`.
     """
     for recognizer, state in zip(recognizers, states, strict=True):
         recognizer._check(state)
     heard = [_hear(new, state) for new, state in zip(samples, states, strict=True)]
-    return _run(recognizers, heard, [recognizer._tell for recognizer in recognizers])
+    takes: list[Take] = [recognizer._tell for recognizer in recognizers]
+    last = [i for i, is_last in enumerate(ending) if is_last]
+    for i in last:
+        heard[i], takes[i] = recognizers[i]._pad(heard[i], takes[i])
+    events, after = _run(recognizers, heard, takes)
+    for i in last:
+        final, after[i] = recognizers[i]._end(after[i])
+        events[i] += final
+    return events, after
 
 
 def _run(

@@ -44,7 +44,7 @@ ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("join"), st.integers(0, len(TEXTS) - 1)),
         st.tuples(st.just("feed"), st.integers(0, 30), st.integers(1, 3000)),
-        st.tuples(st.sampled_from(["finish", "reset", "leave"]), st.integers(0, 30)),
+        st.tuples(st.sampled_from(["end", "finish", "reset", "leave"]), st.integers(0, 30)),
         st.tuples(st.just("step")),
     ),
     max_size=120,
@@ -77,6 +77,12 @@ def test_streams_that_come_go_and_stall_are_told_what_they_would_be_alone(tone_r
                 fed[key] = min(len(samples), fed[key] + details[1])
             elif action == "finish":
                 assert told[key] + batcher.finish(key) == alone(recognizer, samples[: fed[key]])
+                fed[key], told[key] = 0, []
+            elif action == "end":
+                batcher.end(key)
+                while batcher.is_ready(key):
+                    take(batcher.step())
+                assert told[key] == alone(recognizer, samples[: fed[key]])
                 fed[key], told[key] = 0, []
             elif action == "reset":
                 batcher.reset(key)
@@ -159,3 +165,30 @@ def test_a_stream_can_leave_and_go_on_elsewhere(batcher, tone_recognizer):
     other = later.join(tone_recognizer, state)
     later.feed(other, samples[640 * 4 :])
     assert told + later.finish(other) == alone(tone_recognizer, samples)
+
+
+def test_streams_that_end_together_are_stepped_together(tone_recognizer, monkeypatch):
+    batcher = Batcher(tone_recognizer.network)
+    keys = [batcher.join(tone_recognizer) for _ in TEXTS]
+    for key, text in zip(keys, TEXTS, strict=True):
+        batcher.feed(key, tones.say(text))
+        batcher.end(key)
+    with pytest.raises(UsageError, match="told to end"):
+        batcher.feed(keys[0], tones.silence(0.1))
+    batches, step = [], tone_recognizer.network.step
+    monkeypatch.setattr(
+        tone_recognizer.network, "step", lambda chunks, state: (batches.append(len(chunks)), step(chunks, state))[1]
+    )
+    told = {key: [] for key in keys}
+    while batcher.wait_seconds() is not None:
+        for key, events in batcher.step().items():
+            told[key] += events
+    assert [[e.text for e in told[key] if e.type == "final"] for key in keys] == [[text] for text in TEXTS]
+    longest = max(len(tones.say(text)) for text in TEXTS) // tone_recognizer.metadata.chunk_samples
+    n_flush = round(tone_recognizer.metadata.flush_seconds * tone_recognizer.sample_rate)
+    assert len(batches) < longest + len(TEXTS) * (n_flush // tone_recognizer.metadata.chunk_samples + 3), (
+        "not one after the other"
+    )
+    assert all(not batcher.is_ready(key) for key in keys)
+    batcher.feed(keys[0], tones.say("yes"))
+    assert [event.text for event in batcher.finish(keys[0]) if event.type == "final"] == ["yes"], "it begins anew"

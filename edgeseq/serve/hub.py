@@ -244,8 +244,7 @@ class Stream:
         else:
             events = []
         self._set_rate(self.rate)
-        key = self._joined()
-        return events + await self._worker.ask(self.recognizer.network, lambda batcher: batcher.finish(key))
+        return events + await self._worker.finish(self.recognizer.network, self._joined())
 
     async def reset(self, recognizer: Recognizer | None = None, rate: int | None = None) -> None:
         """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""

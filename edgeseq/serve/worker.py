@@ -100,22 +100,31 @@ class Worker:
 
     async def hear(self, network: Network, key: int, samples: Floats) -> list[Event]:
         """Feed a stream, and wait until no whole chunk of it is left; returns what was told."""
+        seconds = len(samples) / network.metadata.sample_rate
+        return await self._follow(network, key, seconds, lambda batcher: batcher.feed(key, samples))
+
+    async def finish(self, network: Network, key: int) -> list[Event]:
+        """End a stream, which then begins anew; returns its last words."""
+        return await self._follow(network, key, 0.0, lambda batcher: batcher.end(key))
+
+    async def _follow(self, network: Network, key: int, seconds: float, hand_over: Callable[[Batcher], None]) -> list[Event]:
+        """Hand over something of a stream, and wait until the stream is no longer ready."""
         future: asyncio.Future[list[Event]] = self._loop.create_future()
         handed_at = time.monotonic()
 
-        def feed() -> None:
+        def begin() -> None:
             batcher = self._batchers[network]
             try:
-                batcher.feed(key, samples)
+                hand_over(batcher)
             except Exception as fault:  # handed on to who feeds
                 self._fail(future, fault)
                 return
             if batcher.is_ready(key):
-                self._hearings[network, key] = _Hearing(future, handed_at, len(samples) / network.metadata.sample_rate)
+                self._hearings[network, key] = _Hearing(future, handed_at, seconds)
             else:
                 self._succeed(future, [])
 
-        self._commands.put(feed)
+        self._commands.put(begin)
         return await future
 
     def _work(self) -> None:
