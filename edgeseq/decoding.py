@@ -35,6 +35,11 @@ class Hypothesis:
     alternatives: tuple[str, ...] = ()
     """other texts, the likelier first"""
 
+    @property
+    def text(self) -> str:
+        """The words in a line."""
+        return " ".join(word.word for word in self.words)
+
 
 class Decoder(Protocol[S]):
     """Turns the log-probs of one stream into hypotheses, an utterance at a time.

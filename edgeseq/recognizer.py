@@ -389,13 +389,15 @@ class Recognizer:
         if not self.rules:
             return [], replace(state, decoder=self.decoder.step(log_probs, state.decoder))
         events: list[Event] = []
+        decoded, utterance = state.decoder, state.utterance
         for row in range(len(log_probs)):
-            decoded = self.decoder.step(log_probs[row : row + 1], state.decoder)
-            state = replace(state, decoder=decoded, utterance=self._note_speech(decoded, state.utterance))
-            if first_that_fires(self.rules, self._pause(state)) is not None:
-                final, state = self._end(state)
+            decoded = self.decoder.step(log_probs[row : row + 1], decoded)
+            utterance = self._note_speech(decoded, utterance)
+            if first_that_fires(self.rules, self._pause(decoded, utterance)) is not None:
+                final, state = self._end(replace(state, decoder=decoded, utterance=utterance))
+                decoded, utterance = state.decoder, state.utterance
                 events += final
-        return events, state
+        return events, replace(state, decoder=decoded, utterance=utterance)
 
     def _hear_voice(self, chunk: Floats, state: State) -> State:
         """Note whether there is voice in the chunk that the decoder is about to take."""
@@ -414,17 +416,16 @@ class Recognizer:
             return utterance
         return replace(utterance, speech_step=self.decoder.n_steps(decoded) - 1)
 
-    def _pause(self, state: State) -> Pause:
+    def _pause(self, decoded: Any, utterance: UtteranceState) -> Pause:
         """Say how long has been spoken, and how long not."""
-        utterance, step = state.utterance, self.decoder.n_steps(state.decoder) - 1
-        last = self.decoder.last_token_step(state.decoder)
+        step, last = self.decoder.n_steps(decoded) - 1, self.decoder.last_token_step(decoded)
         first = utterance.first_step if utterance.speech_step < 0 else utterance.speech_step
         last_sound = max(last if last >= 0 else utterance.first_step - 1, utterance.voice_step)
         return Pause(
             silence_seconds=max(0, step - last_sound) * self._step_seconds,
             utterance_seconds=(step - first) * self._step_seconds,
             has_words=last >= 0,
-            is_complete=lambda: self.decoder.is_complete(state.decoder),
+            is_complete=lambda: self.decoder.is_complete(decoded),
         )
 
     def _partial(self, state: State) -> tuple[list[Event], State]:
@@ -434,9 +435,11 @@ class Recognizer:
         hypothesis = self.decoder.partial(state.decoder)
         if hypothesis is None or not hypothesis.words:
             return [], state
-        partial = self._result(Partial, hypothesis, state, stable=self.decoder.stable_words(state.decoder))
-        told = replace(state.utterance, told=partial.text, told_stable=partial.stable)
-        return ([partial] if told != state.utterance else []), replace(state, utterance=told)
+        text, stable = hypothesis.text, self.decoder.stable_words(state.decoder)
+        if (text, stable) == (state.utterance.told, state.utterance.told_stable):
+            return [], state
+        partial = self._result(Partial, hypothesis, state, stable=stable)
+        return [partial], replace(state, utterance=replace(state.utterance, told=text, told_stable=stable))
 
     def _end(self, state: State) -> tuple[list[Event], State]:
         """End the utterance: tell its final if there are words, and begin the next."""
@@ -449,15 +452,16 @@ class Recognizer:
     def _result(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
         """Say a hypothesis as an event: times less the model's delay, confidences as measurements map them."""
         words = timed(hypothesis.words, self.metadata, self._seconds(state.n_samples - state.first_sample))
-        began = self._seconds(state.first_sample)
-        words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
+        if state.first_sample:
+            began = self._seconds(state.first_sample)
+            words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
         confidence = hypothesis.confidence
         if self._confidence_map is not None:
             words = tuple(replace(word, confidence=self._confidence_map(word.confidence)) for word in words)
             of_words = sum(word.confidence for word in words) / len(words)
             confidence = of_words if hypothesis.phrase_score is None else confidence
         return kind(
-            text=" ".join(word.word for word in words),
+            text=hypothesis.text,
             start=words[0].start,
             end=words[-1].end,
             confidence=confidence,
@@ -510,12 +514,11 @@ def _run(
         n_chunk = recognizers[0].metadata.chunk_samples if recognizers else 0
         ready = [i for i, state in enumerate(states) if len(state.leftover) >= n_chunk]
         if not ready:
-            # A view would keep all of a long array in memory.
-            return events, [replace(state, leftover=state.leftover.copy()) for state in states]
+            return events, [_let_go(state, 4 * n_chunk) for state in states]
         chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
         log_probs, after = recognizers[0].network.step(chunks, _stack([states[i].network for i in ready]))
         for row, i in enumerate(ready):
-            state = replace(_advance(states[i], n_chunk), network=_pick(after, row, len(ready)))
+            state = _advance(states[i], n_chunk, network=_pick(after, row, len(ready)))
             new, states[i] = recognizers[i]._take_chunk(chunks[row], log_probs[row], state, takes[i])
             events[i] += new
 
@@ -537,7 +540,7 @@ def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float
     ends = [min(max(0.0, word.end - metadata.ending_delay_seconds), heard_seconds) for word in words]
     last_ends = [*starts[1:], heard_seconds]
     return tuple(
-        replace(word, start=start, end=max(start, min(end, latest)))
+        Word(word.word, start, max(start, min(end, latest)), word.confidence)
         for word, start, end, latest in zip(words, starts, ends, last_ends, strict=True)
     )
 
@@ -572,9 +575,17 @@ def _is_resting(state: State) -> bool:
     return state.gate is not None and not state.gate.is_open
 
 
-def _advance(state: State, n_samples: int) -> State:
+def _advance(state: State, n_samples: int, **changes: Any) -> State:
     """Take so much from what waits."""
-    return replace(state, leftover=state.leftover[n_samples:], n_taken=state.n_taken + n_samples)
+    return replace(state, leftover=state.leftover[n_samples:], n_taken=state.n_taken + n_samples, **changes)
+
+
+def _let_go(state: State, n_samples: int) -> State:
+    """Copy what waits if it is a view that keeps a longer array than this in memory."""
+    whole = state.leftover.base
+    if not isinstance(whole, np.ndarray) or whole.size <= n_samples:
+        return state
+    return replace(state, leftover=state.leftover.copy())
 
 
 def _stack(states: list[NetworkState]) -> NetworkState:
