@@ -39,6 +39,8 @@ class Plan:
     rate: int
     """Hz"""
     message_seconds: float
+    spread_seconds: float
+    """in which the streams begin, and end"""
     seed: int = 0
 
     def sound_of(self, stream: int) -> int:
@@ -63,7 +65,7 @@ def is_vosk(url: str) -> bool:
 
 
 async def speak_all(plan: Plan) -> list[Spoken]:
-    """Open all streams, begin at random within a message of each other, and speak in real time."""
+    """Open all streams, begin at random within `spread_seconds`, and speak in real time."""
     drawn = random.Random(plan.seed)
     sounds = [np.load(path) for path in plan.sounds]
     connector = aiohttp.TCPConnector(limit=0)
@@ -76,7 +78,7 @@ async def speak_all(plan: Plan) -> list[Spoken]:
         gc.disable()
         first = time.monotonic() + 1.0
         streams = [
-            _speak(ws, is_vosk(url), sounds[plan.sound_of(n)], plan, first + drawn.uniform(0, plan.message_seconds))
+            _speak(ws, is_vosk(url), sounds[plan.sound_of(n)], plan, first + drawn.uniform(0, plan.spread_seconds))
             for n, (url, ws) in enumerate(zip(plan.urls, sockets, strict=True))
         ]
         return await asyncio.gather(*streams)

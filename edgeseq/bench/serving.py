@@ -68,6 +68,8 @@ class Load:
     seconds: float
     """of sound in each stream"""
     message_ms: float
+    spread_seconds: float
+    """in which the streams began, and ended"""
     answers: int
     different: int
     """answers that are not what the sound alone gives, or are missing"""
@@ -154,9 +156,12 @@ def measure(
     n_streams: int,
     protocols: Sequence[str],
     message_seconds: float,
+    spread_seconds: float,
     processes: int,
 ) -> Load:
     """Let live streams come from clients in `processes` processes, and say how the server bore them.
+
+    They begin, and so end, at random within `spread_seconds`.
 
     sounds: 16-bit samples `[n_samples]` at the model's rate. Raises EdgeseqError when a process fails.
     """
@@ -177,6 +182,7 @@ def measure(
                     [str(path) for path in paths],
                     rate,
                     message_seconds,
+                    spread_seconds,
                     seed=first,
                 )
                 for first in range(processes)
@@ -199,6 +205,7 @@ def measure(
         protocols={protocol: sum(_said(url) == protocol for plan in plans for url in plan.urls) for protocol in protocols},
         seconds=round(len(sounds[0]) / rate, 2),
         message_ms=1000 * message_seconds,
+        spread_seconds=spread_seconds,
         answers=len(lateness),
         different=sum(n_different for _, _, n_different in timings),
         late_ms_median=1000 * median(lateness),
@@ -383,6 +390,7 @@ def main(
     audio: Annotated[Path | None, typer.Option(help="What is spoken.  [default: bursts of noise]")] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Of sound in each stream.")] = 30.0,
     message_ms: Annotated[float, typer.Option(min=10, help="Sound in a message.")] = 100.0,
+    spread: Annotated[float, typer.Option(min=0, help="Seconds in which the streams begin, and end.")] = 5.0,
     protocols: Annotated[str, typer.Option(help="vosk, sherpa, or both.")] = "vosk,sherpa",
     processes: Annotated[int, typer.Option(min=1, help="Of clients.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Measure so often.")] = 1,
@@ -400,7 +408,7 @@ def main(
             return
         sounds = make_sounds(audio, seconds, recognizer.sample_rate)
         for _ in range(repeats):
-            load = measure(chosen, sounds, streams, protocols.split(","), message_ms / 1000, processes)
+            load = measure(chosen, sounds, streams, protocols.split(","), message_ms / 1000, spread, processes)
             typer.echo(json.dumps(asdict(load)) if as_json else load.to_table() + "\n")
 
 

@@ -25,7 +25,7 @@ def spoken(text, seconds=3.0):
 
 
 def test_a_load_of_both_protocols(tone_model):
-    load = serving.measure(tone_model, [spoken(text) for text in TEXTS], 6, serving.PROTOCOLS, 0.1, 2)
+    load = serving.measure(tone_model, [spoken(text) for text in TEXTS], 6, serving.PROTOCOLS, 0.1, 0.5, 2)
     assert load.different == 0 and load.protocols == {"vosk": 3, "sherpa": 3}
     assert load.answers > 3 * 31, "each message of Vosk's clients is answered"
     assert 0 < load.late_ms_median <= load.late_ms_p99 <= load.late_ms_worst
