@@ -6,6 +6,7 @@ repeat may straddle a chunk border, so the decoder remembers the token that the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,15 @@ class CtcState:
     """rows seen since the stream opened"""
     open: Token | None = None
     """the token that the last row said; None after blank"""
+
+
+def rows_needed(ids: Sequence[int]) -> int:
+    """Count the rows that CTC needs at least to say tokens: one each, and a blank between equal neighbours.
+
+    >>> rows_needed([3, 5, 5, 2])
+    5
+    """
+    return len(ids) + sum(one == other for one, other in itertools.pairwise(ids))
 
 
 def greedy_step(log_probs: npt.NDArray[np.floating], state: CtcState, blank_id: int) -> tuple[list[Token], CtcState]:

@@ -9,12 +9,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeseq.cli.progress import progress
-from edgeseq.errors import EdgeseqError, UsageError
+from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.data.check import Report, Spelling
 
 app = typer.Typer(
     help="Bring or make recordings, as manifests to train on and measure with.",
@@ -23,6 +26,8 @@ app = typer.Typer(
 )
 
 EXIT_INTERRUPTED = 130
+MAX_EXAMPLES = 5
+"""Findings of a kind that are shown."""
 MAX_NOTES = 10
 """Kinds of what is left out that are listed."""
 
@@ -67,6 +72,91 @@ def import_(
         typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
     typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
     typer.echo(f"Next: edgeseq data check {next(iter(imported.manifests))}", err=True)
+
+
+@app.command()
+def check(
+    manifest: Annotated[Path, typer.Argument(help="The manifest to look at.", metavar="MANIFEST")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="A test manifest: nobody and nothing in it should be trained on.")
+    ] = None,
+    tokens: Annotated[
+        str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
+    ] = "",
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for whatever is found.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
+) -> None:
+    """Tell what would stop a training on a manifest, or hurt it.
+
+    Files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long for their
+    sound (CTC needs a row a token, and one between equal neighbours), sound that is there twice, speakers and sound that
+    are in a test manifest, too. Ends with 1 if something would stop a training.
+
+    Example: edgeseq data check data/mine/train.jsonl --against data/mine/test.jsonl --tokens digits-en
+    """
+    import json
+
+    from edgeseq.data.check import check as check_manifest
+    from edgeseq.data.check_picture import draw_picture
+    from edgeseq.manifest import find_data
+
+    spelling = _spelling(tokens) if tokens else None
+    tests = [find_data(path) for path in against or []]
+    with progress(f"Checking {manifest}") as show, _sigterm_as_interrupt():
+        try:
+            report = check_manifest(find_data(manifest), tests, spelling, decode=not headers_only, jobs=jobs, on_progress=show)
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if picture:
+        draw_picture(report, picture)
+    if json_:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+    else:
+        _show_report(report)
+    if report.stops or (strict and report.findings):
+        raise typer.Exit(1)
+
+
+def _spelling(tokens: str) -> Spelling:
+    """Take the tokens of a recipe or of a model."""
+    from edgeseq.data.check import Spelling
+    from edgeseq.models import find_model, read_metadata
+
+    if not tokens.endswith((".yaml", ".yml")):
+        metadata = read_metadata(find_model(tokens))
+        return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
+    try:
+        from edgeseq.recipe import load_recipe
+        from edgeseq.training.trainer import load_batches
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(f"Recipes need {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
+    recipe = load_recipe(Path(tokens))
+    return Spelling(load_batches(recipe)[1], recipe.row_samples / recipe.frontend.sample_rate)
+
+
+def _show_report(report: Report) -> None:
+    from edgeseq.data.check import STOPS
+
+    about = report.as_dict()
+    rates = ", ".join(f"{rate} Hz" for rate in about["sample_rates"])
+    amount = f"{about['recordings']:,} recordings, {about['hours']:.2f} hours, {about['speakers']:,} speakers"
+    typer.echo(f"{report.manifest}: {amount}, {rates}")
+    for key, name, unit in (("duration", "duration", "s"), ("level_db", "level", "dB of full scale")):
+        if spread := about[key]:
+            typer.echo(f"{name}: {spread['least']:.2f} to {spread['most']:.2f} {unit}, median {spread['median']:.2f}")
+    typer.echo("characters: " + " ".join(f"{c} {n:,}" for c, n in about["characters"].items()))
+    for kind, count in report.counts.items():
+        typer.echo(f"{'stops a training' if kind in STOPS else 'hurts'}: {kind}: {count:,}")
+        examples = [finding for finding in report.findings if finding.kind == kind][:MAX_EXAMPLES]
+        for finding in examples:
+            typer.echo(f"    {finding.where}: {finding.what}")
+        if count > len(examples):
+            typer.echo(f"    ... and {count - len(examples):,} more (--json lists all)")
+    if not report.findings:
+        typer.echo("Nothing was found that would stop or hurt a training.")
 
 
 @app.command()

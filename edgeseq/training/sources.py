@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq.ctc import rows_needed
 from edgeseq.errors import ManifestError, RecipeError
 from edgeseq.manifest import Recording
 from edgeseq.recipe import SourceRecipe
@@ -46,7 +47,7 @@ def pick_source(recipe: SourceRecipe, recordings: Sequence[Recording], tokens: T
     if recipe.consecutive:
         wanted.sort(key=lambda r: (str(r.path), r.offset))
     spelled = zip(wanted, spell(wanted, tokens), strict=True)
-    kept = [(r, targets) for r, targets in spelled if r.duration >= seconds_per_token * tokens_to_emit(targets)]
+    kept = [(r, targets) for r, targets in spelled if r.duration >= seconds_per_token * rows_needed(targets)]
     if not kept:
         raise RecipeError(
             f"{recipe.manifest}: every clip is said faster than {seconds_per_token:.3f} s a token.\n"
@@ -62,11 +63,6 @@ def pick_source(recipe: SourceRecipe, recordings: Sequence[Recording], tokens: T
         np.array([clip.duration for clip in clips]),
         np.array([False, *(one.path == other.path for one, other in itertools.pairwise(clips))]),
     )
-
-
-def tokens_to_emit(targets: Sequence[int]) -> int:
-    """Count the rows that CTC needs at least: a token each, and a blank between equal neighbours."""
-    return len(targets) + sum(one == other for one, other in itertools.pairwise(targets))
 
 
 def spell(recordings: Sequence[Recording], tokens: TokenTable) -> list[tuple[int, ...]]:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from edgeseq.ctc import rows_needed
 from edgeseq.errors import ManifestError, RecipeError
 from edgeseq.manifest import read_manifest
 from edgeseq.tokens import TokenTable
@@ -12,7 +13,7 @@ from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.plan import difficulty
-from edgeseq.training.sources import pick_source, spell, tokens_to_emit
+from edgeseq.training.sources import pick_source, spell
 from edgeseq.training.trainer import load_batches
 
 
@@ -80,7 +81,7 @@ def test_clips_too_fast_for_ctc_are_left_out(tiny_recipe, tone_corpus):
 
 def test_equal_neighbours_need_a_blank_between():
     tokens = TokenTable.of_characters(["three"])
-    assert tokens_to_emit(tokens.encode("three three")) == 2 * (1 + 5 + 1)
+    assert rows_needed(tokens.encode("three three")) == 2 * (1 + 5 + 1)
 
 
 def test_all_texts_that_cannot_be_spelled_are_listed(tiny_recipe, tone_corpus):

@@ -1,0 +1,148 @@
+"""What a manifest's files are: their headers, and, decoded, their levels and a digest of their sound."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeseq.audio import UNKNOWN_LENGTH
+from edgeseq.manifest import Recording
+
+Progress = Callable[[int, int], None]
+
+FEW = 1000
+"""Fewer recordings are measured in this process: others would take as long to start."""
+AT_A_TIME = 64
+"""Recordings that a process is handed at once."""
+
+FLAT_SAMPLES = 3
+"""So many neighbours at the recording's own peak are a clipped top."""
+LOUD = 0.1
+"""Below this peak, against full scale, nothing counts as clipped: quantization is coarse there."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recording's file, and the stretch of it that the recording names."""
+
+    fault: str = ""
+    """why it cannot be read; all else is then 0"""
+    file_seconds: float = 0.0
+    sample_rate: int = 0
+    """Hz"""
+    n_bytes: int = 0
+    n_frames: int = 0
+    """samples a channel of the whole file"""
+    peak: float = 0.0
+    """largest absolute sample of the stretch, against full scale; 0 where only headers were read"""
+    rms: float = 0.0
+    n_clipped: int = 0
+    """flat tops: places where `FLAT_SAMPLES` neighbours lie at the peak"""
+    digest: str = ""
+    """of the stretch's samples as 16 bit; "" where only headers were read"""
+
+
+def measure_all(recordings: Sequence[Recording], decode: bool, jobs: int, on_progress: Progress) -> list[Measured]:
+    """Measure recordings, in their order, in `jobs` processes (0: one a core)."""
+    jobs = jobs or len(os.sched_getaffinity(0))
+    if jobs == 1 or len(recordings) < FEW:
+        return list(_counted((measure(one, decode) for one in recordings), len(recordings), on_progress))
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        parts = pool.map(_measure_part, _parts(recordings), _repeat(decode))
+        try:
+            return list(_counted((one for part in parts for one in part), len(recordings), on_progress))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _parts(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+    rest = iter(recordings)
+    while part := list(islice(rest, AT_A_TIME)):
+        yield part
+
+
+def _repeat(decode: bool) -> Iterator[bool]:
+    while True:
+        yield decode
+
+
+def _measure_part(recordings: list[Recording], decode: bool) -> list[Measured]:
+    return [measure(recording, decode) for recording in recordings]
+
+
+def _counted(measured: Iterable[Measured], total: int, on_progress: Progress) -> Iterator[Measured]:
+    for number, one in enumerate(measured, start=1):
+        on_progress(number, total)
+        yield one
+
+
+def measure(recording: Recording, decode: bool) -> Measured:
+    """Open one recording's file, and read its stretch if it is to be decoded; never raises for a bad file."""
+    import soundfile
+
+    try:
+        n_bytes = recording.path.stat().st_size
+        with soundfile.SoundFile(recording.path) as file:
+            rate, n_frames = file.samplerate, file.frames
+            first, n_wanted = round(recording.offset * rate), round(recording.duration * rate)
+            if not n_frames or first >= n_frames:
+                return Measured(f"holds {n_frames / rate:.2f} s; no sound at {recording.offset:g} s")
+            is_known = file.format not in UNKNOWN_LENGTH
+            header = Measured("", n_frames / rate, rate, n_bytes, n_frames)
+            if not decode:
+                return header
+            file.seek(first)
+            samples = file.read(min(n_wanted, n_frames - first), dtype="float32", always_2d=True)
+    except OSError as fault:
+        return Measured(fault.strerror or str(fault))
+    except soundfile.SoundFileError as fault:
+        return Measured(str(getattr(fault, "error_string", fault)).rstrip("."))
+    missing = min(n_wanted, n_frames - first) - len(samples)
+    if missing > 0 and is_known:
+        return Measured(f"breaks off {missing / rate:.2f} s before the end that its header tells")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    return _with_levels(header, mono)
+
+
+def _with_levels(header: Measured, samples: npt.NDArray[np.float32]) -> Measured:
+    power = float(np.dot(samples, samples))  # NaN and infinity stay in it
+    if not np.isfinite(power):
+        return Measured("holds samples that are no numbers (NaN or infinite)")
+    peak = float(max(samples.max(), -samples.min())) if len(samples) else 0.0
+    integers = (samples * np.float32(32767)).astype(np.int16)
+    return Measured(
+        "",
+        header.file_seconds,
+        header.sample_rate,
+        header.n_bytes,
+        header.n_frames,
+        peak,
+        float(np.sqrt(power / max(1, len(samples)))),
+        _flat_tops(samples, peak),
+        hashlib.blake2b(integers.tobytes(), digest_size=16).hexdigest(),
+    )
+
+
+def _flat_tops(samples: npt.NDArray[np.float32], peak: float) -> int:
+    """Count the places where neighbours lie together at the recording's own peak, as amplifiers and converters leave them."""
+    if peak < LOUD:
+        return 0
+    top = np.flatnonzero(np.abs(samples) >= peak * np.float32(0.9999))
+    together = top[FLAT_SAMPLES - 1 :] - top[: 1 - FLAT_SAMPLES] == FLAT_SAMPLES - 1
+    return int(np.count_nonzero(together))
+
+
+def file_digest(path: Path) -> str:
+    """Digest a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
