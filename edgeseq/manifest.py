@@ -21,6 +21,9 @@ from edgeseq.errors import ManifestError
 MAX_FAULTS = 20
 """Faults of one manifest that a message lists; the rest is counted."""
 
+SHAR_INDEX = "index.jsonl"
+"""The manifest in a folder of Lhotse Shar archives."""
+
 DATA_VARIABLE = "EDGESEQ_DATA"
 """Environment variable: a folder that holds corpora, one folder each."""
 
@@ -49,6 +52,8 @@ class Recording:
     offset: float = 0.0
     """seconds from the beginning of the file"""
     speaker: str | None = None
+    within: tuple[int, int] | None = None
+    """first byte and number of bytes of the sound file in `path`, where that is an archive (Lhotse Shar)"""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """the line's other keys, as they were"""
 
@@ -63,27 +68,42 @@ def read_manifest(
     (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """
     path = Path(path)
-    lines = _read_lines(path, hint)
-    recordings: list[Recording] = []
+    lines = scan_manifest(path, allow_empty_text=allow_empty_text, check_files=check_files, hint=hint)
+    return [recording for _, recording in lines]
+
+
+def scan_manifest(
+    path: Path, *, allow_empty_text: bool = False, check_files: bool = True, hint: str = ""
+) -> Iterator[tuple[int, Recording]]:
+    """Read a manifest line by line: the byte at which each line begins, and its recording.
+
+    Raises ManifestError as `read_manifest` does, behind the last line.
+    """
     faults: list[str] = []
-    n_missing = 0
-    for number, line in enumerate(lines, start=1):
+    n_recordings = n_faults = n_missing = begin = 0
+    checked: Path | None = None
+    for number, (begin, line) in enumerate(_read_lines(path, hint), start=1):
         if not line.strip():
             continue
         try:
-            recording = _parse_line(line, path.parent, allow_empty_text)
+            recording = parse_line(line, path.parent, allow_empty_text)
         except ManifestError as fault:
-            faults += [f"line {number}: {what}" for what in str(fault).split("\n")]
+            of_line = str(fault).split("\n")
+            faults += [f"line {number}: {what}" for what in of_line][: MAX_FAULTS - len(faults)]
+            n_faults += len(of_line)
             continue
-        if check_files and not recording.path.is_file():
-            faults.append(f"line {number}: no audio file {recording.path}")
+        if check_files and recording.path != checked and not recording.path.is_file():
+            faults += [f"line {number}: no audio file {recording.path}"][: MAX_FAULTS - len(faults)]
+            n_faults += 1
             n_missing += 1
-        recordings.append(recording)
-    if faults:
-        raise ManifestError(_describe_faults(path, faults, n_missing, hint))
-    if not recordings:
+        else:
+            checked = recording.path  # archives are named line after line
+        n_recordings += 1
+        yield begin, recording
+    if n_faults:
+        raise ManifestError(_describe_faults(path, faults, n_faults, n_missing, hint))
+    if not n_recordings:
         raise ManifestError(f"{path}: lists no recordings. Wanted: one JSON line for each.{_advice(path, hint)}")
-    return recordings
 
 
 def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]) -> None:
@@ -104,7 +124,7 @@ def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]
 
 
 def find_data(name: str | os.PathLike[str]) -> Path:
-    """Find a manifest such as `fsdd/train.jsonl`: in ./data, in $EDGESEQ_DATA, then as a plain path.
+    """Find a manifest such as `fsdd/train.jsonl`, or a folder of Shar archives: in ./data, in $EDGESEQ_DATA, then as a path.
 
     Raises ManifestError that lists the places looked at and the command that brings the corpus.
     """
@@ -112,12 +132,26 @@ def find_data(name: str | os.PathLike[str]) -> Path:
     for place in looked_at:
         if place.is_file():
             return place
+        if place.is_dir() and (found := _shar_index(place)):
+            return found
     looked = "\n".join(f"    {place}" for place in looked_at)
     unset = "" if os.environ.get(DATA_VARIABLE) else f" (${DATA_VARIABLE}, a folder of corpora, is not set)"
     raise ManifestError(
         f"{name}: no such manifest{unset}. Looked for:\n{looked}{_advice(Path(name), '')}"
         f"{'' if bringer(Path(name)) else _GENERAL_ADVICE}"
     )
+
+
+def _shar_index(folder: Path) -> Path | None:
+    """Find the manifest of a folder of Lhotse Shar archives; None where the folder is none."""
+    if (folder / SHAR_INDEX).is_file():
+        return folder / SHAR_INDEX
+    if any(folder.glob("cuts.*jsonl*")):
+        raise ManifestError(
+            f"{folder}: Lhotse Shar archives without an index that says where in them each recording lies.\n"
+            f"  Make it: edgeseq data shar --index {folder}"
+        )
+    return None
 
 
 _GENERAL_ADVICE = "\n  Put it there, or make it: `edgeseq data --help` lists the ways."
@@ -137,19 +171,24 @@ def places(name: Path) -> Iterator[Path]:
     yield name
 
 
-def _read_lines(path: Path, hint: str) -> list[str]:
+def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
+    """Give each line, with the byte at which it begins."""
+    begin = 0
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        with path.open("rb") as file:
+            for line in file:
+                yield begin, line.decode()
+                begin += len(line)
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such manifest.{_advice(path, hint)}") from None
     except UnicodeDecodeError as fault:
-        raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {fault.start}).") from None
+        raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {begin + fault.start}).") from None
     except OSError as fault:
         raise ManifestError(f"{path}: cannot be read ({fault.strerror}).") from None
 
 
-def _parse_line(line: str, folder: Path, allow_empty_text: bool) -> Recording:
-    """Raise ManifestError with one line of message a fault."""
+def parse_line(line: str | bytes, folder: Path, allow_empty_text: bool = False) -> Recording:
+    """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as fault:
@@ -165,6 +204,7 @@ def _parse_line(line: str, folder: Path, allow_empty_text: bool) -> Recording:
         text=entry.pop("text"),
         offset=float(entry.pop("offset", None) or 0.0),
         speaker=_speaker(entry.pop("speaker", None)),
+        within=_within(entry.pop("within", None)),
         extra=entry,
     )
 
@@ -185,6 +225,11 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
             yield f"'{key}' is {json.dumps(value)[:60]}; seconds, a number {least}, are wanted"
     if not isinstance(entry.get("speaker"), str | int | None):
         yield f"'speaker' is {json.dumps(entry['speaker'])[:60]}; a string is wanted"
+    within = entry.get("within")
+    if within is not None and not (
+        isinstance(within, list) and [type(one) for one in within] == [int, int] and min(within) >= 0
+    ):
+        yield f"'within' is {json.dumps(within)[:60]}; [first byte, number of bytes] is wanted"
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
     if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
@@ -193,6 +238,10 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
 
 def _speaker(value: str | int | None) -> str | None:
     return None if value is None else str(value)
+
+
+def _within(value: list[int] | None) -> tuple[int, int] | None:
+    return None if value is None else (value[0], value[1])
 
 
 def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
@@ -207,14 +256,16 @@ def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
         line["offset"] = round(recording.offset, 4)
     if recording.speaker is not None:
         line["speaker"] = recording.speaker
+    if recording.within is not None:
+        line["within"] = list(recording.within)
     return line | dict(recording.extra)
 
 
-def _describe_faults(path: Path, faults: list[str], n_missing: int, hint: str) -> str:
-    shown = "\n".join(f"  {fault}" for fault in faults[:MAX_FAULTS])
-    more = f"\n  ... and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+def _describe_faults(path: Path, faults: list[str], n_faults: int, n_missing: int, hint: str) -> str:
+    shown = "\n".join(f"  {fault}" for fault in faults)
+    more = f"\n  ... and {n_faults - len(faults)} more" if n_faults > len(faults) else ""
     advice = _advice(path, hint) if n_missing else "\n  Correct these lines or leave them out."
-    count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+    count = f"{n_faults} fault{'s' if n_faults > 1 else ''}"
     return f"{path}: {count}.\n{shown}{more}{advice}"
 
 

@@ -142,12 +142,13 @@ def where(recording: Recording) -> str:
     >>> where(Recording(Path("a.wav"), 2.5, "hello", offset=1.0))
     'a.wav (1.00 to 3.50 s)'
     """
+    archived = f" at byte {recording.within[0]:,}" if recording.within else ""
     stretch = f" ({recording.offset:.2f} to {recording.offset + recording.duration:.2f} s)" if recording.offset else ""
-    return f"{recording.path}{stretch}"
+    return f"{recording.path}{archived}{stretch}"
 
 
 def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured]) -> Iterator[Finding]:
-    n_stretches = Counter(recording.path for recording in recordings)
+    n_stretches = Counter((recording.path, recording.within) for recording in recordings)
     for recording, found in zip(recordings, measured, strict=True):
         if found.fault:
             yield Finding("unreadable", where(recording), found.fault)
@@ -158,7 +159,7 @@ def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured
             yield Finding("clipped", where(recording), f"{found.n_clipped:,} flat tops at {level_db(found.peak):.1f} dB")
         end = recording.offset + recording.duration
         allowed = DURATION_SECONDS + DURATION_SHARE * recording.duration
-        whole = not recording.offset and n_stretches[recording.path] == 1
+        whole = not recording.offset and n_stretches[recording.path, recording.within] == 1
         if end > found.file_seconds + allowed or (whole and end < found.file_seconds - allowed):
             yield Finding("duration", where(recording), f"ends at {end:.2f} s; the file ends at {found.file_seconds:.2f} s")
 
@@ -216,14 +217,15 @@ def _sound_keys(recordings: Sequence[Recording], measured: Sequence[Measured]) -
     """
     if any(found.digest for found in measured):
         return [found.digest if found.digest and found.peak else None for found in measured]
-    paths: dict[tuple[int, int], set[Path]] = defaultdict(set)
-    for recording, found in zip(recordings, measured, strict=True):
+    stored = [(recording.path, recording.within) for recording in recordings]
+    alike: dict[tuple[int, int], set[Any]] = defaultdict(set)
+    for place, found in zip(stored, measured, strict=True):
         if not found.fault:
-            paths[found.n_bytes, found.n_frames].add(recording.path)
-    alike = {path: file_digest(path) for group in paths.values() if len(group) > 1 for path in group}
+            alike[found.n_bytes, found.n_frames].add(place)
+    digests = {place: file_digest(*place) for places in alike.values() if len(places) > 1 for place in places}
     return [
-        None if found.fault else (alike.get(recording.path, str(recording.path)), recording.offset, recording.duration)
-        for recording, found in zip(recordings, measured, strict=True)
+        None if found.fault else (digests.get(place, place), recording.offset, recording.duration)
+        for place, recording, found in zip(stored, recordings, measured, strict=True)
     ]
 
 

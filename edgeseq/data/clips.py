@@ -11,6 +11,7 @@ import numpy.typing as npt
 from edgeseq.audio import read_blocks
 from edgeseq.errors import AudioError
 from edgeseq.manifest import Recording
+from edgeseq.stored_sound import open_sound
 
 Samples = npt.NDArray[np.float32]
 
@@ -21,7 +22,7 @@ def read_clip(recording: Recording, sample_rate: int) -> Samples:
     Without `offset` the file is read whole, by whatever reads it. Raises AudioError when it cannot be read,
     breaks off, or holds no sound there.
     """
-    if not recording.offset:
+    if not recording.offset and recording.within is None:
         return np.concatenate([np.zeros(0, np.float32), *read_blocks(recording.path, sample_rate)])
     return _read_stretch(recording, sample_rate)
 
@@ -31,7 +32,7 @@ def _read_stretch(recording: Recording, sample_rate: int) -> Samples:
     import soxr
 
     try:
-        with soundfile.SoundFile(recording.path) as file:
+        with open_sound(recording) as file:
             rate = file.samplerate
             file.seek(min(round(recording.offset * rate), file.frames))
             samples = file.read(round(recording.duration * rate), dtype="float32", always_2d=True).mean(axis=1)

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.audio import UNKNOWN_LENGTH
+from edgeseq.errors import AudioError
 from edgeseq.manifest import Recording
+from edgeseq.stored_sound import open_sound
 
 Progress = Callable[[int, int], None]
 
@@ -48,7 +50,7 @@ class Measured:
     n_clipped: int = 0
     """flat tops: places where `FLAT_SAMPLES` neighbours lie at the peak"""
     digest: str = ""
-    """of the stretch's samples as 16 bit; "" where only headers were read"""
+    """of the stretch's samples, mono; "" where only headers were read"""
 
 
 def measure_all(recordings: Sequence[Recording], decode: bool, jobs: int, on_progress: Progress) -> list[Measured]:
@@ -91,8 +93,8 @@ def measure(recording: Recording, decode: bool) -> Measured:
     import soundfile
 
     try:
-        n_bytes = recording.path.stat().st_size
-        with soundfile.SoundFile(recording.path) as file:
+        n_bytes = recording.within[1] if recording.within else recording.path.stat().st_size
+        with open_sound(recording) as file:
             rate, n_frames = file.samplerate, file.frames
             first, n_wanted = round(recording.offset * rate), round(recording.duration * rate)
             if not n_frames or first >= n_frames:
@@ -103,6 +105,8 @@ def measure(recording: Recording, decode: bool) -> Measured:
                 return header
             file.seek(first)
             samples = file.read(min(n_wanted, n_frames - first), dtype="float32", always_2d=True)
+    except AudioError as fault:
+        return Measured(str(fault).split("\n")[0])
     except OSError as fault:
         return Measured(fault.strerror or str(fault))
     except soundfile.SoundFileError as fault:
@@ -119,7 +123,6 @@ def _with_levels(header: Measured, samples: npt.NDArray[np.float32]) -> Measured
     if not np.isfinite(power):
         return Measured("holds samples that are no numbers (NaN or infinite)")
     peak = float(max(samples.max(), -samples.min())) if len(samples) else 0.0
-    integers = (samples * np.float32(32767)).astype(np.int16)
     return Measured(
         "",
         header.file_seconds,
@@ -129,7 +132,7 @@ def _with_levels(header: Measured, samples: npt.NDArray[np.float32]) -> Measured
         peak,
         float(np.sqrt(power / max(1, len(samples)))),
         _flat_tops(samples, peak),
-        hashlib.blake2b(integers.tobytes(), digest_size=16).hexdigest(),
+        hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest(),
     )
 
 
@@ -142,7 +145,10 @@ def _flat_tops(samples: npt.NDArray[np.float32], peak: float) -> int:
     return int(np.count_nonzero(together))
 
 
-def file_digest(path: Path) -> str:
-    """Digest a file's content."""
+def file_digest(path: Path, within: tuple[int, int] | None = None) -> str:
+    """Digest a file's content, or that of bytes within it."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+        if within is None:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+        file.seek(within[0])
+        return hashlib.blake2b(file.read(within[1])).hexdigest()

@@ -12,29 +12,33 @@ from numpy.typing import NDArray
 
 from edgeseq.errors import ManifestError
 from edgeseq.manifest import Recording
+from edgeseq.stored_sound import open_sound
 from edgeseq.training.augmentation.level import Waveform
 
 CACHE_SAMPLES = 500_000_000
-"""Decoded clips are kept in memory, as 16 bit, up to this many samples (17 hours at 8 kHz); later ones are read anew."""
+"""Decoded clips are kept in memory, as 16 bit, where all of them are no more samples (17 hours at 8 kHz)."""
+
+Key = tuple[Path, tuple[int, int] | None, float, float]
 
 
 class ClipReader:
     """Reads recordings at one rate, keeping the decoded samples."""
 
-    def __init__(self, sample_rate: int) -> None:
-        """Read at `sample_rate` in Hz."""
+    def __init__(self, sample_rate: int, corpus_seconds: float = 0.0) -> None:
+        """Read at `sample_rate` in Hz; clips of a corpus of so many seconds that memory holds it are kept."""
         self.sample_rate = sample_rate
-        self._cache: dict[tuple[Path, float, float], NDArray[np.int16]] = {}
+        self._keeps = corpus_seconds * sample_rate <= CACHE_SAMPLES
+        self._cache: dict[Key, NDArray[np.int16]] = {}
         self._cached_samples = 0
 
     def read(self, recording: Recording) -> Waveform:
         """Decode, or take from memory; float32 `[n_samples]`. Raises ManifestError for a file that is not sound."""
-        key = (recording.path, recording.offset, recording.duration)
+        key = (recording.path, recording.within, recording.offset, recording.duration)
         kept = self._cache.get(key)
         if kept is None:
             samples = read_clip(recording, self.sample_rate)
             kept = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
-            if self._cached_samples + len(kept) <= CACHE_SAMPLES:
+            if self._keeps and self._cached_samples + len(kept) <= CACHE_SAMPLES:
                 self._cache[key] = kept
                 self._cached_samples += len(kept)
         return kept.astype(np.float32) / np.float32(32767)
@@ -47,7 +51,7 @@ class ClipReader:
 def read_clip(recording: Recording, sample_rate: int) -> Waveform:
     """Decode a recording's stretch of its file, mono, at `sample_rate`; float32 `[n_samples]`."""
     try:
-        with soundfile.SoundFile(recording.path) as file:
+        with open_sound(recording) as file:
             file.seek(round(recording.offset * file.samplerate))
             samples = file.read(round(recording.duration * file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
             rate = file.samplerate
