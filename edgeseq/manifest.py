@@ -187,7 +187,7 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
         raise ManifestError(f"{path}: cannot be read ({fault.strerror}).") from None
 
 
-def parse_line(line: str | bytes, folder: Path, allow_empty_text: bool = False) -> Recording:
+def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recording:
     """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
         entry = json.loads(line)
