@@ -27,7 +27,7 @@ from edgeseq.events import Word
 from edgeseq.fusion import FORBIDDEN, Fusion, FusionState, Weights
 from edgeseq.greedy import mean_confidence
 from edgeseq.hotwords import Hotword, Hotwords, read_hotwords
-from edgeseq.lexicon import read_lexicon
+from edgeseq.lexicon import read_lexicon, read_phone_lexicon
 from edgeseq.lm.model import LanguageModel
 from edgeseq.metadata import ModelMetadata
 from edgeseq.tokens import WORD_START
@@ -127,9 +127,9 @@ class BeamDecoder:
         self.options = BeamOptions() if options is None else options
         self.fusion = fusion
         self.step_seconds = step_seconds
-        self._symbols = fusion.tokens.symbols
+        self._texts = fusion.tokens.texts
         self._blank_id = fusion.tokens.blank_id
-        self._opens = [symbol.startswith(WORD_START) for symbol in self._symbols]
+        self._opens = [symbol.startswith(WORD_START) for symbol in fusion.tokens.symbols]
         threshold = self.options.token_threshold
         self._log_threshold = math.log(threshold) if threshold > 0 else -math.inf
         self._cutoff = math.exp(-self.options.beam_threshold)
@@ -154,8 +154,8 @@ class BeamDecoder:
         """Take the next rows `[n_steps, n_tokens]` (natural log); any way of cutting rows gives the same state."""
         if state.language != self.fusion.identity:
             state = self._weigh_anew(state)
-        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._symbols):
-            raise UsageError(f"log_probs of shape {list(log_probs.shape)}; wanted [n_steps, {len(self._symbols)}].")
+        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._texts):
+            raise UsageError(f"log_probs of shape {list(log_probs.shape)}; wanted [n_steps, {len(self._texts)}].")
         beams, settled, log_scale, n_steps = state.beams, state.settled, state.log_scale, state.n_steps
         for row in log_probs:
             heard = self._heard(row)
@@ -449,7 +449,7 @@ class BeamDecoder:
         return [spelled for word in words if (spelled := self._join(word)).text]
 
     def _join(self, tokens: list[Said]) -> _Spelled:
-        text = "".join(self._symbols[token] for token, *_ in tokens).replace(WORD_START, "")
+        text = "".join(self._texts[token] for token, *_ in tokens).replace(WORD_START, "")
         log_posterior = sum(math.log(max(peak, 1e-30)) for *_, peak in tokens) / len(tokens)
         return _Spelled(text, tokens[0][1], tokens[-1][1], min(1.0, math.exp(log_posterior)))
 
@@ -515,10 +515,13 @@ def load_beam(
 ) -> BeamDecoder:
     """Make a beam search for a model, ready for `Recognizer.with_decoder`.
 
-    lm: a compiled language model. lexicon: a list of the words that may be said. hotwords: a file, or hotwords.
+    lm: a compiled language model. lexicon: a list of the words that may be said (of phones: instead of the model's own).
+    hotwords: a file, or hotwords.
     Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened.
     """
     tokens = metadata.token_table
+    if lexicon is not None and tokens.kind == "phones":
+        tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
     words = read_hotwords(Path(hotwords)) if isinstance(hotwords, str | Path) else hotwords
     fusion = Fusion(
         tokens,

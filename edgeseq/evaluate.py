@@ -188,7 +188,7 @@ def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
     """Raise ManifestError that lists all texts which the model has no tokens for."""
     faults = []
     for recording in recordings:
-        unknown = sorted(set(normalize_text(recording.text)) - {" "} - set(tokens.symbols))
+        unknown = tokens.unknown(recording.text)
         if unknown:
             faults.append(f"{recording.path}: {recording.text!r} holds {', '.join(map(repr, unknown))}")
     if faults:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgeseq.errors import UsageError
 from edgeseq.hotwords import ROOT, Hotwords
-from edgeseq.lexicon import Lexicon
+from edgeseq.lexicon import Lexicon, phone_lexicon
 from edgeseq.lm.model import Context, LanguageModel
 from edgeseq.tokens import WORD_START, TokenTable
 
@@ -25,7 +25,7 @@ STRANGE = WORD_START + "\0"
 """Stands for the letters of a word that the language model cannot know any more, so that a state stays small."""
 
 FusionState = tuple[str, Context, int]
-"""(word being said, `▁` first; context of the language model; node of the hotwords)"""
+"""(word being said, `▁` first, as `TokenTable.texts` write it; context of the language model; node of the hotwords)"""
 
 
 MOST_BEGINNINGS = 50_000
@@ -70,11 +70,21 @@ class Fusion:
         hotwords: Hotwords | None = None,
         weights: Weights | None = None,
     ) -> None:
-        """Put together what there is; whatever is None does not count."""
+        """Put together what there is; whatever is None does not count, but that phones have the model's own lexicon.
+
+        Raises UsageError for a language model of letters where tokens are phones.
+        """
+        if tokens.kind == "phones":
+            lexicon = phone_lexicon(tokens) if lexicon is None else lexicon
+            if lm is not None and lm.level == "char":
+                raise UsageError(
+                    f"{lm.path} predicts letters, and this model's tokens are phones; wanted a language model of words.\n"
+                    "  Make one: edgeseq lm build --level word"
+                )
         self.weights = Weights() if weights is None else weights
         self.lm, self.lexicon, self.hotwords = lm, lexicon, hotwords
         self.tokens = tokens
-        self._symbols = tokens.symbols
+        self._texts = tokens.texts
         self._words = lm if lm is not None and lm.level == "word" else None
         self._letters = lm if lm is not None and lm.level == "char" else None
         self._spells = self._words is not None or lexicon is not None
@@ -96,7 +106,7 @@ class Fusion:
     def extend(self, state: FusionState, token: int) -> tuple[float, FusionState]:
         """Say one more token; give what it adds (nats, minus infinity if it may not be said) and the next state."""
         text, context, node = state
-        symbol = self._symbols[token]
+        symbol = self._texts[token]
         added = 0.0
         if self.hotwords is not None:
             added, node = self.hotwords.step(node, token)
@@ -146,7 +156,7 @@ class Fusion:
         if text == STRANGE:
             return added, text, context
         longer = (text or WORD_START) + symbol
-        found = self._beginning(longer)
+        found = self._beginning(longer, text)
         if found.share == FORBIDDEN:
             return FORBIDDEN, longer, context
         added += found.share - (0.0 if opened else self._look_ahead(text))
@@ -173,14 +183,14 @@ class Fusion:
         """Give the share of the likeliest word that begins so, without context; minus infinity if the lexicon has none."""
         return self._beginning(text).share
 
-    def _beginning(self, text: str) -> _Beginning:
-        """Look a word's beginning up, among the words with one letter less if they are known."""
+    def _beginning(self, text: str, shorter: str = "") -> _Beginning:
+        """Look a word's beginning up, among the words of a shorter beginning if they are known."""
         found = self._beginnings.get(text)
         if found is None:
             if len(self._beginnings) >= MOST_BEGINNINGS:
                 self._beginnings.clear()
-            shorter = self._beginnings.get(text[:-1])
-            found = self._beginnings[text] = self._find(text[1:], None if shorter is None else shorter.span)
+            within = self._beginnings.get(shorter)
+            found = self._beginnings[text] = self._find(text[1:], None if within is None else within.span)
         return found
 
     def _find(self, beginning: str, within: tuple[int, int] | None) -> _Beginning:

@@ -23,14 +23,17 @@ class GreedyState:
 
 
 class GreedyDecoder:
-    """Takes each row by itself: quick, and able to say anything that the tokens spell."""
+    """Takes each row by itself: quick, and able to say anything that the tokens spell.
+
+    Of phones it names the words that sound exactly so; all else it tells as phones, `t-iː`.
+    """
 
     identity = "greedy"
 
     def __init__(self, metadata: ModelMetadata) -> None:
         """Decode what the model of this metadata says."""
         self._blank_id = metadata.blank_id
-        self._speller = Speller(metadata.tokens, metadata.step_samples / metadata.sample_rate)
+        self._speller = Speller(metadata.token_table, metadata.step_samples / metadata.sample_rate)
 
     def init_state(self) -> GreedyState:
         """Open a stream."""

@@ -1,6 +1,7 @@
 """Hotwords: names and phrases that are heard more readily, each with a boost.
 
-The phrases form an automaton over tokens (Aho and Corasick 1975). While a phrase is being said, each letter earns its boost at
+The phrases form an automaton over letters, or over phones where those are the tokens (Aho and Corasick 1975); a token of
+several letters takes several steps. While a phrase is being said, each letter earns its boost at
 once, so that the search keeps it; when the phrase breaks off, what was earned is taken back; when it ends at the end of a word,
 it stays. So only whole phrases change what is heard.
 """
@@ -8,14 +9,14 @@ it stays. So only whole phrases change what is heard.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from edgeseq.errors import ManifestError, WordListError
+from edgeseq.errors import WordListError
 from edgeseq.lexicon import read_lines, report_faults
-from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.tokens import WORD_START, TokenTable, normalize_text
 
 DEFAULT_BOOST = 1.5
 """Nats a letter: each makes the phrase e^1.5 = 4.5 times likelier than it was heard."""
@@ -43,13 +44,14 @@ class Hotwords:
         chosen = list(hotwords)
         spelled = _spelled(chosen, tokens)
         self.hotwords = tuple(chosen)
-        self._word_start = tokens.word_start_id
-        self._children: list[dict[int, int]] = [{}]
+        self._units = tokens.units
+        self._children: list[dict[str, int]] = [{}]
         self._fallback = [ROOT]
         self._earned = [0.0]
         self._kept = [0.0]
-        for hotword, ids in zip(chosen, spelled, strict=True):
-            self._add(ids, hotword.boost)
+        for hotword, ways in zip(chosen, spelled, strict=True):
+            for units in ways:
+                self._add(units, hotword.boost)
         self._link()
         content = "\n".join(sorted(f"{hotword.phrase}\t{hotword.boost}" for hotword in chosen))
         self.identity = sha256(content.encode()).hexdigest()[:8]
@@ -60,51 +62,56 @@ class Hotwords:
 
     def step(self, node: int, token: int) -> tuple[float, int]:
         """Take a token; give what it adds to the log-probability (nats) and the next node."""
-        after = node
-        while token not in self._children[after] and after != ROOT:
-            after = self._fallback[after]
-        after = self._children[after].get(token, ROOT)
-        kept = self._kept[node] if token == self._word_start else 0.0
-        return self._earned[after] - self._earned[node] + kept, after
+        added = 0.0
+        for unit in self._units[token]:
+            after = node
+            while unit not in self._children[after] and after != ROOT:
+                after = self._fallback[after]
+            after = self._children[after].get(unit, ROOT)
+            kept = self._kept[node] if unit == WORD_START else 0.0
+            added += self._earned[after] - self._earned[node] + kept
+            node = after
+        return added, node
 
     def end(self, node: int) -> float:
         """Give what the end of the utterance adds: phrases that it completes stay, one begun is taken back."""
         return self._kept[node] - self._earned[node]
 
-    def _add(self, ids: list[int], boost: float) -> None:
+    def _add(self, units: Sequence[str], boost: float) -> None:
         """Lay a phrase from the root; an unfinished phrase has earned as the best of those it may become."""
         node, earned = ROOT, 0.0
-        for token in ids:
-            if token not in self._children[node]:
-                self._children[node][token] = len(self._children)
+        for unit in units:
+            if unit not in self._children[node]:
+                self._children[node][unit] = len(self._children)
                 self._children.append({})
                 self._fallback.append(ROOT)
                 self._earned.append(0.0)
                 self._kept.append(0.0)
-            node = self._children[node][token]
-            earned += boost * (token != self._word_start)
+            node = self._children[node][unit]
+            earned += boost * (unit != WORD_START)
             self._earned[node] = max(self._earned[node], earned)
-        self._kept[node] = earned
+        self._kept[node] = max(self._kept[node], earned)
 
     def _link(self) -> None:
         """Bind each node to the longest other beginning that it ends with, the shorter nodes first."""
         queue = deque(self._children[ROOT].values())
         while queue:
             node = queue.popleft()
-            for token, child in self._children[node].items():
+            for unit, child in self._children[node].items():
                 fallback = self._fallback[node]
-                while token not in self._children[fallback] and fallback != ROOT:
+                while unit not in self._children[fallback] and fallback != ROOT:
                     fallback = self._fallback[fallback]
-                self._fallback[child] = self._children[fallback].get(token, ROOT)
+                self._fallback[child] = self._children[fallback].get(unit, ROOT)
                 self._kept[child] += self._kept[self._fallback[child]]
                 queue.append(child)
 
 
-def _spelled(hotwords: list[Hotword], tokens: TokenTable) -> list[list[int]]:
+def _spelled(hotwords: list[Hotword], tokens: TokenTable) -> list[list[tuple[str, ...]]]:
+    """Give the units of each phrase, in each way in which it is pronounced."""
     if len(hotwords) > MOST_PHRASES:
         raise WordListError(f"{len(hotwords):,} hotwords; wanted at most {MOST_PHRASES:,}.\n  Make a language model of them.")
     faults: list[str] = []
-    spelled: list[list[int]] = []
+    spelled: list[list[tuple[str, ...]]] = []
     seen: set[str] = set()
     for hotword in hotwords:
         if not hotword.phrase.strip():
@@ -114,11 +121,12 @@ def _spelled(hotwords: list[Hotword], tokens: TokenTable) -> list[list[int]]:
         if not 0 < hotword.boost <= LARGEST_BOOST:
             faults.append(f"'{hotword.phrase}': boost {hotword.boost}; wanted above 0, at most {LARGEST_BOOST:g}")
         seen.add(hotword.phrase)
-        try:
-            spelled.append(tokens.encode(hotword.phrase))
-        except ManifestError:
-            unknown = sorted(set(hotword.phrase.replace(" ", "")) - set(tokens.symbols))
-            faults.append(f"'{hotword.phrase}': no token spells {', '.join(map(repr, unknown))}")
+        unknown = tokens.unknown(hotword.phrase)
+        if unknown:
+            missing = "the lexicon lacks" if tokens.kind == "phones" else "no token spells"
+            faults.append(f"'{hotword.phrase}': {missing} {', '.join(map(repr, unknown))}")
+        else:
+            spelled.append(list(tokens.ways(hotword.phrase)))
     report_faults(faults, "wanted hotwords such as 'siobhan' or 'siobhan:2', each once.")
     return spelled
 

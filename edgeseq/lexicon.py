@@ -1,7 +1,7 @@
 """A list of words that may be said, each spelled as it is written or as it sounds.
 
-A lexicon file has a word a line, and after it, if the model spells it otherwise, its spelling: tokens with spaces, or letters
-in one piece. Several lines of one word are several pronunciations. `#` begins a comment.
+A lexicon file has a word a line, and after it, if the model spells it otherwise, its spelling: letters with spaces, or in one
+piece; phones, if those are the model's tokens. Several lines of one word are several pronunciations. `#` begins a comment.
 
     lights
     siobhan   shivawn
@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edgeseq.errors import WordListError
+from edgeseq.pronunciations import Phones, read_entries, written
 from edgeseq.tokens import WORD_START, TokenTable, normalize_text
 
 MOST_FAULTS = 10
@@ -54,22 +55,56 @@ class Lexicon:
         return bisect_left(self.spellings, beginning, low, high), bisect_left(self.spellings, beginning + LAST, low, high)
 
 
+def phone_lexicon(tokens: TokenTable) -> Lexicon:
+    """Make a lexicon of the words that a model of phones brings along, spelled as `tokens.texts`."""
+    return Lexicon(
+        ("".join(f"{phone} " for phone in phones), word) for word, ways in tokens.pronunciations.items() for phones in ways
+    )
+
+
+def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
+    """Read a lexicon file for a model of phones: its tokens with these words instead of those it brings along.
+
+    A word without phones sounds as the model knows it. Raises WordListError that lists faults by line, or says that the
+    file is empty.
+    """
+    faults: list[str] = []
+    entries: list[tuple[str, Phones]] = []
+    for number, word, phones in read_entries(read_lines(path)):
+        ways = (phones,) if phones else tokens.pronunciations.get(word, ())
+        strange = sorted(set(phones) - set(tokens.symbols))
+        if strange or not ways:
+            faults.append(f"{path}:{number}: '{word}' needs {', '.join(map(repr, strange)) or 'phones'}")
+        entries += [(word, way) for way in ways]
+    report_faults(faults, f"wanted words with the phones of the model ({' '.join(sorted(tokens.symbols))}).")
+    if not entries:
+        raise _empty(path)
+    return TokenTable(tokens.symbols, lexicon=written(entries))
+
+
 def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
-    """Read a lexicon file. Raises WordListError that lists its faults by line, or says that it is empty."""
+    """Read a lexicon file for a model of letters, in whatever pieces.
+
+    Raises WordListError that lists its faults by line, or says that it is empty.
+    """
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):
         fields = normalize_text(line.partition("#")[0]).split()
         if fields:
             spelling = _spelling(fields, tokens)
-            unknown = sorted(set(spelling) - set("".join(tokens.symbols)))
+            unknown = sorted(set(spelling) - tokens.letters)
             if unknown or not spelling:
                 faults.append(f"{path}:{number}: '{fields[0]}' needs {', '.join(map(repr, unknown)) or 'letters'}")
             spellings.append((spelling, fields[0]))
-    report_faults(faults, f"no token of the model spells them (tokens: {' '.join(tokens.symbols)}).")
+    report_faults(faults, f"no token of the model spells them (letters: {' '.join(sorted(tokens.letters))}).")
     if not spellings:
-        raise WordListError(f"{path}: the lexicon is empty; wanted a word a line.\n  Without --lexicon every word may be said.")
+        raise _empty(path)
     return Lexicon(spellings)
+
+
+def _empty(path: Path) -> WordListError:
+    return WordListError(f"{path}: the lexicon is empty; wanted a word a line.\n  Without --lexicon every word may be said.")
 
 
 def read_lines(path: Path) -> list[str]:

@@ -135,9 +135,10 @@ def find_data(name: str | os.PathLike[str]) -> Path:
         if place.is_dir() and (found := _shar_index(place)):
             return found
     looked = "\n".join(f"    {place}" for place in looked_at)
+    kind = "manifest" if Path(name).suffix == ".jsonl" else "file"
     unset = "" if os.environ.get(DATA_VARIABLE) else f" (${DATA_VARIABLE}, a folder of corpora, is not set)"
     raise ManifestError(
-        f"{name}: no such manifest{unset}. Looked for:\n{looked}{_advice(Path(name), '')}"
+        f"{name}: no such {kind}{unset}. Looked for:\n{looked}{_advice(Path(name), '')}"
         f"{'' if bringer(Path(name)) else _GENERAL_ADVICE}"
     )
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from edgeseq.calibration import ConfidenceMap
 from edgeseq.errors import ModelError
 from edgeseq.tokens import BLANK, TokenTable
 
-FORMAT = 1
-"""Raised whenever an older edgeseq could not use the file correctly."""
+FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
+"""By kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
+FORMAT = max(FORMATS.values())
+"""The newest that is read."""
 
 PREFIX = "edgeseq."
-JSON_KEYS = ("tokens", "scores", "config", "confidence_maps", "proof")
+JSON_KEYS = ("tokens", "token_details", "scores", "config", "confidence_maps", "proof")
 MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
 """What is measured of a model, and may not have been yet."""
-OPTIONAL = ("target", "proof", *MEASURED)
+OPTIONAL = ("token_details", "target", "proof", *MEASURED)
 POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
@@ -29,7 +32,7 @@ POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsamplin
 class ModelMetadata:
     """The metadata of a model file; each field is one string there, under `edgeseq.` and its name."""
 
-    format: int = FORMAT
+    format: int = FORMATS["characters"]
     name: str
     task: str
     sample_rate: int
@@ -41,6 +44,8 @@ class ModelMetadata:
     subsampling: int
     """frames of the frontend that one row of `log_probs` stands for"""
     tokens: tuple[str, ...]
+    token_details: dict[str, Any] = field(default_factory=dict)
+    """what spelling needs besides the tokens: `kind`, and `scores` of subwords or the `lexicon` of phones; empty: characters"""
     blank_id: int
     language: str
     text_normalization: str
@@ -65,10 +70,10 @@ class ModelMetadata:
     proof: dict[str, Any] = field(default_factory=dict)
     """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
 
-    @property
+    @cached_property
     def token_table(self) -> TokenTable:
-        """Symbols by output column."""
-        return TokenTable(self.tokens)
+        """Symbols by output column, and how words are spelled by them."""
+        return TokenTable.from_details(self.tokens, self.token_details)
 
     def confidence_map(self, decoder: str) -> ConfidenceMap | None:
         """Give what was measured of a kind of decoder; None if nothing was. Raises ModelError when it is broken."""
@@ -89,6 +94,8 @@ class ModelMetadata:
     def to_strings(self) -> dict[str, str]:
         """Write the fields as ONNX metadata: string to string."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if not self.token_details:
+            del values["token_details"]
         return {
             PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
             for key, value in values.items()
@@ -119,12 +126,22 @@ class ModelMetadata:
                 faults.append(f"'{PREFIX}{one.name}' is missing")
             except ValueError as fault:
                 faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
+        if not faults:
+            faults = _token_faults(values["tokens"], values.get("token_details", {}))
         if faults:
             raise ModelError(
                 f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"
                 "  Export the model again with this version of edgeseq."
             )
         return cls(**values)
+
+
+def _token_faults(symbols: tuple[str, ...], details: dict[str, Any]) -> list[str]:
+    try:
+        TokenTable.from_details(symbols, details)
+    except (ValueError, TypeError) as fault:
+        return [f"'{PREFIX}token_details': {fault}"]
+    return []
 
 
 def _whole_number(text: str) -> int:

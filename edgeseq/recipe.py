@@ -100,6 +100,24 @@ class NetworkRecipe(_Part):
         return self
 
 
+class TokensRecipe(_Part):
+    """What the network's outputs stand for: see docs/tokens.md."""
+
+    kind: Literal["characters", "subwords", "phones"] = "characters"
+    """`characters` of the training texts, `subwords` that sentencepiece chooses from them, or the `phones` of a lexicon"""
+    size: PositiveInt | None = None
+    """subwords: how many, such as 200; fewer where the texts do not hold so many"""
+    lexicon: str | None = None
+    """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> TokensRecipe:
+        for key, kind in (("size", "subwords"), ("lexicon", "phones")):
+            if (getattr(self, key) is not None) != (self.kind == kind):
+                raise ValueError(f"'{key}' is needed for {kind}, and for no other kind")
+        return self
+
+
 class SourceRecipe(_Part):
     """One manifest to train on."""
 
@@ -341,6 +359,7 @@ class Recipe(_Part):
     """what the weights were trained on and under which licences; copied into the model file"""
     frontend: FrontendRecipe = FrontendRecipe()
     network: NetworkRecipe = NetworkRecipe()
+    tokens: TokensRecipe = TokensRecipe()
     data: DataRecipe
     joining: JoiningRecipe = JoiningRecipe()
     augment: AugmentRecipe = AugmentRecipe()

@@ -99,14 +99,14 @@ class Recognizer:
         gate: Gate | None = None,
         calibrated: bool = True,
     ) -> None:
-        """Use `network` and `decoder` (greedy if None); an utterance ends when one of `rules` says so.
+        """Use `network` and `decoder` (`usual_decoder` if None); an utterance ends when one of `rules` says so.
 
         Without any rule a stream is one utterance. With `voice` only time without voice is silence to the rules. With
         `gate` the network rests while nothing is heard, and begins anew when the gate opens. Unless `calibrated`,
         confidences are told as the decoder gives them, whatever was measured of them.
         """
         self.network = network
-        self.decoder: Decoder[Any] = GreedyDecoder(network.metadata) if decoder is None else decoder
+        self.decoder: Decoder[Any] = usual_decoder(network.metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
         self.voice = voice
@@ -475,6 +475,15 @@ class Recognizer:
 
     def _seconds(self, n_samples: int) -> float:
         return n_samples / self.sample_rate
+
+
+def usual_decoder(metadata: ModelMetadata) -> Decoder[Any]:
+    """Give what a model is decoded with where nothing is asked for: greedy, or its lexicon where tokens are phones."""
+    if metadata.token_table.kind != "phones":
+        return GreedyDecoder(metadata)
+    from edgeseq.beam import load_beam
+
+    return load_beam(metadata)
 
 
 R = TypeVar("R", Partial, Final)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeseq.ctc import Token, extend
 from edgeseq.events import Word
-from edgeseq.tokens import WORD_START
+from edgeseq.tokens import WORD_START, TokenTable
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ class Spelling:
 class Speller:
     """Makes words of tokens; one that begins with `▁` opens a word, and so does the first of an utterance."""
 
-    symbols: tuple[str, ...]
+    table: TokenTable
     step_seconds: float
     """sound that one network step stands for"""
 
     def add(self, token: Token, spelling: Spelling) -> Spelling:
         """Append a token; one that goes on over a chunk border replaces its former self."""
-        if token.step > spelling.last_step and self.symbols[token.id].startswith(WORD_START):
+        if token.step > spelling.last_step and self.table.symbols[token.id].startswith(WORD_START):
             return Spelling(self.words(spelling), (token,), token.step)
         if token.step <= spelling.last_step and not spelling.tokens:
             return spelling  # it goes on from an utterance that has been told
@@ -48,11 +48,11 @@ class Speller:
         A word's confidence is the geometric mean over its tokens.
         """
         tokens = spelling.tokens
-        word = "".join(self.symbols[token.id] for token in tokens).replace(WORD_START, "")
-        if not word:
+        text = "".join(self.table.texts[token.id] for token in tokens).replace(WORD_START, "")
+        if not text:
             return spelling.words
         confidence = math.exp(sum(math.log(max(t.confidence, 1e-30)) for t in tokens) / len(tokens))
-        return (*spelling.words, Word(word, self._middle(tokens[0]), self._middle(tokens[-1]), confidence))
+        return (*spelling.words, Word(self.table.word(text), self._middle(tokens[0]), self._middle(tokens[-1]), confidence))
 
     def _middle(self, token: Token) -> float:
         """Return the middle of a token's step, in seconds."""

@@ -1,23 +1,37 @@
-"""Symbols and their ids: what a network's output columns stand for.
+"""Symbols and their ids: what a network's output columns stand for, and how words are spelled by them.
 
-Every word begins with the separator `▁` (as sentencepiece writes it), the first word too, so that "one" is spelled the
-same whether it opens a recording or follows another word, and texts of consecutive pieces of one stream can be joined.
+Three kinds: characters, subwords (pieces that sentencepiece chose), phones (by a lexicon). Every word begins with `▁` (as
+sentencepiece writes it), the first word too, so that "one" is spelled the same whether it opens a recording or follows
+another word, and texts of consecutive pieces of one stream can be joined. It is a token of its own for characters and
+phones; subwords may have it in front: `▁on`, `e`.
+
+A word is made of units: letters, whatever pieces they come in, or phones. Lexicons, hotwords and language models follow the
+units, so that any way of cutting a word to subwords is that word.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, product
+from typing import Any, Literal
 
 from edgeseq.errors import ManifestError
+from edgeseq.pronunciations import Phones, pronunciations_of, read_entries, written
+from edgeseq.subwords import Segmenter
+
+Kind = Literal["characters", "subwords", "phones"]
 
 BLANK = "<blk>"
 """The CTC symbol for "nothing new" (Graves et al. 2006, section 3)."""
 
 WORD_START = "▁"
 """Stands before each word."""
+
+MOST_WAYS = 32
+"""In which a phrase may be pronounced, if its words have several pronunciations each."""
 
 
 def normalize_text(text: str) -> str:
@@ -34,6 +48,10 @@ class TokenTable:
     """The symbols of a model, in the order of its output columns."""
 
     symbols: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+    """of subwords: natural log of each piece's probability, `[n_tokens]`; none for other kinds"""
+    lexicon: str = ""
+    """of phones: the words that there are, `word P1 P2 ...` a line; empty for other kinds"""
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> TokenTable:
@@ -44,6 +62,41 @@ class TokenTable:
         """
         characters = {character for text in texts for character in normalize_text(text)} - {" "}
         return cls((BLANK, WORD_START, *sorted(characters)))
+
+    @classmethod
+    def of_phones(cls, entries: Iterable[tuple[str, Phones]]) -> TokenTable:
+        """Collect the phones of a lexicon's (word, phones), sorted, after blank and word start.
+
+        >>> TokenTable.of_phones([("tea", ("t", "iː")), ("two", ("t", "uː"))]).symbols
+        ('<blk>', '▁', 'iː', 't', 'uː')
+        """
+        given = list(entries)
+        phones = {phone for _, of_word in given for phone in of_word}
+        return cls((BLANK, WORD_START, *sorted(phones)), lexicon=written(given))
+
+    @classmethod
+    def from_details(cls, symbols: Iterable[str], details: Mapping[str, Any]) -> TokenTable:
+        """Put a table together from its symbols and its `details`; raises ValueError that says what does not fit."""
+        kind = details.get("kind", "characters")
+        if kind == "characters":
+            return cls(tuple(symbols))
+        if kind == "subwords":
+            return cls(tuple(symbols), scores=tuple(float(score) for score in details.get("scores", ())))._checked()
+        if kind == "phones":
+            return cls(tuple(symbols), lexicon=str(details.get("lexicon", "")))._checked()
+        raise ValueError(f"tokens of the kind {kind!r}; wanted characters, subwords or phones")
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What must be kept besides the symbols: nothing for characters, else the kind and what it needs."""
+        if self.kind == "subwords":
+            return {"kind": "subwords", "scores": list(self.scores)}
+        return {"kind": "phones", "lexicon": self.lexicon} if self.kind == "phones" else {}
+
+    @property
+    def kind(self) -> Kind:
+        """What the symbols are."""
+        return "subwords" if self.scores else "phones" if self.lexicon else "characters"
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -60,26 +113,74 @@ class TokenTable:
         """Column of the word separator."""
         return self.ids[WORD_START]
 
+    @cached_property
+    def units(self) -> tuple[tuple[str, ...], ...]:
+        """What each token says: a phone, or letters, `▁` among them; `[n_tokens]`."""
+        return tuple(tuple(symbol) if self.kind == "subwords" else (symbol,) for symbol in self.symbols)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """What each token adds to the text of a word, `[n_tokens]`; a space behind phones keeps `n g` and `ng` apart."""
+        return tuple(f"{symbol} " if self.kind == "phones" and symbol != WORD_START else symbol for symbol in self.symbols)
+
+    @cached_property
+    def pronunciations(self) -> dict[str, tuple[Phones, ...]]:
+        """How words sound, where tokens are phones."""
+        return pronunciations_of((word, phones) for _, word, phones in read_entries(self.lexicon.splitlines()))
+
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """What words are written with."""
+        if self.kind == "phones":
+            return frozenset(letter for word in self.pronunciations for letter in word)
+        return frozenset(symbol for symbol in self.symbols if len(symbol) == 1) - {WORD_START}
+
     def __len__(self) -> int:
         """Count the symbols, blank included: the width of `log_probs`."""
         return len(self.symbols)
 
-    def encode(self, text: str) -> list[int]:
-        """Spell `text`, every word opened by `▁`.
+    def unknown(self, text: str) -> list[str]:
+        """List what in a text no token spells, each once, sorted: letters; where tokens are phones, words without any."""
+        normal = normalize_text(text)
+        if self.kind == "phones":
+            return sorted(set(normal.split()) - self.pronunciations.keys())
+        return sorted(set(normal) - self.letters - {" "})
 
-        Raises ManifestError naming the characters that no token stands for.
+    def encode(self, text: str) -> list[int]:
+        """Spell `text`, every word opened by `▁`; phones are those of the first pronunciation.
+
+        Raises ManifestError naming what no token stands for.
 
         >>> TokenTable.of_characters(["one"]).encode("no one")
         [1, 3, 4, 1, 4, 3, 2]
         """
-        spelled = [symbol for word in normalize_text(text).split() for symbol in (WORD_START, *word)]
-        unknown = sorted({symbol for symbol in spelled if symbol not in self.ids})
+        unknown = self.unknown(text)
         if unknown:
-            raise ManifestError(
-                f"{text!r} holds {', '.join(map(repr, unknown))}, which no token of this model spells.\n"
-                f"  Tokens: {' '.join(self.symbols)}. Correct the text or train with it among the training texts."
-            )
-        return [self.ids[symbol] for symbol in spelled]
+            raise ManifestError(f"{text!r} holds {', '.join(map(repr, unknown))}, {self._mend}")
+        return [self.ids[symbol] for word in normalize_text(text).split() for symbol in self._spell(word)]
+
+    def ways(self, text: str) -> Iterator[tuple[str, ...]]:
+        """Give the units of a text, `▁` before each word: letters, or phones in each way in which it is pronounced.
+
+        Raises KeyError for words without phones; see `unknown`.
+        """
+        words = normalize_text(text).split()
+        by_word = [self.pronunciations[word] if self.kind == "phones" else (tuple(word),) for word in words]
+        for chosen in islice(product(*by_word), MOST_WAYS):
+            yield tuple(unit for units in chosen for unit in (WORD_START, *units))
+
+    def arcs(self, units: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+        """List the tokens that say a stretch of `units`: (first unit, the one behind the last, token), by the first.
+
+        >>> tokens = TokenTable(("<blk>", "▁", "o", "n", "▁on"), scores=(0, -1, -1, -1, -1))
+        >>> list(tokens.arcs("▁on"))
+        [(0, 1, 1), (0, 3, 4), (1, 2, 2), (2, 3, 3)]
+        """
+        for first in range(len(units)):
+            for end in range(first + 1, min(len(units), first + self._longest) + 1):
+                token = self.ids.get("".join(units[first:end]))
+                if token is not None:
+                    yield first, end, token
 
     def decode(self, ids: Sequence[int]) -> str:
         """Join ids (blanks and repeats already removed) to words.
@@ -87,4 +188,62 @@ class TokenTable:
         >>> TokenTable.of_characters(["one"]).decode([1, 3, 4, 1, 4, 3, 2])
         'no one'
         """
-        return " ".join("".join(self.symbols[i] for i in ids).replace(WORD_START, " ").split())
+        words = "".join(self.texts[i] for i in ids).split(WORD_START)
+        return " ".join(self.word(word) for word in words if word.strip())
+
+    def word(self, text: str) -> str:
+        """Name the word of a text (`texts` joined, without `▁`): of phones the first that sounds so, or else the phones.
+
+        >>> tokens = TokenTable.of_phones([("tea", ("t", "iː"))])
+        >>> tokens.word("t iː "), tokens.word("t "), tokens.word("t t ")
+        ('tea', 't', 't-t')
+        """
+        return self._words.get(text) or "-".join(text.split()) if self.kind == "phones" else text
+
+    def _spell(self, word: str) -> Sequence[str]:
+        if self.kind == "subwords":
+            return self._segmenter.segment(WORD_START + word)
+        return (WORD_START, *(self.pronunciations[word][0] if self.kind == "phones" else word))
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        pieces = [(symbol, score) for symbol, score in zip(self.symbols, self.scores, strict=True) if symbol != BLANK]
+        return Segmenter(*zip(*pieces, strict=True))
+
+    @cached_property
+    def _longest(self) -> int:
+        """Count the units of the longest token."""
+        return max(len(units) for units in self.units)
+
+    @cached_property
+    def _words(self) -> dict[str, str]:
+        """Name words by the texts of their phones."""
+        words: dict[str, str] = {}
+        for word, ways in self.pronunciations.items():
+            for phones in ways:
+                words.setdefault("".join(f"{phone} " for phone in phones), word)
+        return words
+
+    @property
+    def _mend(self) -> str:
+        """Say what is wrong with what is unknown, and what to do."""
+        if self.kind == "phones":
+            return "which the lexicon of this model lacks.\n  Correct the text, or train with a lexicon that has it."
+        return (
+            "which no token of this model spells.\n"
+            f"  Letters: {' '.join(sorted(self.letters))}. Correct the text or train with it among the training texts."
+        )
+
+    def _checked(self) -> TokenTable:
+        """Raise ValueError where symbols and details do not belong together."""
+        if self.kind == "characters":
+            raise ValueError("scores of subwords, or a lexicon of phones, are missing")
+        if WORD_START not in self.ids:
+            raise ValueError(f"no token {WORD_START!r}")
+        if self.kind == "subwords" and len(self.scores) != len(self.symbols):
+            raise ValueError(f"{len(self.scores)} scores for {len(self.symbols)} tokens")
+        for word, ways in self.pronunciations.items():
+            strange = {phone for phones in ways for phone in phones} - self.ids.keys()
+            if strange or () in ways:
+                raise ValueError(f"the lexicon has {word!r} without phones, or with such as are no tokens: {sorted(strange)}")
+        return self

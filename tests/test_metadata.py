@@ -40,3 +40,21 @@ def test_files_of_before_delays_and_confidences_were_measured():
     for key in ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps"):
         del strings["edgeseq." + key]
     assert ModelMetadata.from_strings(strings, "m.onnx") == metadata()
+
+
+SUBWORDS = {"tokens": ("<blk>", "▁", "a", "▁a"), "token_details": {"kind": "subwords", "scores": [0.0, -1.5, -2.0, -0.5]}}
+PHONES = {"tokens": ("<blk>", "▁", "AH"), "token_details": {"kind": "phones", "lexicon": "uh AH\n"}}
+
+
+@pytest.mark.parametrize(("fields", "kind"), [({}, "characters"), (SUBWORDS, "subwords"), (PHONES, "phones")])
+def test_kinds_of_tokens_come_back(fields, kind):
+    written = metadata(**fields)
+    assert ("edgeseq.token_details" in written.to_strings()) == (kind != "characters")  # older files have none
+    read = ModelMetadata.from_strings(written.to_strings(), "m.onnx")
+    assert read == written and read.token_table.kind == kind
+
+
+def test_token_details_that_do_not_fit_are_told():
+    strings = metadata(**SUBWORDS).to_strings() | {"edgeseq.token_details": '{"kind": "subwords", "scores": [1]}'}
+    with pytest.raises(ModelError, match="token_details': 1 scores for 4 tokens"):
+        ModelMetadata.from_strings(strings, "m.onnx")

@@ -193,7 +193,7 @@ def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> 
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], recognizer.metadata.token_table)),
+        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.fusion.tokens)),
         cast(Any, changing),
         _report,
     )

@@ -92,6 +92,7 @@ def _described(path: Path, metadata: ModelMetadata) -> str:
     fields: dict[str, Any] = asdict(metadata)
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
+    fields["token_details"] = metadata.token_table.kind
     del fields["config"]
     lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
     return "\n".join(printable(line) for line in lines)

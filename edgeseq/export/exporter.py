@@ -24,7 +24,7 @@ from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.metadata import MEASURED, PREFIX, ModelMetadata
+from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
 from edgeseq.training.clips import ClipReader
 
@@ -147,6 +147,7 @@ def describe(
     """Fill in the metadata of one file."""
     recipe = trained.recipe
     return ModelMetadata(
+        format=FORMATS[trained.tokens.kind],
         name=recipe.name,
         task=recipe.task,
         sample_rate=recipe.frontend.sample_rate,
@@ -154,6 +155,7 @@ def describe(
         hop_samples=recipe.frontend.hop_samples,
         subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
         tokens=trained.tokens.symbols,
+        token_details=trained.tokens.details,
         blank_id=trained.tokens.blank_id,
         language=recipe.language,
         text_normalization=TEXT_NORMALIZATION,

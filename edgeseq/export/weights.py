@@ -50,7 +50,7 @@ def load_trained(path: Path) -> Trained:
             "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
         )
     saved = load_checkpoint(checkpoint)
-    return _assemble(saved.recipe, saved.tokens, saved.weights, checkpoint)
+    return _assemble(saved.recipe, saved.token_table, saved.weights, checkpoint)
 
 
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
@@ -59,6 +59,7 @@ def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
         "format": FORMAT,
         "recipe": trained.recipe.model_dump(mode="json"),
         "tokens": trained.tokens.symbols,
+        **({"token_details": trained.tokens.details} if trained.tokens.details else {}),
         "flush_seconds": flush_seconds,
         **({"measured": trained.measured} if trained.measured else {}),
     }
@@ -73,7 +74,8 @@ def _load_released(path: Path) -> Trained:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         check_format(about.get("format", 1), FORMAT, path)
-        recipe, tokens, flush_seconds = about["recipe"], tuple(about["tokens"]), float(about["flush_seconds"])
+        recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
+        tokens = TokenTable.from_details(about["tokens"], about.get("token_details", {}))
         measured = dict(about.get("measured", {}))
     except (SafetensorError, KeyError, ValueError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
@@ -81,11 +83,11 @@ def _load_released(path: Path) -> Trained:
     return Trained(trained.recipe, trained.tokens, trained.model, flush_seconds, measured)
 
 
-def _assemble(recipe: dict[str, Any], tokens: tuple[str, ...], weights: dict[str, Tensor], path: Path) -> Trained:
+def _assemble(recipe: dict[str, Any], tokens: TokenTable, weights: dict[str, Tensor], path: Path) -> Trained:
     resolved = parse_recipe(recipe, str(path))
     model = build_model(resolved.frontend, resolved.network, len(tokens))
     try:
         model.load_state_dict(weights)
     except RuntimeError as fault:
         raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({fault}).") from fault
-    return Trained(resolved, TokenTable(tokens), model.eval())
+    return Trained(resolved, tokens, model.eval())

@@ -23,7 +23,7 @@ from edgeseq.phrases.file import Phrase, Phrases, Slot, all_nodes, references, w
 from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
-from edgeseq.tokens import WORD_START, TokenTable
+from edgeseq.tokens import TokenTable
 
 MAX_STATES = 400_000
 """Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
@@ -286,11 +286,14 @@ def _ranges(phrases: Phrases) -> list[tuple[NumberRange, Place]]:
 
 
 def _spelling_fault(text: str, word: str, place: Place, tokens: TokenTable) -> list[Fault]:
-    unknown = sorted(set(text) - set(tokens.symbols) - {" "})
+    unknown = tokens.unknown(text)
     if not unknown:
         return []
-    letters = "".join(symbol for symbol in tokens.symbols if len(symbol) == 1 and symbol != WORD_START)
     of = f" (in its spelling {text!r})" if text != word else ""
+    if tokens.kind == "phones":
+        missing = f"the lexicon of the model lacks {', '.join(map(repr, unknown))}{of}"
+        return [Fault(place, f"{missing}; wanted words that it has, also under `spellings:`.")]
+    letters = "".join(sorted(tokens.letters))
     missing = f"{word!r}{of} holds {', '.join(map(repr, unknown))}, which no token spells"
     return [Fault(place, f"{missing}; wanted letters of {letters!r}, or a spelling under `spellings:`.")]
 
@@ -315,11 +318,12 @@ class _Speller:
         self, words: WordAutomaton, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable, max_states: int
     ) -> None:
         self.words = words
+        self.tokens = tokens
         self.n_tokens = len(tokens)
         self.marks: list[Mark] = []
         self.numbers: dict[int, int] = {}
         self.nfa = Nfa(max_states, [[] for _ in range(len(words.dfa))])
-        self.spelled: dict[int, list[tuple[list[int], int | None]]] = {
+        self.spelled: dict[int, list[tuple[tuple[str, ...], int | None]]] = {
             number: self._spellings(symbol, spellings, tokens)
             for number, symbol in enumerate(words.symbols)
             if isinstance(symbol, str)
@@ -327,11 +331,13 @@ class _Speller:
 
     def _spellings(
         self, word: str, spellings: Mapping[str, tuple[str, ...]], tokens: TokenTable
-    ) -> list[tuple[list[int], int | None]]:
-        """List a word's tokens for each spelling, and the mark that says which word was meant if they do not."""
+    ) -> list[tuple[tuple[str, ...], int | None]]:
+        """List a word's units for each spelling, and the mark that says which word was meant if they do not."""
         return [
-            (tokens.encode(text), None if text == word else self._add_mark(Said(word, len(text.split()))))
+            (units, mark)
             for text in spellings.get(word, (word,))
+            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, len(text.split())))]
+            for units in tokens.ways(text)
         ]
 
     def _add_mark(self, mark: Mark) -> int:
@@ -341,7 +347,7 @@ class _Speller:
     def spell(self) -> TokenAutomaton:
         """Spell everything."""
         for state, leaving in enumerate(self.words.dfa.arcs):
-            beginnings: dict[tuple[int, int], int] = {}
+            beginnings: dict[tuple[str, ...], int] = {}
             for symbol, target in leaving:
                 if symbol not in self.spelled:
                     if symbol not in self.numbers:
@@ -350,27 +356,25 @@ class _Speller:
                         self.numbers[symbol] = self._add_mark(mark)
                     self.nfa.add_arc(state, self.numbers[symbol], target)
                     continue
-                for ids, mark_number in self.spelled[symbol]:
-                    self._add_spelling(state, ids, mark_number, target, beginnings)
+                for units, mark_number in self.spelled[symbol]:
+                    self._add_spelling(state, units, mark_number, target, beginnings)
         finals = {state for state, is_final in enumerate(self.words.dfa.final) if is_final}
         return TokenAutomaton(determinize(self.nfa, finals), self.n_tokens, tuple(self.marks))
 
     def _add_spelling(
-        self, state: int, ids: list[int], mark: int | None, target: int, beginnings: dict[tuple[int, int], int]
+        self, state: int, units: tuple[str, ...], mark: int | None, target: int, beginnings: dict[tuple[str, ...], int]
     ) -> None:
-        """Add the tokens of a word behind `state`, along what other words of this state begin with."""
-        for id_ in ids[:-1]:
-            after = beginnings.get((state, id_))
-            if after is None:
-                after = beginnings[state, id_] = self.nfa.add_state()
-                self.nfa.add_arc(state, id_, after)
-            state = after
-        if mark is None:
-            self.nfa.add_arc(state, ids[-1], target)
-        else:
+        """Add all ways to say a word by tokens behind `state`, along what other words of this state begin with."""
+        if mark is not None:
             marked = self.nfa.add_state()
-            self.nfa.add_arc(state, ids[-1], marked)
             self.nfa.add_arc(marked, mark, target)
+            target = marked
+        new = [end for end in range(1, len(units)) if units[:end] not in beginnings]
+        beginnings.update({units[:end]: self.nfa.add_state() for end in new})
+        places = [state, *(beginnings[units[:end]] for end in range(1, len(units))), target]
+        for first, end, token in self.tokens.arcs(units):
+            if end in new or end == len(units):
+                self.nfa.add_arc(places[first], token, places[end])
 
 
 def to_graph(automaton: TokenAutomaton, tokens: TokenTable) -> PhraseGraph:
@@ -417,6 +421,7 @@ class _GraphMaker:
                 end_weight[number], end_output[number] = beyond.end[0], self._output(beyond.end[1])
         return PhraseGraph(
             tokens=self.tokens.symbols,
+            phones=self.tokens.kind == "phones",
             label=np.array([token for _, token in entered], dtype=np.int32),
             first_arc=np.array(first_arc, dtype=np.int32),
             target=np.array(target, dtype=np.int32),

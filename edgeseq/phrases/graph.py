@@ -13,7 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -87,6 +87,10 @@ class Reading:
     intent: str | None
     slots: dict[str, Any]
 
+    def without_last(self) -> Reading:
+        """Leave out the word that is being said."""
+        return replace(self, words=self.words[:-1])
+
 
 @dataclass(frozen=True, eq=False)
 class PhraseGraph:
@@ -110,6 +114,8 @@ class PhraseGraph:
     """index of an end's outputs, `[n_nodes]`"""
     outputs: tuple[tuple[Mark, ...], ...] = field(default=((),))
     """number 0 is none"""
+    phones: bool = False
+    """tokens are phones, so that a word is known when it has ended, by its mark"""
 
     @property
     def n_nodes(self) -> int:
@@ -133,7 +139,8 @@ class PhraseGraph:
         marks = [self.outputs[self.output[arc]] for arc in arcs]
         if ended:
             marks.append(self.outputs[self.end_output[self.target[arcs[-1]] if len(arcs) else 0]])
-        return read_way([self.tokens[self.label[self.target[arc]]] for arc in arcs], marks)
+        reading = read_way([self.tokens[self.label[self.target[arc]]] for arc in arcs], marks)
+        return reading.without_last() if self.phones and not ended else reading
 
     def to_bytes(self) -> bytes:
         """Write the graph down: an .npz without pickles."""
@@ -152,7 +159,7 @@ class PhraseGraph:
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}")
             outputs = tuple(tuple(_KINDS[mark.pop("mark")](**mark) for mark in marks) for marks in header["outputs"])
-            graph = cls(tokens=tuple(header["tokens"]), outputs=outputs, **arrays)
+            graph = cls(tokens=tuple(header["tokens"]), outputs=outputs, phones=header.get("phones", False), **arrays)
             graph._check()
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as fault:
             raise EdgeseqError(
@@ -163,7 +170,8 @@ class PhraseGraph:
 
     def _header(self) -> str:
         outputs = [[{"mark": type(mark).__name__, **asdict(mark)} for mark in marks] for marks in self.outputs]
-        return json.dumps({"format": FORMAT, "tokens": self.tokens, "outputs": outputs}, ensure_ascii=False)
+        kind = {"phones": True} if self.phones else {}
+        return json.dumps({"format": FORMAT, "tokens": self.tokens, **kind, "outputs": outputs}, ensure_ascii=False)
 
     def _check(self) -> None:
         """Raise ValueError for indices that lead out of the graph."""

@@ -17,7 +17,7 @@ from edgeseq.greedy import GreedyDecoder
 from edgeseq.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.recognizer import Recognizer
 from edgeseq.serve.limits import Limits
-from edgeseq.tokens import WORD_START, TokenTable, normalize_text
+from edgeseq.tokens import TokenTable, normalize_text
 
 NAME_BOOST, TERM_BOOST = DEFAULT_BOOST, 1.0
 """nats a letter: names come before terms"""
@@ -73,10 +73,9 @@ def spelled(text: str, tokens: TokenTable) -> str | None:
     """
     if len(text) > LONGEST:
         return None
-    letters = {symbol for symbol in tokens.symbols if len(symbol) == 1} - {WORD_START}
-    kept = [letter if letter in letters or letter.isalnum() else " " for letter in normalize_text(text)]
+    kept = [letter if letter in tokens.letters or letter.isalnum() else " " for letter in normalize_text(text)]
     phrase = normalize_text("".join(kept))
-    return phrase if phrase and set(phrase) <= letters | {" "} else None
+    return phrase if phrase and not tokens.unknown(phrase) else None
 
 
 def terms_of_prompt(prompt: str) -> list[str]:
@@ -103,4 +102,4 @@ def _with_hotwords(recognizer: Recognizer, wanted: tuple[Hotword, ...]) -> Recog
     own = decoder.fusion.hotwords.hotwords if decoder.fusion.hotwords is not None else ()
     known = {hotword.phrase for hotword in own}
     added = [hotword for hotword in wanted if hotword.phrase not in known]
-    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], about.token_table)))
+    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], decoder.fusion.tokens)))

@@ -19,6 +19,7 @@ from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import BusyError, LimitError, Limits
 from edgeseq.serve.phrase_process import FAULTY
+from edgeseq.tokens import TokenTable
 
 KEPT = 16
 """Compiled phrases that are remembered: a client that comes again with the same is served at once."""
@@ -44,7 +45,7 @@ class PhraseCompiler:
         self._limits = limits
         self._turn = asyncio.Semaphore(1)
         self._n_waiting = 0
-        self._known: OrderedDict[tuple[str, tuple[str, ...]], tuple[PhraseGraph, float | None]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, TokenTable], tuple[PhraseGraph, float | None]] = OrderedDict()
 
     async def understand(self, recognizer: Recognizer, text: str, *, reject: bool = True) -> Recognizer:
         """Give a recognizer that shares the network and understands the phrases of a phrase file's text.
@@ -53,9 +54,10 @@ class PhraseCompiler:
         BusyError when too many clients wait.
         """
         self._check_size(len(text.encode("utf-8", "replace")))
-        key = (text, recognizer.metadata.tokens)
+        tokens = recognizer.metadata.token_table
+        key = (text, tokens)
         if key not in self._known:
-            self._known[key] = await self._compile_in_turn(text, recognizer.metadata.tokens)
+            self._known[key] = await self._compile_in_turn(text, tokens)
         self._known.move_to_end(key)
         if len(self._known) > KEPT:
             self._known.popitem(last=False)
@@ -82,7 +84,7 @@ class PhraseCompiler:
                 f"the phrases have {n_bytes:,} bytes; this server takes {self._limits.phrases_bytes:,} of a client."
             )
 
-    async def _compile_in_turn(self, text: str, tokens: tuple[str, ...]) -> tuple[PhraseGraph, float | None]:
+    async def _compile_in_turn(self, text: str, tokens: TokenTable) -> tuple[PhraseGraph, float | None]:
         if self._n_waiting >= WAITING:
             raise BusyError("other clients' phrases are being compiled; try again later.")
         self._n_waiting += 1
@@ -92,11 +94,12 @@ class PhraseCompiler:
         finally:
             self._n_waiting -= 1
 
-    async def _compile(self, text: str, tokens: tuple[str, ...]) -> tuple[PhraseGraph, float | None]:
+    async def _compile(self, text: str, tokens: TokenTable) -> tuple[PhraseGraph, float | None]:
         limits = self._limits
         request = {
             "text": text,
-            "tokens": tokens,
+            "tokens": tokens.symbols,
+            "token_details": tokens.details,
             "seconds": limits.phrases_seconds,
             "nodes": limits.phrases_nodes,
             "states": STATES_A_NODE * limits.phrases_nodes,

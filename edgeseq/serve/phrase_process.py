@@ -36,7 +36,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         phrases = parse_phrases(request["text"])
-        graph = compile_phrases(phrases, TokenTable(tuple(request["tokens"])), request["states"])
+        tokens = TokenTable.from_details(request["tokens"], request["token_details"])
+        graph = compile_phrases(phrases, tokens, request["states"])
     except PhraseError as fault:
         _refuse({"faults": [(one.place.line, one.place.column, one.message) for one in fault.faults]})
     except (EdgeseqError, MemoryError, RecursionError):

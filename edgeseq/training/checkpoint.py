@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
+from edgeseq.tokens import TokenTable
 
 FORMAT = 3
 """Of the file; raised when names or meanings in it change."""
@@ -33,9 +34,16 @@ class Checkpoint:
     """the streams' state at the end of the last batch: samples, frames, hidden ..."""
     average: dict[str, torch.Tensor] | None = None
     """weights averaged over steps, where the recipe asks for it"""
+    token_details: dict[str, Any] = field(default_factory=dict)
+    """what spelling needs besides `tokens`"""
     bad_steps: int = 0
     best: tuple[float, int] | None = None
     """fewest words wrong, in percent, and the step of it"""
+
+    @property
+    def token_table(self) -> TokenTable:
+        """Symbols by output column, and how words are spelled by them."""
+        return TokenTable.from_details(self.tokens, self.token_details)
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeseq.errors import UsageError
+from edgeseq.tokens import TokenTable
+
+MOST_SHOWN = 20
+"""Of the symbols, or the words of a lexicon, that differ."""
 
 FREE = (
     "name",
@@ -23,13 +27,14 @@ FREE = (
 """Keys that may be changed on the way: they do not change what the steps so far have done."""
 
 
-def refuse_changes(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise UsageError that shows every difference between two recipes that would make a training another one."""
+def refuse_changes(saved: Mapping[str, Any], wanted: Mapping[str, Any], of_tokens: Sequence[str] = ()) -> None:
+    """Raise UsageError that shows every difference between two recipes, and their tokens, that makes a training another one."""
     changes = [
         f"    {key}: was {_short(was)}, now {_short(now)}"
         for key, was, now in differences(saved, wanted)
         if not any(key == free or key.startswith(f"{free.rstrip('.')}.") for free in FREE)
     ]
+    changes += [f"    tokens: {change}" for change in of_tokens]
     if changes:
         listed = "\n".join(changes)
         raise UsageError(
@@ -52,6 +57,33 @@ def differences(one: Any, other: Any, key: str = "") -> Iterator[tuple[str, Any,
             yield from differences(mine, theirs, f"{key}.{number}")
     elif one != other:
         yield key, one, other
+
+
+def token_changes(saved: TokenTable, wanted: TokenTable) -> list[str]:
+    """Say how the tokens of two trainings differ: symbols, their order, what they are spelled by.
+
+    >>> token_changes(TokenTable.of_characters(["on"]), TokenTable.of_characters(["one two"]))
+    ['3 new: e t w']
+    """
+    if saved == wanted:
+        return []
+    if saved.kind != wanted.kind:
+        return [f"were {saved.kind}, now {wanted.kind}"]
+    changes = _gone_and_new(saved.symbols, wanted.symbols)
+    if saved.symbols != wanted.symbols and not changes:
+        changes = ["the same, in another order"]
+    if saved.kind == "phones" and saved.lexicon != wanted.lexicon:
+        changes += [f"lexicon, {change}" for change in _gone_and_new(saved.lexicon.splitlines(), wanted.lexicon.splitlines())]
+    return changes or ["the same, with other scores or in another order"]
+
+
+def _gone_and_new(saved: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    found = {"gone": set(saved) - set(wanted), "new": set(wanted) - set(saved)}
+    return [f"{len(some):,} {what}: {_listed(some)}" for what, some in found.items() if some]
+
+
+def _listed(some: set[str]) -> str:
+    return " ".join(sorted(some)[:MOST_SHOWN]) + (" ..." if len(some) > MOST_SHOWN else "")
 
 
 def _short(value: Any) -> str:

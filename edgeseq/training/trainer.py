@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.recipe import Recipe
+from edgeseq.recipe import Recipe, parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training import processes
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
@@ -34,8 +34,9 @@ from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
-from edgeseq.training.resuming import refuse_changes
+from edgeseq.training.resuming import refuse_changes, token_changes
 from edgeseq.training.sources import pick_source
+from edgeseq.training.tokens import make_tokens
 from edgeseq.training.valid import transcribe_clips, words_wrong
 from edgeseq.training.watch import BadSteps, GradientWatch, layer_norms
 
@@ -86,12 +87,12 @@ def learning_rate(step: int, lr: float, warmup_steps: int, steps: int) -> float:
 
 
 def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
-    """Read the manifests of a recipe; their characters become the tokens.
+    """Read the manifests of a recipe, and make its tokens of their texts.
 
     Raises ManifestError or RecipeError when data is missing or broken.
     """
     manifests = [read_manifest(find_data(source.manifest)) for source in recipe.data.train]
-    tokens = TokenTable.of_characters(r.text for manifest in manifests for r in manifest)
+    tokens = make_tokens(recipe.tokens, (r.text for manifest in manifests for r in manifest))
     seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
     sources = [
         pick_source(source, manifest, tokens, seconds_per_token)
@@ -273,10 +274,8 @@ def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[to
 
 def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
     """Put a saved training together, as far as this process holds it."""
-    refuse_changes(
-        {**saved.recipe, "tokens": " ".join(saved.tokens)},
-        {**recipe.model_dump(mode="json"), "tokens": " ".join(tokens.symbols)},
-    )
+    was = parse_recipe(saved.recipe, "the saved recipe")  # with what newer versions have added
+    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
     model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
     model.load_state_dict(saved.model)
     optimizer = _make_optimizer(model, recipe)
@@ -312,6 +311,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
             step=training.step,
             recipe=training.recipe.model_dump(mode="json"),
             tokens=training.tokens.symbols,
+            token_details=training.tokens.details,
             model=training.model.state_dict(),
             optimizer=training.optimizer.state_dict(),
             carried=together,

@@ -1,0 +1,100 @@
+"""The tokens that a recipe asks for: characters of the texts, subwords that sentencepiece chooses, phones of a lexicon."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
+from edgeseq.lexicon import read_lines, report_faults
+from edgeseq.manifest import find_data
+from edgeseq.pronunciations import read_entries
+from edgeseq.recipe import TokensRecipe
+from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
+
+MOST_SHOWN = 20
+"""Words without a pronunciation that are listed."""
+
+
+def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
+    """Make the tokens of a recipe for the texts that it trains on. The same texts give the same tokens.
+
+    Raises RecipeError for a number of subwords that cannot be, WordListError for a lexicon with faults, ManifestError for
+    words that it lacks.
+    """
+    if recipe.kind == "subwords":
+        assert recipe.size is not None
+        return subwords(_count_words(texts), recipe.size)
+    if recipe.kind == "phones":
+        assert recipe.lexicon is not None
+        return phones(_count_words(texts), recipe.lexicon)
+    return TokenTable.of_characters(texts)
+
+
+def _count_words(texts: Iterable[str]) -> Counter[str]:
+    return Counter(word for text in texts for word in normalize_text(text).split())
+
+
+def subwords(words: Mapping[str, int], size: int) -> TokenTable:
+    """Let sentencepiece choose at most `size` pieces (Kudo 2018: a unigram model) for words that are said so often.
+
+    Every letter is a piece, so that any word of these letters can be spelled; no piece reaches over a word's border.
+    """
+    try:
+        import sentencepiece
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError("Subwords need sentencepiece, which is not installed: pip install 'edgeseq[train]'") from fault
+    letters = {letter for word in words for letter in word} | {WORD_START}
+    if size <= len(letters):
+        raise RecipeError(
+            f"tokens.size is {size}, and the texts hold {len(letters)} letters ({WORD_START} among them), each of which is a "
+            f"token.\n  Give more than {len(letters)}, or tokens.kind=characters."
+        )
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(f"{word}\t{count}" for word, count in sorted(words.items())),
+        input_format="tsv",
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=size + 1,  # <unk> counts
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        normalization_rule_name="identity",  # texts are normalized before
+        max_sentence_length=1_000_000,
+        unk_id=0,
+        bos_id=-1,
+        eos_id=-1,
+        pad_id=-1,
+        num_threads=1,  # several would add in any order
+        minloglevel=2,
+    )
+    found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [(found.id_to_piece(number), found.get_score(number)) for number in range(1, found.get_piece_size())]
+    # Shortest decimals that are the same float32.
+    scores = [float(str(np.float32(score))) for _, score in pieces]
+    return TokenTable((BLANK, *(piece for piece, _ in pieces)), scores=(0.0, *scores))
+
+
+def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
+    """Read the lexicon, whose phones become the tokens; it must have all `words`."""
+    path = find_data(lexicon)
+    entries = list(read_entries(read_lines(path)))
+    silent = [f"{path}:{number}: '{word}' has no phones" for number, word, sounds in entries if not sounds]
+    taken = sorted({sound for _, _, sounds in entries for sound in sounds} & {BLANK, WORD_START})
+    report_faults(silent + [f"{path}: {sound} is no phone" for sound in taken], "wanted a word and its phones a line: tea T IY")
+    if not entries:
+        raise WordListError(f"{path}: the lexicon is empty; wanted a word and its phones a line: tea T IY")
+    tokens = TokenTable.of_phones((word, sounds) for _, word, sounds in entries)
+    missing = {word: count for word, count in words.items() if word not in tokens.pronunciations}
+    if missing:
+        often = sorted(missing, key=lambda word: (-missing[word], word))
+        listed = "".join(f"\n    {word}  ({missing[word]:,} times)" for word in often[:MOST_SHOWN])
+        more = f"\n    ... and {len(missing) - MOST_SHOWN:,} more" if len(missing) > MOST_SHOWN else ""
+        raise ManifestError(
+            f"{path}: lacks {len(missing):,} words of the training texts:{listed}{more}\n"
+            "  Add them with their phones, or let espeak-ng write the whole lexicon: edgeseq lexicon make"
+        )
+    return tokens
