@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgeseq.results import Results
 
 ALL_PASSES = "0,1,2,3,4"
+SHOWN_WORDS = 10
+"""Of those that a lexicon lacks."""
 
 
 @searches
@@ -86,6 +88,7 @@ def evaluate(
     for one in (recognizer, other):
         if one is not None:
             check_texts(recordings, one.metadata.token_table)
+            _tell_unknown_words(one, recordings)
     join = timed_clips if times else connected_clips
     clips: list[Clip] = join(recordings, seeds) if seeds else single_clips(recordings)
     if other is not None:
@@ -102,6 +105,20 @@ def evaluate(
         typer.echo(f"not heard: {failure}", err=True)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> None:
+    """Say how many words the lexicon lacks, where that decides what can be understood."""
+    from edgeseq.beam import BeamDecoder
+    from edgeseq.evaluate import words_outside
+
+    decoder = recognizer.decoder
+    if not isinstance(decoder, BeamDecoder) or decoder.fusion.tokens.kind != "phones":
+        return
+    unknown = words_outside(recordings, decoder.fusion.tokens)
+    if unknown:
+        shown = ", ".join(word for word, _ in unknown.most_common(SHOWN_WORDS)) + (" ..." if len(unknown) > SHOWN_WORDS else "")
+        typer.echo(f"words that the lexicon lacks, and that count as wrong: {unknown.total():,} ({shown})", err=True)
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,8 @@ from edgeseq.manifest import find_data, read_manifest
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
 from edgeseq.recipe import Recipe
-from edgeseq.recognizer import Recognizer
+from edgeseq.recognizer import Recognizer, usual_decoder
 from edgeseq.training.acoustic_model import AcousticModel
-from edgeseq.training.valid import collapse
 
 WHOLE, STREAMED = "torch_whole", "torch_streamed"
 FLOAT = "float32"
@@ -176,8 +175,8 @@ def hear_whole(
     clips: Sequence[Clip],
     on_progress: Progress = lambda way, done, total: None,
 ) -> list[Heard]:
-    """Hear each clip in one piece, with as much silence behind it as a stream's flush has, and take the best path."""
-    rate = metadata.sample_rate
+    """Hear each clip in one piece, with as much silence behind it as a stream's flush has, and decode it as streams are."""
+    rate, decoder = metadata.sample_rate, usual_decoder(metadata)
     heard = []
     for n_done, clip in enumerate(clips, start=1):
         samples = clip.read(rate)
@@ -187,7 +186,8 @@ def hear_whole(
         audio[0, : len(samples)] = torch.from_numpy(samples)
         began = time.perf_counter()
         log_probs, _ = model.step(audio, model.init_state(1))
-        text = metadata.token_table.decode(collapse(log_probs[0, :n_rows], metadata.blank_id))
+        hypothesis = decoder.final(decoder.step(log_probs[0, :n_rows].numpy(), decoder.init_state()))
+        text = "" if hypothesis is None else " ".join(word.word for word in hypothesis.words)
         heard.append(compare_texts(clip.text, text, len(samples) / rate, time.perf_counter() - began))
         on_progress(WHOLE, n_done, len(clips))
     return heard

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -265,3 +266,26 @@ def test_words_that_the_lexicon_lacks_are_listed_with_their_counts(corpus, tmp_p
 def test_too_few_subwords_are_refused(corpus, tmp_path):
     with pytest.raises(RecipeError, match="Give more than 5"):
         train(recipe_of(corpus, "subwords", size=5), tmp_path, resume=False, report=lambda _: None, workers=0)
+
+
+@only["phones"]
+def test_commands_tell_words_of_phones_without_options(trained, corpus, tmp_path):
+    done = command_line.run("transcribe", "--model", trained.model, corpus / "toast-1.0.flac")
+    assert (done.returncode, done.stdout) == (0, "toast\n"), done.stderr
+    done = command_line.run("listen", "--model", trained.model, "--input", corpus / "sat-1.0.flac")
+    assert (done.returncode, done.stdout) == (0, "sat\n"), done.stderr
+    line = {"audio_filepath": str(corpus / "as-1.0.flac"), "duration": 0.64, "text": "as ass"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(line) + "\n")
+    done = command_line.run("eval", "--model", trained.model, "--manifest", tmp_path / "test.jsonl", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["errors"] == 1
+    assert "words that the lexicon lacks, and that count as wrong: 1 (ass)" in done.stderr
+
+
+@only["subwords"]
+def test_commands_know_subwords(trained, corpus):
+    done = command_line.run("transcribe", "--model", trained.model, "--hotword", "toast", corpus / "toast-1.0.flac")
+    assert (done.returncode, done.stdout) == (0, "toast\n"), done.stderr
+    done = command_line.run("eval", "--model", trained.model, "--manifest", corpus / "train.jsonl", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["errors"] == 0
+    done = command_line.run("models", "info", trained.model)
+    assert "subwords" in done.stdout
