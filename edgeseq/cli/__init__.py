@@ -13,7 +13,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import bench, data, devices, eval, export, listen, lm, models, phrases, prove, serve, train, transcribe
+from edgeseq.cli import (
+    augment,
+    bench,
+    data,
+    devices,
+    eval,
+    export,
+    listen,
+    lm,
+    models,
+    phrases,
+    prove,
+    serve,
+    train,
+    transcribe,
+)
 from edgeseq.errors import EdgeseqError
 
 
@@ -55,6 +70,7 @@ app.command("devices")(devices.devices)
 app.add_typer(models.app, name="models")
 app.add_typer(phrases.app, name="phrases")
 app.command("train")(train.train)
+app.command("augment")(augment.augment)
 app.command("eval")(eval.evaluate)
 app.command("prove")(prove.prove)
 app.command("export")(export.export)
