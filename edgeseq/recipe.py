@@ -309,6 +309,14 @@ class AveragingRecipe(_Part):
     last_steps: PositiveInt = 1000
 
 
+class QuantizeRecipe(_Part):
+    """Weights rounded in training as an export in so many bits rounds them; activations are left alone."""
+
+    bits: Literal[8, 4]
+    from_step: NonNegativeInt = 0
+    """the scales are those that fit the weights at this step"""
+
+
 class TrainRecipe(_Part):
     """The optimization: AdamW, linear warm-up, then cosine decay to zero."""
 
@@ -320,6 +328,7 @@ class TrainRecipe(_Part):
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
     precision: Literal["32", "bf16"] = "32"
     """of the network's arithmetic in training; weights are kept in 32 bit"""
+    quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()
     patience: PositiveInt | None = None
     """stop after so many validations that bring nothing better, and keep the best weights"""
@@ -336,6 +345,15 @@ class TrainRecipe(_Part):
     """from there to full difficulty"""
     valid_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 500
+
+
+class FinetuneRecipe(_Part):
+    """Weights to begin with, of a network with the same frontend and layers; tokens may differ."""
+
+    weights: str
+    """a run's folder, a checkpoint, weights.safetensors, or a released model's folder or name"""
+    freeze: NonNegativeInt = 0
+    """recurrent layers, from the input on, that stay as they are"""
 
 
 class ExportRecipe(_Part):
@@ -363,6 +381,7 @@ class Recipe(_Part):
     data: DataRecipe
     joining: JoiningRecipe = JoiningRecipe()
     augment: AugmentRecipe = AugmentRecipe()
+    finetune: FinetuneRecipe | None = None
     train: TrainRecipe = TrainRecipe()
     export: ExportRecipe = ExportRecipe()
 
@@ -380,6 +399,12 @@ class Recipe(_Part):
     def chunk_samples(self) -> int:
         """Samples that the exported graph takes at a time."""
         return self.export.chunk_ms * self.frontend.sample_rate // 1000
+
+    @model_validator(mode="after")
+    def _freezes_layers_that_are_there(self) -> Recipe:
+        if self.finetune is not None and self.finetune.freeze > self.network.num_layers:
+            raise ValueError(f"finetune.freeze ({self.finetune.freeze}): the network has {self.network.num_layers} layers")
+        return self
 
     @model_validator(mode="after")
     def _chunk_holds_whole_steps(self) -> Recipe:

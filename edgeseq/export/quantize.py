@@ -30,6 +30,10 @@ BLOCK = 32
 BLOCK_ZERO_POINT = 8
 LARGEST_MULTIPLIER = 8
 
+Grid = tuple[Tensor, ...]
+"""What a weight `[n_out, n_in]` may be: float32 scales `[n_out]` of its rows; in 4 bit also int8 multipliers
+`[n_out, n_blocks]`. Scales of a grid have 16 significant bits, so that whole multiples of them are exact in float32."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -75,7 +79,7 @@ def quantize_columns(weight: Tensor) -> Columns:
     """Quantize torch's `weight` `[n_out, n_in]`, one symmetric scale a row of it."""
     largest = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
     scales = [largest * share / LARGEST_WEIGHT for share in torch.linspace(0.6, 1.0, 41)]
-    best_scales, values = _least_squares(weight, scales, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    best_scales, values = _least_squares(weight, [known_scales(weight), *scales], -LARGEST_WEIGHT, LARGEST_WEIGHT)
     return Columns(values.to(torch.int8).T.contiguous(), best_scales[:, 0].float())
 
 
@@ -85,10 +89,11 @@ def quantize_blocks(weight: Tensor) -> Blocks:
     There is a level -8 but no +8; a multiplier below 0 turns a block round.
     """
     largest = weight.abs().amax(dim=1).clamp_min(1e-8) / LARGEST_WEIGHT
-    tried = [_quantize_blocks(weight, largest * share) for share in torch.linspace(0.6, 1.0, 17)]
+    shares = torch.linspace(0.6, 1.0, 17)
+    tried = [_quantize_blocks(weight, one) for one in (known_scales(weight)[:, 0], *(largest * share for share in shares))]
     errors = torch.stack([(blocks.columns().dequantize().T - weight).square().sum(dim=1) for blocks in tried])
-    best = errors.argmin(dim=0)
-    rows = torch.arange(len(weight))
+    best = errors.nan_to_num(torch.inf).argmin(dim=0)
+    rows = torch.arange(len(weight), device=weight.device)
     values, multipliers, scales = (
         torch.stack([getattr(blocks, part) for blocks in tried])[best, rows] for part in ("values", "multipliers", "scales")
     )
@@ -118,15 +123,60 @@ def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int
     return best_scales, best_levels
 
 
+def known_scales(weight: Tensor) -> Tensor:
+    """Scales `[n_out, 1]` of the rows of `weight` `[n_out, n_in]` that were quantized before; NaN for others.
+
+    All values of such a row are whole multiples, up to 64, of its scale; the largest that fits is given. So to quantize once
+    more changes nothing.
+    """
+    largest = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
+    scales = torch.full_like(largest, torch.nan)
+    for multiple in range(LARGEST_WEIGHT, 0, -1):
+        rows = weight / (largest / multiple)
+        scales = torch.where((rows == rows.round()).all(dim=1, keepdim=True), largest / multiple, scales)
+    return scales
+
+
+def find_column_grid(weight: Tensor) -> Grid:
+    """Find the 8-bit grid that comes nearest to `weight` `[n_out, n_in]`."""
+    return (_trim(quantize_columns(weight).scales),)
+
+
+def find_block_grid(weight: Tensor) -> Grid:
+    """Find the 4-bit grid that comes nearest to `weight` `[n_out, n_in]`."""
+    blocks = quantize_blocks(weight)
+    return _trim(blocks.scales), blocks.multipliers
+
+
+def _trim(scales: Tensor) -> Tensor:
+    """Cut float32 to 16 significant bits."""
+    return scales.view(torch.int32).bitwise_and(-(1 << 8)).view(torch.float32)
+
+
+def round_to_grid(weight: Tensor, grid: Grid) -> Tensor:
+    """Bring `weight` `[n_out, n_in]` to the nearest that `grid` allows; quantizing gives just that again."""
+    scales, *multipliers = grid
+    rows = weight / scales[:, None]
+    if not multipliers:
+        return rows.round().clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT) * scales[:, None]
+    per_input = multipliers[0].repeat_interleave(BLOCK, dim=1)[:, : weight.shape[1]]
+    levels = (rows / per_input).round().clamp(-BLOCK_ZERO_POINT, BLOCK_ZERO_POINT - 1)
+    return levels * per_input * scales[:, None]
+
+
+def quantized_weights(encoder: Encoder) -> dict[str, Tensor]:
+    """Name the weights `[n_out, n_in]` that quantized graphs store in few bits."""
+    names = ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "projection.weight")
+    return {name: weight for name, weight in encoder.named_parameters() if name.endswith(names)}
+
+
 @torch.no_grad()
 def with_stored_weights(encoder: Encoder, bits: int) -> Encoder:
     """Copy `encoder`, its layers holding what a graph with weights of `bits` multiplies with."""
     copied = copy.deepcopy(encoder)
-    for layer in copied.recurrent_layers if bits < 32 else []:
-        projection = [] if layer.projection is None else [layer.projection.weight]
-        for weight in (*cell_weights(layer)[:2], *projection):
-            columns = quantize_columns(weight) if bits == 8 else quantize_blocks(weight).columns()
-            weight.copy_(columns.dequantize().T)
+    for weight in quantized_weights(copied).values() if bits < 32 else []:
+        columns = quantize_columns(weight) if bits == 8 else quantize_blocks(weight).columns()
+        weight.copy_(columns.dequantize().T)
     return copied
 
 

@@ -37,12 +37,13 @@ class Trained:
 
 
 def load_trained(path: Path) -> Trained:
-    """Read a checkpoint file, a folder of `edgeseq train`, or a folder that holds weights.safetensors.
+    """Read a checkpoint file, a folder of `edgeseq train`, weights.safetensors or a folder that holds it.
 
     Raises ModelError when it is none of these.
     """
-    if (path / WEIGHTS_FILE).is_file():
-        return _load_released(path / WEIGHTS_FILE)
+    released = path / WEIGHTS_FILE if path.is_dir() else path
+    if released.suffix == Path(WEIGHTS_FILE).suffix and released.is_file():
+        return _load_released(released)
     checkpoint = finished_checkpoint(path / "checkpoints") if path.is_dir() else path
     if checkpoint is None:
         raise ModelError(

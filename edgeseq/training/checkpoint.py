@@ -12,6 +12,7 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
 from edgeseq.tokens import TokenTable
+from edgeseq.training.quantization import Grids, put_on_grids
 
 FORMAT = 3
 """Of the file; raised when names or meanings in it change."""
@@ -39,6 +40,8 @@ class Checkpoint:
     bad_steps: int = 0
     best: tuple[float, int] | None = None
     """fewest words wrong, in percent, and the step of it"""
+    grids: Grids | None = None
+    """to which weights are rounded, where the recipe asks for it and the step has come"""
 
     @property
     def token_table(self) -> TokenTable:
@@ -47,8 +50,8 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """What is measured and exported: the average, if there is one."""
-        return self.model if self.average is None else self.average
+        """What is measured and exported: the average, if there is one; rounded, if they are in training."""
+        return put_on_grids(self.model if self.average is None else self.average, self.grids)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = None) -> Path:

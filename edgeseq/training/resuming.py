@@ -39,7 +39,7 @@ def refuse_changes(saved: Mapping[str, Any], wanted: Mapping[str, Any], of_token
         listed = "\n".join(changes)
         raise UsageError(
             f"The training to resume had another recipe:\n{listed}\n"
-            "  Resume with these as they were, or begin anew with another --out (finetune.from goes on from its weights)."
+            "  Resume with these as they were, or begin anew with another --out (finetune.weights goes on from its weights)."
         )
 
 

@@ -31,9 +31,11 @@ from edgeseq.training.batches import Batch, Handed, JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.clips import ClipReader
+from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
+from edgeseq.training.quantization import Grids, find_grids, put_on_grids, rounded
 from edgeseq.training.resuming import refuse_changes, token_changes
 from edgeseq.training.sources import pick_source
 from edgeseq.training.tokens import make_tokens
@@ -66,6 +68,8 @@ class Training:
     average: Weights | None = None
     best: tuple[float, int] | None = None
     """fewest words wrong, in percent, and the step of it"""
+    grids: Grids | None = None
+    """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)
 
 
@@ -209,16 +213,19 @@ def train_step(
     lr = learning_rate(step, settings.lr, settings.warmup_steps, settings.steps)
     for group in training.optimizer.param_groups:
         group["lr"] = lr
+    if training.grids is None and settings.quantize is not None and step >= settings.quantize.from_step:
+        training.grids = find_grids(model, settings.quantize.bits)
     training.optimizer.zero_grad(set_to_none=True)
     loss_value = 0.0
     places = (batch.rows - training.rows.start).to(training.carried.samples.device)
     state = training.carried.pick(places)
     if len(batch.rows):
         chance = RowChance(settings.seed, step, batch.rows.tolist(), training.carried.samples.device)
-        loss, state = streamed_loss(
-            model, training.recipe, training.tokens.blank_id, batch, state, hardness, chance, training.fabric
-        )
-        training.fabric.backward(loss)
+        with rounded(model, training.grids):
+            loss, state = streamed_loss(
+                model, training.recipe, training.tokens.blank_id, batch, state, hardness, chance, training.fabric
+            )
+            training.fabric.backward(loss)
         loss_value = loss.item()
     loss_value, n_stopping, seconds = processes.sum_up(
         training.fabric, model, [loss_value, float(stop), batch.audio.numel() / training.recipe.frontend.sample_rate]
@@ -248,7 +255,11 @@ def train_step(
 def _begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe.frontend, recipe.network, len(tokens))
-    model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
+    if recipe.finetune is None:
+        model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
+    else:
+        begin_from(model, tokens, recipe, recipe.finetune)
+        freeze(model, recipe.finetune.freeze)
     model.to(fabric.device)
     carried = model.init_state(len(rows))
     return Training(
@@ -278,6 +289,8 @@ def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabr
     refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
     model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
     model.load_state_dict(saved.model)
+    if recipe.finetune is not None:
+        freeze(model, recipe.finetune.freeze)
     optimizer = _make_optimizer(model, recipe)
     optimizer.load_state_dict(saved.optimizer)
     samples, frames, *hidden = (tensor.to(fabric.device) for tensor in saved.carried)
@@ -295,6 +308,7 @@ def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabr
         BadSteps(recipe.train.most_bad_steps, saved.bad_steps),
         average,
         saved.best,
+        saved.grids and {name: tuple(part.to(fabric.device) for part in grid) for name, grid in saved.grids.items()},
     )
 
 
@@ -318,6 +332,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
             average=training.average,
             bad_steps=training.bad_steps.count,
             best=training.best,
+            grids=training.grids,
         )
         save_checkpoint(checkpoints, checkpoint, name)
     fabric.barrier()
@@ -331,8 +346,8 @@ def _write_recipe(recipe: Recipe, folder: Path) -> None:
 
 def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; biases do not decay."""
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    biases = [p for p in model.parameters() if p.ndim == 1]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1]
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
 
@@ -416,8 +431,7 @@ def measure(training: Training, valid: dict[str, list[Recording]], reader: ClipR
     """Words wrong, in percent, of the weights as they would be exported, by manifest."""
     model, tail = training.model, training.recipe.joining.tail_seconds
     trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    if training.average is not None:
-        model.load_state_dict(training.average)
+    model.load_state_dict(put_on_grids(trained if training.average is None else training.average, training.grids))
     try:
         texts = {name: transcribe_clips(model, recordings, reader, training.tokens, tail) for name, recordings in valid.items()}
     finally:

@@ -1,0 +1,85 @@
+"""Fine-tuning: a training that begins with the weights of another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edgeseq.errors import UsageError
+from edgeseq.export.weights import load_trained
+from edgeseq.models import model_folders
+from edgeseq.recipe import FinetuneRecipe, Recipe
+from edgeseq.tokens import TokenTable
+from edgeseq.training.acoustic_model import AcousticModel
+from edgeseq.training.resuming import differences
+
+NEW_SHARE = 0.1
+"""The output weights of symbols that the given network does not know begin at so much of fresh ones."""
+
+FREE_NETWORK_KEYS = {"dropout"}
+"""What may differ from the network that the weights come from: it leaves their shapes and meaning as they are."""
+
+
+def find_weights(name: str) -> Path:
+    """Find a run, a checkpoint, weights.safetensors or a released model's folder, by path or by the model's name.
+
+    Raises UsageError that lists the places looked at.
+    """
+    places = [Path(name).expanduser(), *(folder / name for folder in model_folders())]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        listed = "\n".join(f"    {place}" for place in places)
+        raise UsageError(
+            f"finetune.weights: there is no {name}. Looked for:\n{listed}\n"
+            "  Name a run (runs/NAME), a checkpoint, or a folder that holds weights.safetensors."
+        )
+    return found
+
+
+def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetune: FinetuneRecipe) -> None:
+    """Fill `model`, made fresh for `recipe` and `tokens`, with the weights that `finetune` names.
+
+    The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
+    in frontend or network, ModelError when the weights cannot be read.
+    """
+    given = load_trained(find_weights(finetune.weights))
+    refuse_other_network(given.recipe, recipe, finetune.weights)
+    weights = given.model.state_dict()
+    for name, fresh in model.encoder.output.state_dict().items():
+        key = f"encoder.output.{name}"
+        weights[key] = join_outputs(fresh, weights[key], tokens.symbols, given.tokens.symbols)
+    model.load_state_dict(weights)
+
+
+def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:
+    """Raise UsageError that shows in what frontend and network differ."""
+    theirs, ours = (
+        {"frontend": one.frontend.model_dump(), "network": one.network.model_dump(exclude=FREE_NETWORK_KEYS)}
+        for one in (given, wanted)
+    )
+    changes = [f"    {key}: there {there!r}, here {here!r}" for key, there, here in differences(theirs, ours)]
+    if changes:
+        listed = "\n".join(changes)
+        raise UsageError(
+            f"finetune.weights: {name} is another network than this recipe's:\n{listed}\n"
+            "  Give the recipe the same frontend and network, or train without finetune."
+        )
+
+
+def join_outputs(fresh: Tensor, given: Tensor, symbols: Sequence[str], given_symbols: Sequence[str]) -> Tensor:
+    """Build the output layer's weights `[rows_per_step * n_tokens, ...]`: those of known symbols are `given`, others small."""
+    joined = NEW_SHARE * fresh.unflatten(0, (-1, len(symbols)))
+    known = [symbol for symbol in symbols if symbol in given_symbols]
+    ours = torch.tensor([symbols.index(symbol) for symbol in known])
+    theirs = torch.tensor([given_symbols.index(symbol) for symbol in known])
+    joined[:, ours] = given.unflatten(0, (-1, len(given_symbols)))[:, theirs]
+    return joined.flatten(0, 1)
+
+
+def freeze(model: AcousticModel, n_layers: int) -> None:
+    """Keep the lowest `n_layers` recurrent layers as they are from here on."""
+    for layer in model.encoder.recurrent_layers[:n_layers]:
+        layer.requires_grad_(False)
