@@ -146,5 +146,5 @@ def test_the_recipe_runs_to_its_end_on_a_tiny_corpus(tone_corpus, tmp_path, monk
     for layer, same in enumerate([True, False, False]):
         before, after = (one.model.state_dict()[name.format(layer)] for one in (released, tuned))
         assert torch.equal(before, after) == same
-    (file,) = export(tuned, tmp_path / "model", scores={}, bits=[32], flush_seconds=0.2)
+    (file,) = export(tuned, tmp_path / "model", scores={}, bits=[32], flush_seconds=0.2).files
     assert edgeseq.load(file.path).metadata.name == "digits-mine"
