@@ -11,7 +11,7 @@ piece; phones, if those are the model's tokens. Several lines of one word are se
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from edgeseq.tokens import WORD_START, TokenTable, normalize_text
 
 MOST_FAULTS = 10
 """Shown of one file."""
+MOST_WORDS = 20
+"""Shown of those that a lexicon lacks."""
 LAST = "\U0010ffff"
 """Sorts behind every letter."""
 
@@ -122,6 +124,17 @@ def report_faults(faults: list[str], what: str) -> None:
     if faults:
         more = [f"... and {len(faults) - MOST_FAULTS:,} more"] if len(faults) > MOST_FAULTS else []
         raise WordListError("\n  ".join([f"{len(faults):,} faults: {what}", *faults[:MOST_FAULTS], *more]))
+
+
+def words_by_count(words: Iterable[str], counts: Mapping[str, int]) -> str:
+    """List words for a message, a line each, those first that are said most often; only some of many.
+
+    >>> words_by_count(["a", "b"], {"a": 1, "b": 2})
+    '\\n    b  (2 times)\\n    a  (1 times)'
+    """
+    often = sorted(words, key=lambda word: (-counts[word], word))
+    more = [f"\n    ... and {len(often) - MOST_WORDS:,} more"] if len(often) > MOST_WORDS else []
+    return "".join([*(f"\n    {word}  ({counts[word]:,} times)" for word in often[:MOST_WORDS]), *more])
 
 
 def _spelling(fields: list[str], tokens: TokenTable) -> str:

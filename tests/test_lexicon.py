@@ -1,5 +1,8 @@
+import doctest
+
 import pytest
 
+from edgeseq import lexicon as lexicons
 from edgeseq.errors import WordListError
 from edgeseq.lexicon import Lexicon, read_lexicon
 from edgeseq.tokens import TokenTable
@@ -11,6 +14,10 @@ def save(folder, content):
     path = folder / "words.txt"
     path.write_text(content, encoding="utf-8")
     return path
+
+
+def test_doctests():
+    assert doctest.testmod(lexicons).failed == 0
 
 
 def test_words_and_how_they_sound(tmp_path):

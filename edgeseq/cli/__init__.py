@@ -20,6 +20,7 @@ from edgeseq.cli import (
     devices,
     eval,
     export,
+    lexicon,
     listen,
     lm,
     models,
@@ -77,6 +78,7 @@ app.command("export")(export.export)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")
+app.add_typer(lexicon.app, name="lexicon")
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,14 +9,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
-from edgeseq.lexicon import read_lines, report_faults
+from edgeseq.lexicon import read_lines, report_faults, words_by_count
 from edgeseq.manifest import find_data
 from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
-
-MOST_SHOWN = 20
-"""Words without a pronunciation that are listed."""
 
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
@@ -88,13 +85,10 @@ def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
     if not entries:
         raise WordListError(f"{path}: the lexicon is empty; wanted a word and its phones a line: tea T IY")
     tokens = TokenTable.of_phones((word, sounds) for _, word, sounds in entries)
-    missing = {word: count for word, count in words.items() if word not in tokens.pronunciations}
+    missing = [word for word in words if word not in tokens.pronunciations]
     if missing:
-        often = sorted(missing, key=lambda word: (-missing[word], word))
-        listed = "".join(f"\n    {word}  ({missing[word]:,} times)" for word in often[:MOST_SHOWN])
-        more = f"\n    ... and {len(missing) - MOST_SHOWN:,} more" if len(missing) > MOST_SHOWN else ""
         raise ManifestError(
-            f"{path}: lacks {len(missing):,} words of the training texts:{listed}{more}\n"
+            f"{path}: lacks {len(missing):,} words of the training texts:{words_by_count(missing, words)}\n"
             "  Add them with their phones, or let espeak-ng write the whole lexicon: edgeseq lexicon make"
         )
     return tokens
