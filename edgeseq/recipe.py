@@ -103,18 +103,21 @@ class NetworkRecipe(_Part):
 class TokensRecipe(_Part):
     """What the network's outputs stand for: see docs/tokens.md."""
 
-    kind: Literal["characters", "subwords", "phones"] = "characters"
-    """`characters` of the training texts, `subwords` that sentencepiece chooses from them, or the `phones` of a lexicon"""
+    kind: Literal["characters", "subwords", "phones", "given"] = "characters"
+    """`characters` of the training texts, `subwords` that sentencepiece chooses from them, `phones` of a lexicon, or tokens
+    `given` by another model"""
     size: PositiveInt | None = None
     """subwords: how many, such as 200; fewer where the texts do not hold so many"""
     lexicon: str | None = None
     """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
+    model: str | None = None
+    """given: whose tokens, such as those of the model that is fine-tuned; a run, a checkpoint, a model's folder or name"""
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> TokensRecipe:
-        for key, kind in (("size", "subwords"), ("lexicon", "phones")):
+        for key, kind in (("size", "subwords"), ("lexicon", "phones"), ("model", "given")):
             if (getattr(self, key) is not None) != (self.kind == kind):
-                raise ValueError(f"'{key}' is needed for {kind}, and for no other kind")
+                raise ValueError(f"'{key}' belongs to the kind '{kind}', which needs it, and to no other")
         return self
 
 

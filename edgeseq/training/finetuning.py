@@ -23,17 +23,17 @@ FREE_NETWORK_KEYS = {"dropout"}
 """What may differ from the network that the weights come from: it leaves their shapes and meaning as they are."""
 
 
-def find_weights(name: str) -> Path:
+def find_weights(name: str, key: str = "finetune.weights") -> Path:
     """Find a run, a checkpoint, weights.safetensors or a released model's folder, by path or by the model's name.
 
-    Raises UsageError that lists the places looked at.
+    Raises UsageError that names the recipe's `key` and lists the places looked at.
     """
     places = [Path(name).expanduser(), *(folder / name for folder in model_folders())]
     found = next((place for place in places if place.exists()), None)
     if found is None:
         listed = "\n".join(f"    {place}" for place in places)
         raise UsageError(
-            f"finetune.weights: there is no {name}. Looked for:\n{listed}\n"
+            f"{key}: there is no {name}. Looked for:\n{listed}\n"
             "  Name a run (runs/NAME), a checkpoint, or a folder that holds weights.safetensors."
         )
     return found

@@ -1,4 +1,4 @@
-"""The tokens that a recipe asks for: characters of the texts, subwords that sentencepiece chooses, phones of a lexicon."""
+"""The tokens that a recipe asks for: characters of the texts, subwords that sentencepiece chooses, phones, another model's."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
+from edgeseq.export.weights import load_trained
 from edgeseq.lexicon import read_lines, report_faults, words_by_count
 from edgeseq.manifest import find_data
 from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
+from edgeseq.training.finetuning import find_weights
 
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
     """Make the tokens of a recipe for the texts that it trains on. The same texts give the same tokens.
 
     Raises RecipeError for a number of subwords that cannot be, WordListError for a lexicon with faults, ManifestError for
-    words that it lacks.
+    words that it lacks, UsageError and ModelError for a model that is not there or none.
     """
     if recipe.kind == "subwords":
         assert recipe.size is not None
@@ -28,6 +30,9 @@ def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
         return phones(_count_words(texts), recipe.lexicon)
+    if recipe.kind == "given":
+        assert recipe.model is not None
+        return load_trained(find_weights(recipe.model, "tokens.model")).tokens
     return TokenTable.of_characters(texts)
 
 

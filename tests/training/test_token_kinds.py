@@ -74,9 +74,9 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def recipe_of(corpus, kind, steps=150, **tokens) -> Recipe:
-    """Make a recipe that learns the words in seconds."""
-    wanted = KINDS[kind] | tokens
+def recipe_of(corpus, kind, steps=150, more=None, **tokens) -> Recipe:
+    """Make a recipe that learns the words in seconds; `more` are other parts of it."""
+    wanted = KINDS.get(kind, {"kind": kind}) | tokens
     if "lexicon" in wanted:
         wanted["lexicon"] = str(corpus / wanted["lexicon"])
     manifest = str(corpus / "train.jsonl")
@@ -91,7 +91,7 @@ def recipe_of(corpus, kind, steps=150, **tokens) -> Recipe:
         "joining": {"row_seconds": 1.2},
         "train": {"steps": steps, "easy_steps": steps, "warmup_steps": 20, "valid_every": steps, "batch_size": 8, "lr": 1e-2},
     }
-    return parse_recipe(values, "test")
+    return parse_recipe(values | (more or {}), "test")
 
 
 @dataclass(frozen=True)
@@ -242,13 +242,34 @@ def test_resuming_with_other_tokens_is_refused_and_shows_the_difference(trained,
         train(recipe_of(corpus, "phones"), trained.run, resume=True, report=lambda _: None, workers=0)
 
 
+@every_kind
+def test_fine_tuning_keeps_the_tokens_of_the_model_where_they_are_asked_for(trained, corpus, tmp_path):
+    """Few words have few letters and pieces; the model goes on with all that it knows, and forgets nothing in two steps."""
+    line = {"audio_filepath": str(corpus / "so-1.0.flac"), "duration": 0.64, "text": "so"}
+    (tmp_path / "few.jsonl").write_text((json.dumps(line) + "\n") * 3)
+    few = {"train": [{"manifest": str(tmp_path / "few.jsonl"), "easy": True}], "valid": [str(corpus / "train.jsonl")]}
+    more = {"data": few | {"min_rows_per_token": 0.5}, "finetune": {"weights": str(trained.run)}}
+    recipe = recipe_of(corpus, "given", steps=2, more=more, model=str(trained.run))
+    reports = []
+    tuned = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
+    assert tuned.tokens == load_trained(trained.run).tokens
+    (valid,) = [report for report in reports if isinstance(report, ValidReport)]
+    assert next(iter(valid.wer.values())) < 20
+
+
+def test_tokens_of_a_model_that_is_not_there(corpus, tmp_path):
+    with pytest.raises(UsageError, match=r"tokens\.model: there is no runs/none"):
+        train(recipe_of(corpus, "given", model="runs/none"), tmp_path, resume=False, report=lambda _: None, workers=0)
+
+
 @pytest.mark.parametrize(
     ("tokens", "message"),
     [
-        ({"kind": "subwords"}, "'size' is needed for subwords"),
-        ({"kind": "phones"}, "'lexicon' is needed for phones"),
-        ({"size": 30}, "'size' is needed for subwords, and for no other kind"),
-        ({"kind": "phone"}, "'characters', 'subwords' or 'phones'"),
+        ({"kind": "subwords"}, "'size' belongs to the kind 'subwords', which needs it"),
+        ({"kind": "phones"}, "'lexicon' belongs to the kind 'phones', which needs it"),
+        ({"size": 30}, "'size' belongs to the kind 'subwords'.*, and to no other"),
+        ({"kind": "phone"}, "'characters', 'subwords', 'phones' or 'given'"),
+        ({"kind": "given"}, "'model' belongs to the kind 'given', which needs it"),
     ],
 )
 def test_recipes_with_faults(corpus, tokens, message):
