@@ -132,6 +132,8 @@ class SourceRecipe(_Part):
     """drawn from in the easy first steps"""
     exclude: tuple[str, ...] = ()
     """speakers left out, as shell patterns"""
+    license: str | None = None
+    """of recordings whose manifest names none (`licence`)"""
     consecutive: bool = False
     """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
 
@@ -140,6 +142,8 @@ class DataRecipe(_Part):
     """What is trained on, and what is measured on the way."""
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
+    licenses: tuple[str, ...] | None = None
+    """allowed for recordings to train on, as shell patterns over SPDX identifiers; others, and unknown ones, are refused"""
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()

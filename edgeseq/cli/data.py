@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeseq.cli.progress import progress
+from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -172,9 +173,15 @@ def synth(
     exclude_voices: Annotated[str, typer.Option(help="No voices like this, such as '*whisper*'.")] = "",
     rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
     jobs: Annotated[int, typer.Option(min=0, help="Synthesizers at a time; 0: one a core.")] = 0,
-    list_voices: Annotated[bool, typer.Option("--list-voices", help="List the voices, then end.")] = False,
+    engine_file: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE.yaml", help="Describes another synthesizer; may be given several times.")
+    ] = None,
+    allow_licenses: Annotated[
+        str, typer.Option(help="Only voices under licences like these, between commas, such as 'MIT*,CC0-1.0'.")
+    ] = "",
+    list_voices: Annotated[bool, typer.Option("--list-voices", help="List the voices and their licences, then end.")] = False,
 ) -> None:
-    """Make training speech from text with espeak-ng, flite and festival, where they are installed.
+    """Make training speech from text with espeak-ng, flite, festival, where they are installed, and whatever you describe.
 
     Voice, pitch and speed are drawn for each file from the seed, the text and the file's number. A run that
     was stopped (Ctrl-C) goes on when it is started again; so does one that is to have more files of each
@@ -182,9 +189,12 @@ def synth(
 
     Example: edgeseq data synth --words yes,no --per-text 200 --out data/yes-no
     """
+    from edgeseq.data.engine_file import engines_with
     from edgeseq.data.synth import installed_voices, read_texts, synthesize
 
-    chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices)
+    known = engines_with(engine_file or ())
+    licences = _split(allow_licenses)
+    chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices, licences, known)
     if list_voices:
         for voice in chosen:
             typer.echo(f"{voice.speaker}\t{voice.licence}")
@@ -193,8 +203,19 @@ def synth(
         raise UsageError("Wanted: --text FILE or --words WORD,WORD (one of them), and --out FOLDER.")
     texts = read_texts(text) if text else list(dict.fromkeys(_split(words)))
     began = time.monotonic()
-    with progress(f"Speaking to {out}") as show, _sigterm_as_interrupt():
-        report = synthesize(texts, per_text, out, chosen, seed=seed, sample_rate=rate, jobs=jobs, on_progress=show)
+    with progress(f"Speaking to {out}") as show, stop_on_signals() as stop:
+        report = synthesize(
+            texts,
+            per_text,
+            out,
+            chosen,
+            seed=seed,
+            sample_rate=rate,
+            jobs=jobs,
+            known=known,
+            on_progress=show,
+            stop=lambda: stop.requested,
+        )
     seconds = time.monotonic() - began
     typer.echo(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
     if report.stopped:
@@ -244,13 +265,14 @@ def _already_here(corpus: str) -> Path | None:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does."""
+    """Let SIGTERM end a command as Ctrl-C does, and Ctrl-C too where a script's `&` has made it deaf to that."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {signum: signal.signal(signum, interrupt) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

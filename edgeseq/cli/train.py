@@ -49,6 +49,7 @@ def train(
     try:
         from edgeseq.recipe import load_recipe
         from edgeseq.training import trainer
+        from edgeseq.training.licenses import count_licenses
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])
@@ -56,6 +57,9 @@ def train(
         batches, tokens = trainer.load_batches(resolved)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
         typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
+        for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
+            licenses = count_licenses(source, drawn.recordings).most_common()
+            typer.echo(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
         return
     folder = out or Path("runs") / resolved.name
     with _Progress(resolved) as shown, stop_on_signals() as stop:

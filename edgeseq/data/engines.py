@@ -1,4 +1,4 @@
-"""Speech synthesizers as programs: espeak-ng, flite, festival.
+"""Speech synthesizers as programs: espeak-ng, flite, festival; `engine_file` reads descriptions of others.
 
 Pitch and speed are factors of the voice's own (1.0: as it is), so that they mean the same for each engine.
 Nothing is copied from these programs; they are run where they are installed.
@@ -6,10 +6,13 @@ Nothing is copied from these programs; they are run where they are installed.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
 from pathlib import Path
@@ -22,6 +25,9 @@ INSTALL = "sudo apt install espeak-ng flite festival festvox-kallpc16k festvox-k
 SECONDS_TO_SPEAK = 60.0
 """Longest that one run of a program may take before it is taken for stuck."""
 
+LOOK_SECONDS = 0.2
+"""While a program runs, it is asked so often whether all is to end."""
+
 
 @dataclass(frozen=True)
 class Voice:
@@ -33,6 +39,8 @@ class Voice:
     """SPDX identifier of the program and its voice data"""
     pitched: bool = True
     """whether its pitch can be changed"""
+    paced: bool = True
+    """whether its speed can be changed"""
 
     @property
     def speaker(self) -> str:
@@ -55,16 +63,22 @@ class Request:
 class Engine(Protocol):
     """A program that speaks."""
 
-    name: str
-    licence: str
-    batch: int
-    """requests that one call of `speak` should be given: more where the program is slow to start"""
+    @property
+    def name(self) -> str:
+        """As `--engines` names it."""
+
+    @property
+    def batch(self) -> int:
+        """Requests that one call of `speak` should be given: more where the program is slow to start."""
 
     def voices(self) -> tuple[Voice, ...]:
         """List the English voices, always in the same order; empty when the program is not installed."""
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
-        """Write one WAV file a request; a file that is missing afterwards was not spoken."""
+    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+        """Write one WAV file a request; a file that is missing afterwards was not spoken.
+
+        `stop` is asked now and then; when it says so, the program that speaks is ended.
+        """
 
 
 class EspeakNg:
@@ -84,14 +98,14 @@ class EspeakNg:
         names = [f"{a}+{v}" if v else a for a in sorted(set(accents)) for v in ["", *sorted(set(variants))]]
         return tuple(Voice(self.name, name, self.licence) for name in names)
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run espeak-ng once a request (it starts in milliseconds)."""
         for request, file in zip(requests, files, strict=True):
             # Measured on f3 and m3: 45 points of -p are about 0.8 octaves; 175 words a minute is the default.
             pitch = min(99, max(0, round(50 + 55 * log2(request.pitch))))
             speed = max(80, round(175 * request.speed))
             manner = ["-v", request.voice.name, "-p", str(pitch), "-s", str(speed)]
-            _run([self.name, "-z", *manner, "-w", str(file), "--stdin"], [file], request.text)
+            run_program([self.name, "-z", *manner, "-w", str(file), "--stdin"], [file], stop, request.text)
 
 
 class Flite:
@@ -112,7 +126,7 @@ class Flite:
             names.discard("kal")
         return tuple(Voice(self.name, name, self.licence, pitched=name != "rms") for name in sorted(names))
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run flite once a request (it starts in milliseconds)."""
         for request, file in zip(requests, files, strict=True):
             stretch = f"duration_stretch={1 / request.speed:.3f}"
@@ -120,7 +134,7 @@ class Flite:
             if request.pitch != 1.0:
                 mean = self.own_pitch[request.voice.name] * request.pitch
                 command += ["--setf", f"int_f0_target_mean={mean:.1f}"]
-            _run([*command, "-t", request.text, "-o", str(file)], [file])
+            run_program([*command, "-t", request.text, "-o", str(file)], [file], stop)
 
 
 class Festival:
@@ -141,12 +155,12 @@ class Festival:
         names = [name for name in self.known if name in installed]
         return tuple(Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names)
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path]) -> None:
+    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run festival once over a Scheme script of all requests; one that fails does not stop the others."""
         script = files[0].with_suffix(".scm")
         said = "".join(self._say(request, file) for request, file in zip(requests, files, strict=True))
         script.write_text(_FESTIVAL_BEGIN + said, encoding="utf-8")
-        _run([self.name, "-b", str(script)], files, seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
+        run_program([self.name, "-b", str(script)], files, stop, seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
 
     def _say(self, request: Request, file: Path) -> str:
         say = f"(say {_scheme_string(request.text)} {_scheme_string(str(file))})"
@@ -172,12 +186,12 @@ _FESTIVAL_BEGIN = """
 ENGINES: tuple[Engine, ...] = (EspeakNg(), Flite(), Festival())
 
 
-def engine(name: str) -> Engine:
+def find_engine(name: str, engines: Sequence[Engine]) -> Engine:
     """Look an engine up by name; raises UsageError for an unknown one."""
-    for known in ENGINES:
+    for known in engines:
         if known.name == name:
             return known
-    names = ", ".join(known.name for known in ENGINES)
+    names = ", ".join(known.name for known in engines)
     raise UsageError(f"{name!r} is no speech synthesizer that edgeseq knows. Choose from: {names}.")
 
 
@@ -186,17 +200,28 @@ def _scheme_string(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _run(command: list[str], files: Sequence[Path], text: str = "", seconds: float = SECONDS_TO_SPEAK) -> None:
-    """Run a synthesizer that writes `files`; if it fails or hangs, none is left, since it may be half spoken."""
-    try:
-        # In a session of its own, so that Ctrl-C does not cut a word short.
-        done = subprocess.run(
-            command, input=text.encode(), capture_output=True, timeout=seconds, start_new_session=True, check=False
-        )
-        spoken = done.returncode == 0
-    except subprocess.TimeoutExpired:
-        spoken = False
-    if not spoken:
+def run_program(
+    command: Sequence[str],
+    files: Sequence[Path],
+    stop: Callable[[], bool],
+    text: str = "",
+    seconds: float = SECONDS_TO_SPEAK,
+) -> None:
+    """Run a synthesizer that writes `files`; if it fails, hangs or is to stop, none is left, since it may be half spoken."""
+    deadline = time.monotonic() + seconds
+    # In a session of its own, so that Ctrl-C does not cut a word short, and what it has started ends with it.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        given: bytes | None = text.encode()
+        while process.returncode is None:
+            try:
+                process.communicate(given, timeout=LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                given = None  # it has it already
+                if stop() or time.monotonic() > deadline:
+                    os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode != 0:
         for file in files:
             file.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.data.clips import write_clip
-from edgeseq.data.engines import ENGINES, INSTALL, Request, Voice, engine
+from edgeseq.data.engines import ENGINES, INSTALL, LOOK_SECONDS, Engine, Request, Voice, find_engine
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, read_manifest, write_manifest
 
@@ -109,14 +109,17 @@ def installed_voices(
     exclude_engines: Sequence[str] = (),
     voices: str = "*",
     exclude_voices: str = "",
+    licences: Sequence[str] = (),
+    known: Sequence[Engine] = ENGINES,
 ) -> tuple[Voice, ...]:
     """List the voices of the engines that are installed, or of those in `engines`, less `exclude_engines`.
 
-    `voices` and `exclude_voices` are shell patterns over `engine/voice`, such as `flite/*` or `*+f[1-5]`.
-    Raises UsageError for unknown names, EdgeseqError when nothing is left.
+    `voices` and `exclude_voices` are shell patterns over `engine/voice`, such as `flite/*` or `*+f[1-5]`; `licences` are
+    such patterns over SPDX identifiers, by default any licence is allowed. Raises UsageError for unknown names, EdgeseqError
+    when nothing is left.
     """
-    wanted = [engine(name) for name in engines] or list(ENGINES)
-    unwanted = {engine(name).name for name in exclude_engines}
+    wanted = [find_engine(name, known) for name in engines] or list(known)
+    unwanted = {find_engine(name, known).name for name in exclude_engines}
     found = {one.name: one.voices() for one in wanted if one.name not in unwanted}
     if missing := [name for name in engines if name not in unwanted and not found[name]]:
         raise EdgeseqError(f"Not installed, or without voices: {', '.join(missing)}.\n  On Debian: {INSTALL}")
@@ -130,7 +133,20 @@ def installed_voices(
     )
     if not chosen:
         raise UsageError(f"No voice is called like {voices!r}. `edgeseq data synth --list-voices` lists all.")
-    return chosen
+    allowed = tuple(voice for voice in chosen if is_allowed(voice.licence, licences)) if licences else chosen
+    if not allowed:
+        there = ", ".join(sorted({voice.licence for voice in chosen}))
+        raise UsageError(f"No voice is under a licence like {', '.join(licences)}. Those chosen are under: {there}.")
+    return allowed
+
+
+def is_allowed(licence: str, allowed: Sequence[str]) -> bool:
+    """Tell whether a licence is like one of the shell patterns in `allowed`.
+
+    >>> is_allowed("CC-BY-4.0", ["CC0-1.0", "CC-BY-*"]), is_allowed("GPL-3.0-or-later", ["CC0-1.0", "CC-BY-*"])
+    (True, False)
+    """
+    return any(fnmatchcase(licence, pattern) for pattern in allowed)
 
 
 def draw(text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]], attempt: int = 0) -> Utterance:
@@ -141,7 +157,7 @@ def draw(text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]
     of_engine = voices[names[random.choice(len(names), p=shares / shares.sum())]]
     voice = of_engine[int(random.integers(len(of_engine)))]
     pitch = round(2 ** random.uniform(*PITCH_OCTAVES), 3) if voice.pitched else 1.0
-    speed = round(2 ** random.uniform(*SPEED_OCTAVES), 3)
+    speed = round(2 ** random.uniform(*SPEED_OCTAVES), 3) if voice.paced else 1.0
     return Utterance(text, number, Request(text, voice, pitch, speed))
 
 
@@ -154,27 +170,29 @@ def synthesize(
     seed: int = 0,
     sample_rate: int = 16_000,
     jobs: int = 0,
+    known: Sequence[Engine] = ENGINES,
     on_progress: Progress = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> SynthReport:
     """Speak each text `per_text` times into mono FLAC files under `folder`, listed in its manifest.jsonl.
 
-    Files that the manifest lists already are kept. KeyboardInterrupt ends the run well: what is finished is
-    listed.
+    `known` holds the engines of `voices`. Files that the manifest lists already are kept. `stop` is asked several times a
+    second; once it says so, programs that speak are ended, and what is finished is listed.
     Raises UsageError when `folder` holds other speech, EdgeseqError when nothing could be spoken.
     """
     by_engine = _by_engine(voices)
     plan = [draw(text, number, seed, by_engine) for number in range(per_text) for text in texts]
     listed = _already_listed(folder, plan, seed, by_engine)
-    maker = _Maker(folder, sample_rate, {u.name: n for n, u in enumerate(plan)}, dict(listed), on_progress)
-    pending, stopped = [utterance for utterance in plan if utterance.name not in listed], False
+    order = {utterance.name: number for number, utterance in enumerate(plan)}
+    maker = _Maker(folder, sample_rate, order, dict(listed), known, on_progress, stop)
+    pending = [utterance for utterance in plan if utterance.name not in listed]
     try:
         for attempt in range(ATTEMPTS):
             again = [draw(u.text, u.number, seed, by_engine, attempt) for u in pending] if attempt else pending
             pending = maker.make(again, jobs or os.cpu_count() or 1)
-    except KeyboardInterrupt:
-        stopped = True
     finally:
         maker.write()
+    stopped = stop() and bool(pending)
     report = SynthReport(
         made=len(maker.listed) - len(listed),
         kept=len(listed),
@@ -267,42 +285,40 @@ class _Maker:
         sample_rate: int,
         order: Mapping[str, int],
         listed: dict[str, Recording],
+        engines: Sequence[Engine],
         on_progress: Progress,
+        stop: Callable[[], bool],
     ) -> None:
         self.folder, self.sample_rate, self.order = folder, sample_rate, order
-        self.listed, self.on_progress = listed, on_progress
+        self.listed, self.engines, self.on_progress, self.stop = listed, engines, on_progress, stop
         folder.mkdir(parents=True, exist_ok=True)
         for half in folder.glob("*/.*.part"):
             half.unlink(missing_ok=True)
 
     def make(self, utterances: Sequence[Utterance], jobs: int) -> list[Utterance]:
-        """Make files in parallel; gives back those that failed."""
-        failed: list[Utterance] = []
+        """Make files in parallel; gives back those that failed, or were not come to before a stop."""
+        left = {utterance.name: utterance for utterance in utterances}
         written = time.monotonic()
-        batches = iter(_batches(utterances))
+        batches = iter(_batches(utterances, self.engines))
         running: set[Future[dict[Utterance, Recording | None]]] = set()
         with ThreadPoolExecutor(jobs) as pool:
-            try:
-                while True:
-                    while len(running) < 2 * jobs and (batch := next(batches, None)):
-                        running.add(pool.submit(_make_batch, batch, self.folder, self.sample_rate))
-                    if not running:
-                        return failed
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    failed += [u for future in done for u in self._enter(future.result())]
-                    self.on_progress(len(self.listed), len(self.order))
-                    if time.monotonic() - written > LIST_SECONDS:
-                        self.write()
-                        written = time.monotonic()
-            except KeyboardInterrupt:
-                self._finish({future for future in running if not future.cancel()})
-                raise
-
-    def _finish(self, running: set[Future[dict[Utterance, Recording | None]]]) -> None:
-        """List what is being made at this moment as well."""
-        for future in wait(running).done:
-            if future.exception() is None:
-                self._enter(future.result())
+            while True:
+                while len(running) < 2 * jobs and not self.stop() and (batch := next(batches, None)):
+                    running.add(pool.submit(self._make_batch, batch))
+                if not running:
+                    return list(left.values())
+                done, running = wait(running, LOOK_SECONDS, FIRST_COMPLETED)
+                if self.stop():
+                    running = {future for future in running if not future.cancel()}
+                for future in done:
+                    for utterance, recording in future.result().items():
+                        if recording:
+                            self.listed[utterance.name] = recording
+                            del left[utterance.name]
+                self.on_progress(len(self.listed), len(self.order))
+                if time.monotonic() - written > LIST_SECONDS:
+                    self.write()
+                    written = time.monotonic()
 
     def write(self) -> None:
         """Write the manifest in the plan's order."""
@@ -310,31 +326,30 @@ class _Maker:
             names = sorted(self.listed, key=self.order.__getitem__)
             write_manifest(self.folder / MANIFEST, [self.listed[name] for name in names])
 
-    def _enter(self, made: Mapping[Utterance, Recording | None]) -> list[Utterance]:
-        """List what was made; gives back what was not."""
-        self.listed |= {utterance.name: recording for utterance, recording in made.items() if recording}
-        return [utterance for utterance, recording in made.items() if not recording]
+    def _make_batch(self, batch: Sequence[Utterance]) -> dict[Utterance, Recording | None]:
+        """Speak utterances of one engine; None for those that failed."""
+        speaker = find_engine(batch[0].request.voice.engine, self.engines)
+        with tempfile.TemporaryDirectory(prefix="edgeseq-synth-") as scratch:
+            files = [Path(scratch) / f"{number}.wav" for number in range(len(batch))]
+            if not self.stop():
+                speaker.speak([utterance.request for utterance in batch], files, self.stop)
+            return {u: self._keep(u, file) for u, file in zip(batch, files, strict=True)}
+
+    def _keep(self, utterance: Utterance, spoken: Path) -> Recording | None:
+        """Put a file in place, unless all is to stop: a batch is up to a hundred of them."""
+        return None if self.stop() else _finish(utterance, spoken, self.folder, self.sample_rate)
 
 
-def _batches(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
+def _batches(utterances: Sequence[Utterance], engines: Sequence[Engine]) -> Iterator[list[Utterance]]:
     """Group by engine, and within a batch by voice, as many as the engine likes to be given."""
     waiting: dict[str, list[Utterance]] = {}
     for utterance in utterances:
         name = utterance.request.voice.engine
         batch = waiting.setdefault(name, [])
         batch.append(utterance)
-        if len(batch) == engine(name).batch:
+        if len(batch) == find_engine(name, engines).batch:
             yield sorted(waiting.pop(name), key=lambda u: u.request.voice.name)
     yield from waiting.values()
-
-
-def _make_batch(batch: Sequence[Utterance], folder: Path, sample_rate: int) -> dict[Utterance, Recording | None]:
-    """Speak utterances of one engine; None for those that failed."""
-    speaker = engine(batch[0].request.voice.engine)
-    with tempfile.TemporaryDirectory(prefix="edgeseq-synth-") as scratch:
-        files = [Path(scratch) / f"{number}.wav" for number in range(len(batch))]
-        speaker.speak([utterance.request for utterance in batch], files)
-        return {u: _finish(u, file, folder, sample_rate) for u, file in zip(batch, files, strict=True)}
 
 
 def _finish(utterance: Utterance, spoken: Path, folder: Path, sample_rate: int) -> Recording | None:

@@ -16,6 +16,7 @@ FREE = (
     "license",
     "data_statement",
     "data.valid",
+    "data.licenses",
     "export.",
     "train.steps",
     "train.valid_every",

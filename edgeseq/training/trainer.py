@@ -32,6 +32,7 @@ from edgeseq.training.chance import RowChance
 from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.finetuning import begin_from, freeze
+from edgeseq.training.licenses import refuse_licenses
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
@@ -102,6 +103,7 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
         pick_source(source, manifest, tokens, seconds_per_token)
         for source, manifest in zip(recipe.data.train, manifests, strict=True)
     ]
+    refuse_licenses(recipe.data, sources)
     return JoinedBatches(sources, recipe), tokens
 
 

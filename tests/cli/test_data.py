@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,9 @@ def test_without_a_synthesizer_the_apt_line_is_told(monkeypatch, tmp_path):
 def test_a_stopped_run_leaves_a_valid_manifest(tmp_path, how):
     command = [sys.executable, "-c", "from edgeseq.cli import main; main()", "data", "synth", "--words", "yes,no"]
     command += ["--per-text", "5000", "--jobs", "1", "--out", str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # As a script's `&` starts programs: with SIGINT ignored, unless they say otherwise.
+    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=deaf) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.glob("yes/0*.flac")) and time.monotonic() < until:
             time.sleep(0.05)

@@ -2,17 +2,24 @@
 
 import doctest
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 import edgeseq.data.synth as synth
-from edgeseq.data.engines import ENGINES, Request, Voice
+from edgeseq.data.engine_file import EngineOfFile
+from edgeseq.data.engines import ENGINES, Request, Voice, run_program
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import read_manifest
 
 RATE = 16_000
+
+
+def never():
+    return False
 
 
 class ToneEngine:
@@ -27,7 +34,7 @@ class ToneEngine:
     def voices(self):
         return tuple(Voice(self.name, name, self.licence) for name in ("high", "low"))
 
-    def speak(self, requests, files):
+    def speak(self, requests, files, stop):
         for request, file in zip(requests, files, strict=True):
             with self.lock:
                 self.spoken.append(request)
@@ -39,15 +46,12 @@ class ToneEngine:
 
 
 @pytest.fixture
-def tones(monkeypatch):
-    engine = ToneEngine()
-    monkeypatch.setattr("edgeseq.data.engines.ENGINES", (engine,))
-    monkeypatch.setattr(synth, "ENGINES", (engine,))
-    return engine
+def tones():
+    return ToneEngine()
 
 
 def make(folder, tones, texts=("one", "two"), per_text=5, voices=None, **options):
-    return synth.synthesize(texts, per_text, folder, voices or tones.voices(), jobs=2, **options)
+    return synth.synthesize(texts, per_text, folder, voices or tones.voices(), jobs=2, known=(tones,), **options)
 
 
 def test_doctests():
@@ -80,12 +84,9 @@ def test_the_same_command_makes_nothing_anew_and_more_files_keep_the_old(tmp_pat
 
 
 def test_a_stopped_run_goes_on(tmp_path, tones):
-    def stop(done, total):
-        if done >= 3:
-            raise KeyboardInterrupt
-
-    report = make(tmp_path, tones, per_text=20, on_progress=stop)
-    assert report.stopped and 3 <= report.made < 40
+    done = []
+    report = make(tmp_path, tones, per_text=20, on_progress=lambda n, _: done.append(n), stop=lambda: any(n >= 3 for n in done))
+    assert report.stopped and 3 <= report.made < 40 and not report.failed
     assert len(read_manifest(report.manifest)) == report.made
     (tmp_path / "one" / ".00007.flac.part").write_bytes(b"half")
     (tmp_path / "one" / "00000.flac").unlink(missing_ok=True)
@@ -172,15 +173,24 @@ def test_bad_texts_are_refused(tmp_path, content, message):
 
 
 def test_voices_are_chosen_by_engine_and_pattern(tones):
-    assert [v.name for v in synth.installed_voices()] == ["high", "low"]
-    assert [v.name for v in synth.installed_voices(voices="*/h*")] == ["high"]
-    assert [v.name for v in synth.installed_voices(exclude_voices="*/h*")] == ["low"]
+    known = (tones,)
+    assert [v.name for v in synth.installed_voices(known=known)] == ["high", "low"]
+    assert [v.name for v in synth.installed_voices(voices="*/h*", known=known)] == ["high"]
+    assert [v.name for v in synth.installed_voices(exclude_voices="*/h*", known=known)] == ["low"]
     with pytest.raises(UsageError, match="is no speech synthesizer"):
-        synth.installed_voices(["hal"])
+        synth.installed_voices(["hal"], known=known)
     with pytest.raises(UsageError, match="--list-voices"):
-        synth.installed_voices(voices="nobody")
+        synth.installed_voices(voices="nobody", known=known)
     with pytest.raises(EdgeseqError, match="No speech synthesizer is installed"):
-        synth.installed_voices(exclude_engines=["tones"])
+        synth.installed_voices(exclude_engines=["tones"], known=known)
+
+
+def test_voices_are_chosen_by_licence(tones):
+    tones.voices = lambda: (Voice("tones", "free", "CC0-1.0"), Voice("tones", "copyleft", "GPL-3.0-or-later"))
+    chosen = synth.installed_voices(licences=["CC*", "MIT"], known=(tones,))
+    assert [voice.name for voice in chosen] == ["free"]
+    with pytest.raises(UsageError, match="under: CC0-1.0, GPL-3.0-or-later"):
+        synth.installed_voices(licences=["MIT"], known=(tones,))
 
 
 def test_where_no_program_is_installed_the_apt_line_is_told(monkeypatch):
@@ -200,7 +210,7 @@ def test_each_program_speaks_and_heeds_the_speed(engine, tmp_path):
     text = 'seven "eight" \\ nine'  # what Scheme would read as more than text
     requests = [Request(text, voice, 1.2 if voice.pitched else 1.0, speed) for voice in chosen for speed in (0.75, 1.4)]
     files = [tmp_path / f"{n}.wav" for n in range(len(requests))]
-    engine.speak(requests, files)
+    engine.speak(requests, files, never)
     lengths = []
     for file in files:
         samples, rate = soundfile.read(file, dtype="float32")
@@ -217,10 +227,10 @@ def test_one_that_cannot_be_spoken_does_not_stop_the_others(tmp_path):
     files = [tmp_path / "nowhere" / "a.wav", tmp_path / "b.wav"]
     files[0].parent.mkdir()
     requests = [Request("one", voices[0], 1.0, 1.0)] * 2
-    engine.speak(requests, [files[0], files[1]])
+    engine.speak(requests, [files[0], files[1]], never)
     assert all(file.exists() for file in files)
     gone = [tmp_path / "a.wav", tmp_path / "gone" / "b.wav", tmp_path / "c.wav"]
-    engine.speak([Request("one", voices[-1], 1.0, 1.0)] * 3, gone)
+    engine.speak([Request("one", voices[-1], 1.0, 1.0)] * 3, gone, never)
     assert [file.exists() for file in gone] == [True, False, True]
 
 
@@ -232,3 +242,32 @@ def test_a_real_run(tmp_path):
     for recording in read_manifest(report.manifest):
         assert soundfile.info(recording.path).samplerate == 8000
         assert 0.3 < recording.duration < 2.5
+
+
+def test_a_program_that_hangs_is_ended_when_all_is_to_stop(tmp_path):
+    """With all that it has started; what it wrote is half a file."""
+    file, began = tmp_path / "a.wav", time.monotonic()
+    script = f"echo half > {file}; sleep 60 & echo $! > {tmp_path}/pid; wait"
+    run_program(["sh", "-c", script], [file], stop=lambda: (tmp_path / "pid").exists(), text="one")
+    assert time.monotonic() - began < 30 and not file.exists()
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+def wait_until_gone(pid, seconds=10):
+    """A process that nobody waits for stays as a zombie where there is no init; that counts as gone."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        stat = Path(f"/proc/{pid}/stat")
+        if not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{pid} runs on")
+
+
+def test_a_stopped_run_ends_while_a_program_speaks(tmp_path):
+    """Not when it has spoken all that it was given."""
+    slow = EngineOfFile("slow", "CC0-1.0", ("sleep", "60"), "", (Voice("slow", "one", "CC0-1.0"),))
+    began = time.monotonic()
+    stop = lambda: time.monotonic() - began > 1  # noqa: E731
+    report = synth.synthesize(["one"], 100, tmp_path, slow.known, jobs=2, known=(slow,), stop=stop)
+    assert report.stopped and report.made == 0 and time.monotonic() - began < 30
