@@ -221,9 +221,7 @@ def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Prog
         except AudioError as fault:
             failed.append(str(fault))
         on_progress(n_done, len(clips))
-    if not heard:
-        raise AudioError(f"None of {len(clips)} clips could be heard:\n  " + "\n  ".join(failed[:MAX_FAULTS]))
-    return _report(heard, failed)
+    return report_on(heard, failed)
 
 
 def hear(recognizer: Recognizer, clip: Clip) -> Heard:
@@ -347,7 +345,10 @@ def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_
     return float(low), float(high)
 
 
-def _report(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
+def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
+    """Sum up what was made of clips; `failed` says which could not be heard. Raises AudioError when none could."""
+    if not heard:
+        raise AudioError(f"None of {len(failed)} clips could be heard:\n  " + "\n  ".join(failed[:MAX_FAULTS]))
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
     errors = np.array([one.errors for one in heard])
     words = np.array([one.n_words for one in heard])

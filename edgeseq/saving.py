@@ -51,6 +51,20 @@ def unpack(content: bytes, classes: Iterable[type]) -> Any:
         ) from fault
 
 
+def to_plain(value: Any) -> Any:
+    """Make what JSON can hold of a value without arrays; `from_plain` makes it whole. Raises TypeError for others."""
+    arrays: list[bytes] = []
+    plain = _plain(value, arrays)
+    if arrays:
+        raise TypeError("a value with arrays is saved by pack().")
+    return plain
+
+
+def from_plain(plain: Any, classes: Iterable[type]) -> Any:
+    """Make a value of what `to_plain` gave; its dataclasses must be among `classes` and what their fields name."""
+    return _Reader(memoryview(b""), reachable_classes(classes)).value(plain)
+
+
 def reachable_classes(classes: Iterable[type]) -> Classes:
     """List dataclasses by name: those given and all that the types of their fields name."""
     found: Classes = {}

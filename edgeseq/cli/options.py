@@ -51,6 +51,14 @@ ThresholdOption = Annotated[
 RejectOption = Annotated[
     bool, typer.Option("--reject/--no-reject", help="Give out nothing, or the nearest phrase, where no phrase was said.")
 ]
+JobsOption = Annotated[
+    int | None,
+    typer.Option("--jobs", "-j", min=1, metavar="N", help="Spread the files over N processes by Ray, here or at $RAY_ADDRESS."),
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option("--journal", metavar="FILE.jsonl", help="Keep there what is finished; the same command goes on from it."),
+]
 DEFAULT_MODEL = "digits-en"
 
 

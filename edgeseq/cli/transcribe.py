@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeseq.cli.display import Display, Format
+from edgeseq.cli.hearing import Hearing
 from edgeseq.cli.options import (
     DEFAULT_MODEL,
     BitsOption,
     FiguresOption,
     FormatOption,
+    JobsOption,
+    JournalOption,
     ModelOption,
     PhrasesOption,
     RateOption,
     RejectOption,
     ThresholdOption,
-    phrase_decoder,
     speller,
 )
+from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
 
 if TYPE_CHECKING:
+    from edgeseq.bulk import Outcome
     from edgeseq.recognizer import Recognizer
 
 STANDARD_INPUT = "-"
@@ -51,6 +58,8 @@ def transcribe(
         Path | None,
         typer.Option("--out-dir", "-o", metavar="DIR", help="Write a file for each recording: call.wav to DIR/call.srt."),
     ] = None,
+    jobs: JobsOption = None,
+    journal: JournalOption = None,
     *,
     search: Search,
 ) -> None:
@@ -65,22 +74,24 @@ def transcribe(
     One that breaks off counts as such, and the words up to there are printed. Ctrl-C prints what has
     been heard so far and ends.
 
+    A large archive: with --jobs the files are spread over processes, of this machine or of a Ray cluster; with --journal
+    a run that was ended goes on where it was. The words are the same, and in the same order.
+
     \b
     Examples:
       edgeseq transcribe call.wav
       edgeseq transcribe --format jsonl *.flac | jq .text
       edgeseq transcribe --format srt --out-dir subtitles *.mp4
       sox call.wav -t wav - | edgeseq transcribe -
+      edgeseq transcribe --format jsonl --jobs 8 --journal archive.journal archive/*.flac > archive.jsonl
     """
-    from edgeseq.models import load
-
     targets = _targets(files, form, out_dir)
     with stop_on_signals() as stop:
-        recognizer = load(model, bits)
-        decoder = search.decoder(recognizer.metadata, phrases) or phrase_decoder(
-            phrases, recognizer.metadata, phrase_threshold, reject
-        )
-        recognizer = recognizer if decoder is None else recognizer.with_decoder(decoder)
+        hearing = Hearing(model, bits, search, phrases, phrase_threshold, reject)
+        if jobs is not None or journal is not None:
+            wanted = Wanted(hearing, rate, form, figures, len(files) > 1 and out_dir is None)
+            raise typer.Exit(_transcribe_many(wanted, list(zip(files, targets, strict=True)), jobs, journal, stop))
+        recognizer = hearing.recognizer()
         spell = speller(figures, recognizer.metadata.language)
         n_failed = 0
         for file, target in zip(files, targets, strict=True):
@@ -116,6 +127,74 @@ def _targets(files: list[str], form: Format, out_dir: Path | None) -> list[Path 
     return list(sources)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of each file: plain values, for any process."""
+
+    hearing: Hearing
+    rate: int | None
+    form: Format
+    figures: bool
+    named: bool
+    """each line of text begins with the file's name"""
+
+    def asked(self) -> dict[str, Any]:
+        """Say so for a journal."""
+        more = {"rate": self.rate, "format": self.form.value, "figures": self.figures, "named": self.named}
+        return self.hearing.asked(command="transcribe", **more)
+
+    def open(self, stop: Stop) -> Callable[[str], Outcome]:
+        """Load the model; returns what makes the text of one file."""
+        recognizer = self.hearing.recognizer()
+        return partial(self._write_down, recognizer, speller(self.figures, recognizer.metadata.language), stop)
+
+    def _write_down(self, recognizer: Recognizer, spell: Callable[[Sequence[str]], str], stop: Stop, file: str) -> Outcome:
+        from edgeseq.bulk import Outcome
+
+        out = io.StringIO()
+        display = Display(self.form, file, f"{file}: " if self.named else "", spell=spell, out=out)
+        fault = _show_words(recognizer, file, self.rate, display, stop)
+        if stop.requested:
+            fault = "stopped"
+        return Outcome(out.getvalue() if display.n_shown else None, fault)
+
+
+def _transcribe_many(
+    wanted: Wanted, targets: list[tuple[str, Path | None]], jobs: int | None, journal_file: Path | None, stop: Stop
+) -> int:
+    """Write down files of an archive, in their order, as they are finished; returns the exit code."""
+    from edgeseq.bulk import Journal, run
+
+    items = {file: file for file, _ in targets}
+    if STANDARD_INPUT in items:
+        raise UsageError("Standard input cannot be spread or gone on from; leave out --jobs and --journal, or name files.")
+    opener = partial(wanted.open, Stop() if jobs else stop)
+    outcomes: dict[str, Outcome] = {}
+    left = iter(targets)
+    following = next(left, None)
+    with (
+        progress("Transcribing") as show,
+        nullcontext() if journal_file is None else closing(Journal(journal_file, wanted.asked())) as journal,
+    ):
+        for file, outcome in run(opener, items, jobs=jobs, journal=journal, stop=lambda: stop.requested):
+            outcomes[file] = outcome
+            while following is not None and following[0] in outcomes:
+                _tell(outcomes[following[0]], following[1])
+                following = next(left, None)
+            show(len(outcomes), len(items))
+    return int(any(outcome.fault is not None for outcome in outcomes.values()) and not stop.requested)
+
+
+def _tell(outcome: Outcome, target: Path | None) -> None:
+    """Give out what was made of a file."""
+    if outcome.fault is not None:
+        typer.echo(f"edgeseq: {outcome.fault}", err=True)
+    if outcome.result is not None and target is not None:
+        _write(target, outcome.result)
+    elif outcome.result is not None:
+        typer.echo(outcome.result, nl=False)
+
+
 def _write(path: Path, content: str) -> None:
     """Write a file whole or not at all, making its folder."""
     half = path.with_name(f".{path.name}.part")
@@ -131,6 +210,14 @@ def _write(path: Path, content: str) -> None:
 
 def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> bool:
     """Show the words of one file; False if it could not be read to its end."""
+    fault = _show_words(recognizer, file, rate, display, stop)
+    if fault is not None:
+        typer.echo(f"edgeseq: {fault}", err=True)
+    return fault is None
+
+
+def _show_words(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> str | None:
+    """Show the words of one file; returns why it could not be read to its end, if so."""
     from edgeseq.audio import read_blocks
 
     try:
@@ -141,9 +228,7 @@ def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display
     except CutShortError as fault:
         if fault.final is not None:
             display.show(fault.final)
-        typer.echo(f"edgeseq: {fault}", err=True)
-        return False
+        return str(fault)
     except EdgeseqError as fault:
-        typer.echo(f"edgeseq: {fault}", err=True)
-        return False
-    return True
+        return str(fault)
+    return None
