@@ -59,9 +59,10 @@ class ClientFaults(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten what aiohttp says of them; let all through."""
         from aiohttp.http import HttpProcessingError
+        from aiohttp.web import RequestPayloadError
 
         fault = record.exc_info[1] if record.exc_info else None
-        if record.name.startswith("aiohttp") and isinstance(fault, HttpProcessingError | ConnectionError):
+        if record.name.startswith("aiohttp") and isinstance(fault, HttpProcessingError | RequestPayloadError | ConnectionError):
             who = record.args[0] if isinstance(record.args, tuple) and record.args else "a client"
             record.msg, record.args = "http %s: left (%s)", (who, type(fault).__name__)
             record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)

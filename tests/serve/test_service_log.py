@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("aiohttp")
 from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web import RequestPayloadError
 
 from edgeseq.serve.service_log import log_to_stderr
 
@@ -20,7 +21,10 @@ def as_it_was():
     root.handlers[:], root.level = handlers, level
 
 
-@pytest.mark.parametrize("fault", [BadHttpMessage("b'Authorization: Bearer s3cret'"), ConnectionResetError("s3cret")])
+FAULTS = [BadHttpMessage("b'Authorization: Bearer s3cret'"), ConnectionResetError("s3cret"), RequestPayloadError("s3cret")]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_bytes_of_clients_stay_out_of_the_log(fault, as_it_was, capfd):
     log_to_stderr()
     logging.getLogger("aiohttp.server").error("Error handling request from %s", "10.0.0.7", exc_info=fault)
