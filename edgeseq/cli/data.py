@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeseq.cli import record
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
@@ -226,6 +227,9 @@ def synth(
             f"{len(report.failed)} files could not be spoken in any manner drawn ({report.failed[0]} ...).\n"
             "  The manifest lists the others. The same command tries again; or leave these voices out."
         )
+
+
+app.command("record")(record.record)
 
 
 @app.command()
