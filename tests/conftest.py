@@ -26,6 +26,15 @@ def tone_recognizer(tone_model):
     return edgeseq.load(tone_model)
 
 
+@pytest.fixture(scope="session")
+def tone_run(tmp_path_factory):
+    """A run that has learnt two tones; see tiny_tones.py. To be read only."""
+    pytest.importorskip("torch")
+    import tiny_tones
+
+    return tiny_tones.train_run(tmp_path_factory.mktemp("tone-run"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_goes_on_behind_a_test():
     """A test that fails in its middle leaves its programs running; they would listen for ever."""

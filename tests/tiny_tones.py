@@ -56,3 +56,12 @@ def tone_recipe(manifest: Path, **settings: object):
         | settings,
     }
     return parse_recipe(values, "test")
+
+
+def train_run(folder: Path, **settings: object) -> Path:
+    """Train on the tones, exporting nothing; returns the run's folder."""
+    from edgeseq.training.trainer import train
+
+    recipe = tone_recipe(write_tones(folder / "data"), **settings)
+    train(recipe, folder / "tones", resume=False, report=lambda _: None, workers=0)
+    return folder / "tones"

@@ -26,6 +26,7 @@ from edgeseq.cli import (
     models,
     phrases,
     prove,
+    report,
     serve,
     train,
     transcribe,
@@ -75,6 +76,8 @@ app.command("augment")(augment.augment)
 app.command("eval")(eval.evaluate)
 app.command("prove")(prove.prove)
 app.command("export")(export.export)
+app.command("report")(report.report)
+app.command("explain")(report.explain)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 app.add_typer(lm.app, name="lm")

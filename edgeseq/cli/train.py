@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.progress import progress
+from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def train(
     """Train a streaming model as a recipe says.
 
     Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME, at the end the
-    exported model and its error rates in torch and on onnxruntime (proof.json). Ctrl-C saves a checkpoint and ends with exit
-    code 130. The number of processes and machines changes nothing but the time:
+    exported model, its error rates in torch and on onnxruntime (proof.json) and a page to look at (report.html).
+    Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes nothing but the time:
     torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500
@@ -81,7 +82,7 @@ def train(
 
 
 def _finish(folder: Path, name: str) -> None:
-    """Export, prove and tell; what is not fit to be released is told, too, and the weights are safe in any case."""
+    """Export, prove, report; what is not fit to be released is told, too, and the weights are safe in any case."""
     from edgeseq.errors import ExportError
     from edgeseq.export.finishing import EXPORTS, finish
 
@@ -90,9 +91,10 @@ def _finish(folder: Path, name: str) -> None:
             exported = finish(folder, lambda way, done, total: show(done, total))
     except ExportError as fault:
         typer.echo(f"Trained, not exported: {fault}", err=True)
-        return
-    typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
-    typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
+    else:
+        typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+        typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
+    typer.echo(f"Report: {write_report(folder, folder / REPORT)}", err=True)
 
 
 class _Progress:

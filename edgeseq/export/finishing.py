@@ -27,11 +27,11 @@ def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> 
     try:
         exported = export(load_trained(run), run / EXPORTS, scores={}, on_progress=on_progress)
     except NotProvenError as fault:
-        _write(run, {**measured(fault.proof), "refused": str(fault)})
+        _write(run, {**measured(fault.proof), "bytes": {}, "refused": str(fault)})
         raise
     if exported.proof is not None:
         sizes = {file.path.name: file.size for file in exported.files}
-        _write(run, {**measured(exported.proof), "bytes": sizes})
+        _write(run, {**measured(exported.proof), "bytes": sizes, "refused": ""})
     return exported
 
 

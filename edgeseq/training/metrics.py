@@ -60,7 +60,7 @@ class RunLog:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
-        self._lines = [line for line in _read_lines(path) if line["step"] < first_step]
+        self._lines = [line for line in read_lines(path) if line["step"] < first_step]
         path.write_text("".join(json.dumps(line) + "\n" for line in self._lines), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
@@ -98,7 +98,8 @@ class RunLog:
         self._file.flush()
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read metrics.jsonl as far as it is whole; none where there is no file."""
     if not path.exists():
         return []
     lines = []

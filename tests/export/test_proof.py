@@ -2,32 +2,30 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
-from tiny_tones import FLUSH_SECONDS, tone_recipe, write_tones
+from tiny_tones import FLUSH_SECONDS
 
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
 from edgeseq.export.weights import load_trained
 from edgeseq.network import Network
-from edgeseq.training.trainer import train
 
 WAYS = ["torch_whole", "torch_streamed", "float32", "int8"]
 
 
-@pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """A run that has learnt two tones."""
-    folder = tmp_path_factory.mktemp("run")
-    recipe = tone_recipe(write_tones(folder / "data"), steps=150)
-    train(recipe, folder / "tones", resume=False, report=lambda _: None, workers=0)
-    return folder / "tones"
+@pytest.fixture
+def run(tone_run, tmp_path):
+    """A copy of a run that has learnt two tones."""
+    return Path(shutil.copytree(tone_run, tmp_path / "run"))
 
 
 def test_a_run_ends_with_four_rates_in_its_files(run):
@@ -80,22 +78,23 @@ SPOILT = {
 @pytest.mark.parametrize("broken", SPOILT)
 def test_what_loses_words_is_named_and_nothing_is_written(run, tmp_path, monkeypatch, broken):
     SPOILT[broken](monkeypatch)
-    (tmp_path / "model.onnx").write_bytes(b"released before")
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"released before")
     with pytest.raises(NotProvenError) as refused:
-        export(load_trained(run), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
+        export(load_trained(run), folder, scores={}, flush_seconds=FLUSH_SECONDS)
     assert str(refused.value).startswith(f"tones is not released: {broken} changed the words")
     assert "Nothing was written" in str(refused.value) and "export.most_difference" in str(refused.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-    assert (tmp_path / "model.onnx").read_bytes() == b"released before"
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+    assert (folder / "model.onnx").read_bytes() == b"released before"
 
 
-def test_a_run_that_is_refused_keeps_the_figures(run, tmp_path, monkeypatch):
+def test_a_run_that_is_refused_keeps_the_figures(run, monkeypatch):
     spoil_graphs(monkeypatch, 8)
-    (tmp_path / "checkpoints").symlink_to(run / "checkpoints")
     with pytest.raises(NotProvenError):
-        finishing.finish(tmp_path)
-    written = json.loads((tmp_path / "proof.json").read_text())
-    assert "quantization (int8) changed the words" in written["refused"] and not (tmp_path / "model").exists()
+        finishing.finish(run)
+    written = json.loads((run / "proof.json").read_text())
+    assert "quantization (int8) changed the words" in written["refused"] and not (run / "model").exists()
     assert written["errors"]["int8"] > written["errors"]["float32"]
 
 
@@ -107,10 +106,10 @@ def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):
 
 
 def test_4_bit_alone_is_measured_from_float_on(run, tmp_path):
-    exported = export(load_trained(run), tmp_path, scores={}, bits=[4], flush_seconds=FLUSH_SECONDS)
+    exported = export(load_trained(run), tmp_path / "models", scores={}, bits=[4], flush_seconds=FLUSH_SECONDS)
     assert list(exported.proof.heard) == [*WAYS[:3], "int4"]
     assert [step.name for step in exported.proof.steps] == ["streaming", "export", "quantization (int4)"]
-    assert not (tmp_path / "model.onnx").exists()
+    assert [path.name for path in (tmp_path / "models").glob("*.onnx")] == ["model.int4.onnx"]
 
 
 def test_without_validation_recordings_the_export_says_so(make_trained, tmp_path):

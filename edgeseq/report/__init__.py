@@ -1,0 +1,1 @@
+"""Pages that show a training, or what a model makes of one recording (extra `train`)."""
