@@ -23,7 +23,6 @@ FREE = (
     "train.checkpoint_every",
     "train.patience",
     "train.most_bad_steps",
-    "train.loggers",
 )
 """Keys that may be changed on the way: they do not change what the steps so far have done."""
 
