@@ -21,7 +21,7 @@ from edgeseq.errors import ManifestError
 MAX_FAULTS = 20
 """Faults of one manifest that a message lists; the rest is counted."""
 
-SHAR_INDEX = "index.jsonl"
+SHAR_INDEX = "cuts.index"
 """The manifest in a folder of Lhotse Shar archives."""
 
 DATA_VARIABLE = "EDGESEQ_DATA"
@@ -56,6 +56,17 @@ class Recording:
     """first byte and number of bytes of the sound file in `path`, where that is an archive (Lhotse Shar)"""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """the line's other keys, as they were"""
+
+    @property
+    def where(self) -> str:
+        """Its file, where in an archive that lies, and the stretch of it, for messages.
+
+        >>> Recording(Path("a.tar"), 2.5, "hello", offset=1.0, within=(512, 9000)).where
+        'a.tar at byte 512 (1.00 to 3.50 s)'
+        """
+        archived = f" at byte {self.within[0]}" if self.within else ""
+        stretch = f" ({self.offset:.2f} to {self.offset + self.duration:.2f} s)" if self.offset else ""
+        return f"{self.path}{archived}{stretch}"
 
 
 def read_manifest(
@@ -110,7 +121,7 @@ def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]
     """Write a manifest, audio paths relative to its folder; the file appears whole or not at all."""
     path = Path(path)
     folder = os.path.realpath(path.parent)
-    lines = [json.dumps(_as_line(recording, folder), ensure_ascii=False) + "\n" for recording in recordings]
+    lines = (json.dumps(_as_line(recording, folder), ensure_ascii=False) + "\n" for recording in recordings)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -162,6 +162,41 @@ def _show_report(report: Report) -> None:
 
 
 @app.command()
+def shar(
+    manifest: Annotated[Path | None, typer.Argument(help="Recordings to write.", metavar="[MANIFEST]")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for the archives.")] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Recordings in an archive.")] = 1000,
+    format_: Annotated[str, typer.Option("--format", help="Of the sound: flac or wav.")] = "flac",
+    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, whoever wrote them.")] = None,
+) -> None:
+    """Write a manifest's recordings as Lhotse Shar archives, a few large files that are trained on as they are.
+
+    A recipe names the folder in place of a manifest. Needs the extra `corpora`; training on archives does not.
+
+    Example: edgeseq data shar data/librispeech/train-clean-100.jsonl --out data/train-clean-100-shar
+    """
+    from edgeseq.data.shar import index_shar, write_shar
+    from edgeseq.manifest import find_data, read_manifest
+
+    if (index is None) == (manifest is None) or (manifest is None) != (out is None):
+        raise UsageError("Wanted: MANIFEST and --out FOLDER, or --index FOLDER.")
+    with _sigterm_as_interrupt():
+        try:
+            if index is not None:
+                with progress(f"Indexing {index}", unit="archives") as show:
+                    count = index_shar(index, show)
+            else:
+                assert manifest is not None and out is not None, "looked at above"
+                with progress(f"Writing {out}") as show:
+                    recordings = read_manifest(find_data(manifest))
+                    count = write_shar(recordings, out, shard_size=shard_size, audio_format=format_, on_progress=show)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped; nothing was written.", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(f"{index or out}: {count:,} recordings; name it in a recipe as the manifest.", err=True)
+
+
+@app.command()
 def synth(
     text: Annotated[Path | None, typer.Option(help="File of texts to say, one a line.")] = None,
     words: Annotated[str, typer.Option(help="Or the texts themselves, between commas.")] = "",

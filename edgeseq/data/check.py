@@ -136,49 +136,38 @@ def level_db(amplitude: float) -> float:
     return 20 * math.log10(max(amplitude, 1e-10))
 
 
-def where(recording: Recording) -> str:
-    """Name a recording: its file, and the stretch of it that is meant.
-
-    >>> where(Recording(Path("a.wav"), 2.5, "hello", offset=1.0))
-    'a.wav (1.00 to 3.50 s)'
-    """
-    archived = f" at byte {recording.within[0]:,}" if recording.within else ""
-    stretch = f" ({recording.offset:.2f} to {recording.offset + recording.duration:.2f} s)" if recording.offset else ""
-    return f"{recording.path}{archived}{stretch}"
-
-
 def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured]) -> Iterator[Finding]:
     n_stretches = Counter((recording.path, recording.within) for recording in recordings)
     for recording, found in zip(recordings, measured, strict=True):
         if found.fault:
-            yield Finding("unreadable", where(recording), found.fault)
+            yield Finding("unreadable", recording.where, found.fault)
             continue
         if found.digest and level_db(found.rms) < SILENT_DB:
-            yield Finding("silent", where(recording), f"{level_db(found.rms):.0f} dB of full scale")
+            yield Finding("silent", recording.where, f"{level_db(found.rms):.0f} dB of full scale")
         if found.n_clipped > MOST_FLAT_TOPS:
-            yield Finding("clipped", where(recording), f"{found.n_clipped:,} flat tops at {level_db(found.peak):.1f} dB")
+            yield Finding("clipped", recording.where, f"{found.n_clipped:,} flat tops at {level_db(found.peak):.1f} dB")
         end = recording.offset + recording.duration
         allowed = DURATION_SECONDS + DURATION_SHARE * recording.duration
         whole = not recording.offset and n_stretches[recording.path, recording.within] == 1
         if end > found.file_seconds + allowed or (whole and end < found.file_seconds - allowed):
-            yield Finding("duration", where(recording), f"ends at {end:.2f} s; the file ends at {found.file_seconds:.2f} s")
+            yield Finding("duration", recording.where, f"ends at {end:.2f} s; the file ends at {found.file_seconds:.2f} s")
 
 
 def _text_findings(recordings: Iterable[Recording], spelling: Spelling) -> Iterator[Finding]:
     for recording in recordings:
         if not recording.text.strip():
-            yield Finding("empty text", where(recording), "no text")
+            yield Finding("empty text", recording.where, "no text")
             continue
         try:
             ids = spelling.tokens.encode(recording.text)
         except ManifestError as fault:
-            yield Finding("unspellable", where(recording), str(fault).split("\n")[0])
+            yield Finding("unspellable", recording.where, str(fault).split("\n")[0])
             continue
         rows, wanted = int(recording.duration / spelling.row_seconds + 1e-6), rows_needed(ids)
         if rows < wanted:
             yield Finding(
                 "too long",
-                where(recording),
+                recording.where,
                 f"{recording.text!r} needs {wanted} rows of CTC; {recording.duration:.2f} s are {rows} rows of "
                 f"{1000 * spelling.row_seconds:g} ms",
             )
@@ -198,15 +187,15 @@ def _repeated(
         if key is None:
             continue
         if key in tests:
-            yield Finding("in the test set", where(recording), f"the same sound as {where(tests[key])}")
+            yield Finding("in the test set", recording.where, f"the same sound as {tests[key].where}")
         first = seen.setdefault(key, recording)
         if first is recording:
             continue
         if normalize_text(first.text) == normalize_text(recording.text):
-            yield Finding("duplicate", where(recording), f"the same sound and text as {where(first)}")
+            yield Finding("duplicate", recording.where, f"the same sound and text as {first.where}")
         else:
             yield Finding(
-                "other text", where(recording), f"{recording.text!r}, but {where(first)}, the same sound, is {first.text!r}"
+                "other text", recording.where, f"{recording.text!r}, but {first.where}, the same sound, is {first.text!r}"
             )
 
 

@@ -23,10 +23,11 @@ from edgeseq.export.graph import build_graph
 from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
-from edgeseq.manifest import Recording, find_data, read_manifest
+from edgeseq.manifest import Recording, find_data
 from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
 from edgeseq.training.clips import ClipReader
+from edgeseq.training.manifest_index import ManifestIndex
 
 RELEASED_BITS = (32, 8)
 TEXT_NORMALIZATION = "NFC, lower case, single spaces"
@@ -177,14 +178,14 @@ def measure_flush(trained: Trained) -> float:
     """
     try:
         source = next(s for s in trained.recipe.data.train if s.easy)
-        recordings = read_manifest(find_data(source.manifest))
+        manifest = ManifestIndex.of(find_data(source.manifest))
     except EdgeseqError as fault:
         raise ExportError(
             f"flush_seconds is measured on the recipe's training clips, and they are not here:\n{fault}\n"
             "  Bring them, or give --flush-seconds."
         ) from fault
-    stride = -(-len(recordings) // MAX_FLUSH_CLIPS)
-    lags = last_token_lags(trained, recordings[::stride])
+    stride = -(-len(manifest) // MAX_FLUSH_CLIPS)
+    lags = last_token_lags(trained, [manifest[number] for number in range(0, len(manifest), stride)])
     row_seconds = trained.recipe.row_samples / trained.recipe.frontend.sample_rate
     return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / row_seconds - 1e-9) * row_seconds
 

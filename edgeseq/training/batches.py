@@ -52,7 +52,7 @@ class JoinedBatches(Dataset[Batch]):
         """Draw from `sources` as `recipe` says; `rows` are the streams of this process, by default all."""
         self.sources, self.recipe = tuple(sources), recipe
         self.rows = rows or range(recipe.train.batch_size)
-        self.reader = ClipReader(recipe.frontend.sample_rate)
+        self.reader = ClipReader(recipe.frontend.sample_rate, sum(float(source.durations.sum()) for source in self.sources))
         self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
         self._heard: OrderedDict[int, Batch] = OrderedDict()
 
@@ -84,7 +84,7 @@ class JoinedBatches(Dataset[Batch]):
         """List the files that this process reads for `step`, for messages."""
         plan = self.plan(step)
         clips = (clip for number in self._active(plan) for clip in plan.rows[number].clips)
-        return [str(self.sources[clip.source].recordings[clip.first].path) for clip in clips]
+        return [self.sources[clip.source].recordings[clip.first].where for clip in clips]
 
     def _active(self, plan: BatchPlan) -> list[int]:
         """Rows of this process that are in the batch."""
@@ -94,24 +94,20 @@ class JoinedBatches(Dataset[Batch]):
         plan = plan_batch(self.sources, self.recipe, step)
         rows = self._active(plan)
         sounds = [self._hear(plan, plan.rows[number], step, number) for number in rows]
-        targets = [self._targets(plan.rows[number]) for number in rows]
+        spelled = {number: self._spell(plan.rows[number]) for number in plan.active}
+        targets = [spelled[number] for number in rows]
         return Batch(
             torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, plan.n_samples),
             torch.tensor([token for row in targets for token in row], dtype=torch.int64),
             torch.tensor([len(row) for row in targets], dtype=torch.int64),
             torch.tensor(rows, dtype=torch.int64),
             torch.tensor([plan.rows[number].restart for number in rows], dtype=torch.bool),
-            torch.tensor(sum(len(self._targets(plan.rows[number])) for number in plan.active)),
+            torch.tensor(sum(map(len, spelled.values()))),
         )
 
-    def _targets(self, row: PlannedRow) -> tuple[int, ...]:
+    def _spell(self, row: PlannedRow) -> list[int]:
         """Token ids of all that is said in a row."""
-        return tuple(
-            token
-            for clip in row.clips
-            for spelled in self.sources[clip.source].targets[clip.first : clip.first + clip.n_recordings]
-            for token in spelled
-        )
+        return [token for clip in row.clips for token in self.sources[clip.source].spell(clip.first, clip.n_recordings)]
 
     def _hear(self, plan: BatchPlan, row: PlannedRow, step: int, number: int) -> Waveform:
         """Read, join and augment one row, from random numbers of its own."""

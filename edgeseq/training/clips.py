@@ -57,11 +57,11 @@ def read_clip(recording: Recording, sample_rate: int) -> Waveform:
             rate = file.samplerate
     except (OSError, soundfile.SoundFileError) as fault:
         raise ManifestError(
-            f"{recording.path}: cannot be read as sound ({fault}).\n  Take its line out of the manifest or replace the file."
+            f"{recording.where}: cannot be read as sound ({fault}).\n  Take its line out of the manifest or replace the file."
         ) from fault
     if not np.isfinite(samples).all():
         raise ManifestError(
-            f"{recording.path}: holds samples that are no numbers (NaN or infinite).\n"
+            f"{recording.where}: holds samples that are no numbers (NaN or infinite).\n"
             "  Take its line out of the manifest or replace the file."
         )
     return np.asarray(soxr.resample(samples, rate, sample_rate), dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from edgeseq.errors import RecipeError
@@ -19,7 +19,7 @@ def license_of(recording: Recording, source: SourceRecipe) -> str:
     return str(recording.extra.get("licence") or recording.extra.get("license") or source.license or UNKNOWN)
 
 
-def count_licenses(source: SourceRecipe, recordings: Sequence[Recording]) -> Counter[str]:
+def count_licenses(source: SourceRecipe, recordings: Iterable[Recording]) -> Counter[str]:
     """Count recordings by licence."""
     return Counter(license_of(recording, source) for recording in recordings)
 

@@ -176,7 +176,7 @@ class RowDraw:
         return ease(float(self.rng.uniform(*self.recipe.augment.speed)), self.hardness) if self.hardness > 0 else 1.0
 
     def _draw_clip(self, source: int, gap_seconds: float) -> PlannedClip:
-        index = int(self.rng.integers(len(self.sources[source].recordings)))
+        index = int(self.rng.integers(len(self.sources[source].durations)))
         return self._plan_clip(source, index, 1, self._draw_speed(), gap_seconds)
 
     def _plan_clip(self, source: int, first: int, count: int, speed: float, gap_seconds: float) -> PlannedClip:
@@ -188,11 +188,11 @@ class RowDraw:
         """Take the stretches that this row has come to in a long file, which it follows for some steps from a drawn place."""
         block, turn = divmod(self.step, FOLLOWED_STEPS)
         rng = np.random.default_rng([self.recipe.train.seed, block, self.row, FOLLOWED_STEPS])
-        place = int(rng.integers(len(self.sources[source].recordings)))
+        place = int(rng.integers(len(self.sources[source].durations)))
         speed = ease(float(rng.uniform(*self.recipe.augment.speed)), self.hardness)
         for _ in range(turn):
             place += self._count_fitting(source, place, speed)
-            place %= len(self.sources[source].recordings)
+            place %= len(self.sources[source].durations)
         count = self._count_fitting(source, place, speed)
         begins_file = not self.sources[source].goes_on[place]
         clip = self._plan_clip(source, place, count, speed, 0.0)
@@ -200,13 +200,13 @@ class RowDraw:
 
     def _count_fitting(self, source: int, first: int, speed: float) -> int:
         """Count the recordings from `first` on that follow one another in a file and fit into a row; at least one."""
-        recordings = self.sources[source].recordings
+        drawn = self.sources[source]
         count = 1
-        while first + count < len(recordings):
-            before, after = recordings[first + count - 1], recordings[first + count]
-            pause = after.offset - before.offset - before.duration
-            fits = stretch_seconds(self.sources[source], first, count + 1) / speed <= self.recipe.joining.row_seconds
-            if not self.sources[source].goes_on[first + count] or not 0 <= pause <= LONGEST_PAUSE_SECONDS or not fits:
+        while first + count < len(drawn.durations):
+            before, after = first + count - 1, first + count
+            pause = drawn.offsets[after] - drawn.offsets[before] - drawn.durations[before]
+            fits = stretch_seconds(drawn, first, count + 1) / speed <= self.recipe.joining.row_seconds
+            if not drawn.goes_on[after] or not 0 <= pause <= LONGEST_PAUSE_SECONDS or not fits:
                 break
             count += 1
         return count
@@ -216,5 +216,5 @@ def stretch_seconds(source: Source, first: int, count: int) -> float:
     """Length of `count` recordings of one file from the start of the first to the end of the last."""
     if count == 1:
         return float(source.durations[first])
-    one, last = source.recordings[first], source.recordings[first + count - 1]
-    return last.offset + last.duration - one.offset
+    last = first + count - 1
+    return float(source.offsets[last] + source.durations[last] - source.offsets[first])

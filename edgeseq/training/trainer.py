@@ -33,6 +33,7 @@ from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, loa
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.licenses import refuse_licenses
+from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
@@ -96,8 +97,8 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
 
     Raises ManifestError or RecipeError when data is missing or broken.
     """
-    manifests = [read_manifest(find_data(source.manifest)) for source in recipe.data.train]
-    tokens = make_tokens(recipe.tokens, (r.text for manifest in manifests for r in manifest))
+    manifests = [ManifestIndex.of(find_data(source.manifest)) for source in recipe.data.train]
+    tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()))
     seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
     sources = [
         pick_source(source, manifest, tokens, seconds_per_token)

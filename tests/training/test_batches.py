@@ -13,7 +13,7 @@ from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.plan import difficulty
-from edgeseq.training.sources import pick_source, spell
+from edgeseq.training.sources import MAX_FAULTS, pick_source
 from edgeseq.training.trainer import load_batches
 
 
@@ -85,11 +85,10 @@ def test_equal_neighbours_need_a_blank_between():
 
 
 def test_all_texts_that_cannot_be_spelled_are_listed(tiny_recipe, tone_corpus):
-    _, tokens = load_batches(tiny_recipe())
-    recordings = [dataclasses.replace(r, text="cab") for r in read_manifest(tone_corpus)][:2]
+    recordings = [dataclasses.replace(r, text="cab") for r in read_manifest(tone_corpus)] * 3
     with pytest.raises(ManifestError) as caught:
-        spell(recordings, tokens)
-    assert str(caught.value).count("'c'") == 2
+        pick_source(tiny_recipe().data.train[0], recordings, TokenTable.of_characters("ab"), 0.0)
+    assert str(caught.value).count("'c'") == MAX_FAULTS and "... and 16 more" in str(caught.value)
 
 
 def test_stretches_of_long_files_are_read(tone_corpus, tiny_recipe):
