@@ -30,9 +30,7 @@ def stem(path: Path) -> str:
     return next((path.name.removesuffix(suffix) for suffix in SUFFIXES if path.name.endswith(suffix)), path.name)
 
 
-def unpack(
-    archive: Path, folder: Path, *, nested: str | None = None, on_progress: Progress = lambda done, total: None
-) -> Path:
+def unpack(archive: Path, folder: Path, *, nested: str | None = None, on_progress: Progress = lambda done, total: None) -> Path:
     """Unpack to `folder`, which appears when all of it is there; where it exists already, nothing is done.
 
     `nested` is a glob of archives inside, each unpacked where it lies. `on_progress` counts bytes of the archive.

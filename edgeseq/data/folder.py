@@ -102,9 +102,7 @@ def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
             f"{', '.join(PATH_COLUMNS)}, one of {', '.join(TEXT_COLUMNS)}, and maybe one of {', '.join(SPEAKER_COLUMNS)}."
         )
     speaker = _column(columns, SPEAKER_COLUMNS)
-    return [
-        Spoken(folder / (row[path] or ""), row[text] or "", (row[speaker] or None) if speaker else None) for row in rows
-    ]
+    return [Spoken(folder / (row[path] or ""), row[text] or "", (row[speaker] or None) if speaker else None) for row in rows]
 
 
 def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:

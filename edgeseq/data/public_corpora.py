@@ -169,7 +169,9 @@ def _by_lhotse(
             with warnings_noted(notes):
                 for split, sets in recipe(folder, splits):
                     by_id = {recording.id: recording for recording in sets["recordings"]}
-                    lines = [(spoken, of_supervision(by_id[spoken.recording_id], spoken, folder)) for spoken in sets["supervisions"]]
+                    lines = [
+                        (spoken, of_supervision(by_id[spoken.recording_id], spoken, folder)) for spoken in sets["supervisions"]
+                    ]
                     yield split, [replace(line, text=(text(spoken) or "").strip()) for spoken, line in lines]
         except EdgeseqError:
             raise
@@ -352,11 +354,7 @@ CORPORA = {
         lambda folder: (folder / "data_aishell" / "transcript").is_dir(),
         lambda folder: _subfolders(("train", "dev", "test"))(folder / "data_aishell" / "wav"),
         _by_lhotse(_aishell),
-        {
-            "all": Archive(
-                "https://www.openslr.org/resources/33/data_aishell.tgz", "md5:2f494334227864a8a8fec932999db9d8"
-            )
-        },
+        {"all": Archive("https://www.openslr.org/resources/33/data_aishell.tgz", "md5:2f494334227864a8a8fec932999db9d8")},
         n_usual=1,
         by_hand="https://www.openslr.org/33",
         nested="data_aishell/wav/*.tar.gz",

@@ -1,7 +1,7 @@
 """One's own voice, prompt by prompt: a session that hears blocks of sound and keys, and keeps a manifest.
 
-Every take that is kept is on disk, and in the manifest, before the next prompt is shown; prompts that the manifest lists already
-are not asked for again.
+Every take that is kept is on disk, and in the manifest, before the next prompt is shown; prompts that the manifest lists
+already are not asked for again.
 """
 
 from __future__ import annotations

@@ -69,7 +69,14 @@ def _write(lhotse: Any, writer: Any, recording: Recording, number: int) -> None:
         if recording.offset or recording.duration < whole.duration:
             cut = cut.truncate(offset=recording.offset, duration=min(recording.duration, whole.duration - recording.offset))
         said = lhotse.SupervisionSegment(
-            name, name, 0, cut.duration, whole.channel_ids, recording.text, speaker=recording.speaker, custom=dict(recording.extra)
+            name,
+            name,
+            0,
+            cut.duration,
+            whole.channel_ids,
+            recording.text,
+            speaker=recording.speaker,
+            custom=dict(recording.extra),
         )
         cut.id, cut.supervisions = name, [said]
         writer.write(cut)
@@ -106,18 +113,23 @@ def _of_shard(cuts: Path) -> Iterator[Recording]:
     named = CUTS.fullmatch(cuts.name)
     archive = cuts.with_name(f"recording{(named and named['shard']) or ''}.tar")
     if not archive.is_file():
-        raise ManifestError(f"{archive}: is missing beside {cuts.name}. Copy it there (archives that are squeezed cannot be used).")
+        raise ManifestError(
+            f"{archive}: is missing beside {cuts.name}. Copy it there (archives that are squeezed cannot be used)."
+        )
     places = _places(archive)
-    opened = gzip.open(cuts, "rt", encoding="utf-8") if cuts.suffix == ".gz" else cuts.open(encoding="utf-8")
     try:
-        with opened as lines:
+        with gzip.open(cuts, "rb") if cuts.suffix == ".gz" else cuts.open("rb") as lines:
             for line in lines:
                 cut = json.loads(line)
                 if cut["id"] not in places:
-                    raise ManifestError(f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both anew.")
+                    raise ManifestError(
+                        f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both anew."
+                    )
                 yield from _of_cut(cut, archive, places[cut["id"]])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
-        raise ManifestError(f"{cuts}: cannot be read as Lhotse's cuts ({type(fault).__name__}: {fault}). Copy it again.") from fault
+        raise ManifestError(
+            f"{cuts}: cannot be read as Lhotse's cuts ({type(fault).__name__}: {fault}). Copy it again."
+        ) from fault
 
 
 def _of_cut(cut: dict[str, Any], archive: Path, within: tuple[int, int]) -> Iterator[Recording]:

@@ -135,7 +135,10 @@ def test_the_condition_is_ctc_s_own(corpus):
     ids = tokens.encode("ohh oo")
     for rows in range(5, 12):
         loss = torch.nn.functional.ctc_loss(
-            torch.zeros(rows, 1, len(tokens)).log_softmax(-1), torch.tensor([ids]), torch.tensor([rows]), torch.tensor([len(ids)])
+            torch.zeros(rows, 1, len(tokens)).log_softmax(-1),
+            torch.tensor([ids]),
+            torch.tensor([rows]),
+            torch.tensor([len(ids)]),
         )
         corpus.lines = corpus.lines[:0]
         corpus.add(f"{rows}.wav", voice(rows * 0.04, seed=rows), text="ohh oo")

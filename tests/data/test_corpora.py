@@ -48,7 +48,9 @@ def librispeech(root):
 
 
 def commonvoice(root):
-    columns = "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+    columns = (
+        "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+    )
     for split, n in (("train", 2), ("dev", 1), ("test", 0)):
         rows = [columns.replace(" ", "\t")]
         for i in range(n):
@@ -169,7 +171,7 @@ def check(imported, out, expected):
     assert {line.text for line in lines} == texts and {line.speaker for line in lines} == speakers
     for line in lines:
         about = soundfile.info(line.path)
-        assert 0 < line.duration and line.offset + line.duration <= about.frames / about.samplerate + 0.05
+        assert line.duration > 0 and line.offset + line.duration <= about.frames / about.samplerate + 0.05
 
 
 def test_every_corpus_has_a_layout_here():
@@ -285,7 +287,7 @@ def test_tables_list_recordings(tmp_path, name, comma):
     (line,) = read_manifest(next(iter(bring("folder", tmp_path, tmp_path).manifests)))
     assert (line.text, line.speaker, line.duration) == ("hello", "anna", pytest.approx(0.3))
     text(tmp_path / name, f"a.wav{comma}anna{comma}hello\n")
-    with pytest.raises(ManifestError, match="first line names the columns a.wav, anna, hello"):
+    with pytest.raises(ManifestError, match=r"first line names the columns a.wav, anna, hello"):
         bring("folder", tmp_path, tmp_path)
     text(tmp_path / name, f"path{comma}text\na.wav{comma}hello\nb.wav{comma}hello\n")
     with pytest.raises(ManifestError, match=r"1 files are missing(.|\n)*b.wav"):

@@ -97,7 +97,7 @@ def test_what_is_no_zip_is_refused(tmp_path):
 
 
 def test_unknown_corpora_are_refused():
-    with pytest.raises(UsageError, match="Choose from: .*fsdd"):
+    with pytest.raises(UsageError, match=r"Choose from: .*fsdd"):
         importer("timit")
 
 

@@ -33,7 +33,11 @@ def test_words_are_counted_in_texts_and_manifests(tmp_path):
 
 
 def test_words_are_looked_up_with_and_without_stress(cmudict):
-    assert look_up({"tea": 1, "read": 2}, [cmudict]) == [("read", ("R", "EH", "D")), ("read", ("R", "IY", "D")), ("tea", ("T", "IY"))]
+    assert look_up({"tea": 1, "read": 2}, [cmudict]) == [
+        ("read", ("R", "EH", "D")),
+        ("read", ("R", "IY", "D")),
+        ("tea", ("T", "IY")),
+    ]
     assert look_up({"being": 1}, [cmudict], stress=True) == [("being", ("B", "IY1", "IH0", "NG"))]
 
 

@@ -23,7 +23,9 @@ def room(seconds, db=-65.0, seed=0):
 
 def voice(seconds=0.8, peak_db=-12.0):
     time = np.arange(round(seconds * RATE)) / RATE
-    wave = sum(np.sin(2 * np.pi * 140 * k * time + k * k) / k for k in range(1, 12)) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * time))
+    wave = sum(np.sin(2 * np.pi * 140 * k * time + k * k) / k for k in range(1, 12)) * (
+        0.6 + 0.4 * np.sin(2 * np.pi * 4 * time)
+    )
     return (wave / np.abs(wave).max() * 10 ** (peak_db / 20)).astype(np.float32)
 
 
@@ -90,7 +92,10 @@ def test_a_session_from_beginning_to_end(tmp_path):
         session.step(room(0.08), "\n")
     assert isinstance(session.state, Over) and session.kept == 2
     recordings = read_manifest(session.manifest)
-    assert [(r.text, r.speaker, r.extra["microphone"]) for r in recordings] == [("one two", "anna", "desk"), ("three", "anna", "desk")]
+    assert [(r.text, r.speaker, r.extra["microphone"]) for r in recordings] == [
+        ("one two", "anna", "desk"),
+        ("three", "anna", "desk"),
+    ]
     for recording in recordings:
         samples, rate = soundfile.read(recording.path)
         assert rate == RATE and len(samples) / rate == pytest.approx(recording.duration, abs=1e-3)

@@ -114,7 +114,7 @@ def test_archives_that_are_cut_short_are_told(manifest, tmp_path):
     with pytest.raises(AudioError, match=r"ends before byte(.|\n)*--index"):
         read_clip(recordings[-1], RATE)
     assert check(find_data(tmp_path / "shar")).stops
-    with pytest.raises(ManifestError, match="damaged or cut short|holds no sound"):
+    with pytest.raises(ManifestError, match=r"damaged or cut short|holds no sound"):
         index_shar(tmp_path / "shar")
     archive.unlink()
     with pytest.raises(ManifestError, match=r"recording.000000.tar: is missing"):

@@ -189,7 +189,7 @@ def test_voices_are_chosen_by_licence(tones):
     tones.voices = lambda: (Voice("tones", "free", "CC0-1.0"), Voice("tones", "copyleft", "GPL-3.0-or-later"))
     chosen = synth.installed_voices(licences=["CC*", "MIT"], known=(tones,))
     assert [voice.name for voice in chosen] == ["free"]
-    with pytest.raises(UsageError, match="under: CC0-1.0, GPL-3.0-or-later"):
+    with pytest.raises(UsageError, match=r"under: CC0-1.0, GPL-3.0-or-later"):
         synth.installed_voices(licences=["MIT"], known=(tones,))
 
 
