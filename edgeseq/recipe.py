@@ -16,6 +16,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -333,7 +334,7 @@ class TrainRecipe(_Part):
     """streams trained side by side, in all processes together; a batch has a row of each"""
     batch_seconds: PositiveFloat | None = None
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
-    precision: Literal["32", "bf16"] = "32"
+    precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = "32"
     """of the network's arithmetic in training; weights are kept in 32 bit"""
     quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()

@@ -96,6 +96,9 @@ def bench_recipe(base: Path | None, shape: str | None, manifest: Path | None, fo
     values = recipe.model_dump(mode="json")
     if shape is not None:
         values["network"] |= asdict(parse_shape(shape))
+    values["finetune"] = None  # weights make no difference to speed
+    if manifest is None:
+        values["tokens"] = {"kind": "characters"}  # a lexicon may lack the words of the made corpus
     used = manifest or write_corpus(folder, recipe.frontend.sample_rate)
     values["data"] |= {"train": [{"manifest": str(used.resolve()), "easy": True}], "valid": []}
     values["train"] |= {"easy_steps": 0, "ramp_steps": 0}

@@ -25,6 +25,7 @@ def start(precision: str = "32", accelerator: str = "auto", devices: int | None 
     """
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes and says how many
+        _refuse_stale_addresses()
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     count = devices or (torch.cuda.device_count() if accelerator != "cpu" and torch.cuda.is_available() else 1)
@@ -43,6 +44,19 @@ def start(precision: str = "32", accelerator: str = "auto", devices: int | None 
             f"{count} processes on {accelerator!r} cannot be started: {fault}\n  See --devices, --nodes and --accelerator."
         ) from fault
     return fabric
+
+
+def _refuse_stale_addresses() -> None:
+    """Raise UsageError where torchrun restarts processes but keeps one store for all its attempts.
+
+    A process of the second attempt may then find the address of one that has ended, and never connect (torch 2.13).
+    """
+    restarts = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if restarts and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise UsageError(
+            "torchrun is to restart processes, but keeps the addresses of those that ended, so that new ones may not connect.\n"
+            "  Start it as TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun ..., or without --max-restarts."
+        )
 
 
 def own_rows(fabric: Fabric, batch_size: int) -> range:

@@ -2,8 +2,12 @@
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,3 +83,44 @@ def test_devices_that_are_not_there_are_refused(folder):
     done = train(folder, "run", "--accelerator", "cuda")
     assert done.returncode == 2
     assert "--accelerator" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_killed_rank_is_started_anew_and_weights_end_the_same(folder):
+    """torchrun starts all processes again, which go on from the newest checkpoint: to the bit as if nothing had happened."""
+    overrides = ("train.steps=64", "train.checkpoint_every=5", "--accelerator", "cpu")
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "--max-restarts", "2")
+    refused = train(folder, "undisturbed", *overrides, launcher=torchrun)
+    assert refused.returncode != 0 and "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun" in refused.stderr
+    fresh = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    undisturbed = train(folder, "undisturbed", "--resume", *overrides, launcher=torchrun, **fresh)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    command = [sys.executable, *torchrun, "-m", "edgeseq", "train", "recipe.yaml", "--out", "killed", "--workers", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **fresh}
+    with subprocess.Popen(
+        [*command, "--resume", *overrides], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
+    ) as agent:
+        step = random.randint(1, 32)
+        wait_for_step(folder / "killed" / "metrics.jsonl", step)
+        victim = random.choice(children(agent.pid))
+        os.kill(victim, signal.SIGKILL)
+        said = agent.stderr.read()
+    assert agent.returncode == 0, f"killed at step {step}: {said}"
+    assert "SIGKILL" in said or "exitcode: -9" in said
+    assert losses(folder, "killed") == losses(folder, "undisturbed")
+    one, other = (load_checkpoint(latest_checkpoint(folder / run / "checkpoints")) for run in ("undisturbed", "killed"))
+    assert one.step == other.step == 64
+    assert all(torch.equal(other.model[name], weights) for name, weights in one.model.items())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(one.carried, other.carried, strict=True))
+
+
+def wait_for_step(path, step, seconds=120):
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if path.exists() and sum('"loss"' in line for line in path.read_text().splitlines()) >= step:
+            return
+        time.sleep(0.005)
+    pytest.fail(f"step {step} was not reached in {seconds} s")
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
