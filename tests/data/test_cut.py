@@ -24,7 +24,7 @@ def sentence(tmp_path_factory):
     if importlib.util.find_spec("pocketsphinx") is None:
         pytest.skip("pocketsphinx is not installed")
     file = tmp_path_factory.mktemp("sentences") / "s.wav"
-    Flite().speak([Request(SENTENCE, voices[-1], 1.0, 0.9)], [file])
+    Flite().speak([Request(SENTENCE, voices[-1], 1.0, 0.9)], [file], lambda: False)
     return Recording(file, soundfile.info(file).duration, SENTENCE, speaker="flite")
 
 
