@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
     from edgeseq.events import Event, Final, Gap, Partial, Word
     from edgeseq.models import load
-    from edgeseq.recognizer import Recognizer, State
+    from edgeseq.recognizer import Recognizer
+    from edgeseq.stream_state import State
 
 __all__ = ["EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "State", "Word", "load"]
 
@@ -28,7 +29,7 @@ _HOMES = {
     "Gap": "events",
     "Partial": "events",
     "Recognizer": "recognizer",
-    "State": "recognizer",
+    "State": "stream_state",
     "Word": "events",
     "load": "models",
 }

@@ -16,7 +16,8 @@ import numpy as np
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.network import Floats, Network
-from edgeseq.recognizer import Recognizer, State, check_samples, step_together
+from edgeseq.recognizer import Recognizer, step_together
+from edgeseq.stream_state import State, check_samples
 
 WAIT_SECONDS = 0.02
 """Longest that a chunk that is ready waits for other streams' chunks."""

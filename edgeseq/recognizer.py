@@ -10,62 +10,25 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeseq.audio import read_blocks
-from edgeseq.blocks import Lost, first_unusable
+from edgeseq.blocks import Lost
 from edgeseq.decoding import Decoder, Hypothesis, kind_of
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
-from edgeseq.errors import AudioError, CutShortError, EdgeseqError, StateError, UsageError
+from edgeseq.errors import CutShortError, EdgeseqError, StateError, UsageError
 from edgeseq.events import Event, Final, Gap, Partial, Word
-from edgeseq.gate import Gate, GateState
+from edgeseq.gate import Gate
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Floats, Network, NetworkState
+from edgeseq.network import Floats, Network
 from edgeseq.saving import pack, unpack
+from edgeseq.stream_state import State, UtteranceState, advance, hear, is_resting, let_go, pick, stack
 from edgeseq.voice import SPEECH_SCORE, AnyVoiceActivity
-
-
-@dataclass(frozen=True)
-class UtteranceState:
-    """What is known of the utterance that is being said, besides its words."""
-
-    first_step: int = 0
-    """network step after the one that ended the utterance before"""
-    speech_step: int = -1
-    """network step at which its first token was first seen; -1 before"""
-    voice_step: int = -1
-    """network step at which voice was last heard, by the voice activity if there is one; -1 before"""
-    told: str = ""
-    """text of the last partial, so that only changes are told"""
-    told_stable: int = 0
-    """stable words of the last partial"""
-
-
-@dataclass(frozen=True)
-class State:
-    """All that one stream must remember between two chunks. Any old one may be gone on from."""
-
-    leftover: Floats
-    """heard but too little for a network chunk, `[n < chunk_samples]`"""
-    network: NetworkState
-    decoder: Any
-    """of the recognizer's decoder"""
-    voice: Any = None
-    """of the recognizer's voice activity, if it has one"""
-    utterance: UtteranceState = field(default_factory=UtteranceState)
-    n_samples: int = 0
-    """since the stream opened: heard, and lost in gaps"""
-    n_taken: int = 0
-    """since the stream opened: put through the network, left out by a gate, and lost in gaps"""
-    first_sample: int = 0
-    """of the stream, at which network and decoder began anew: after a gap, or when a gate opened"""
-    gate: GateState | None = None
-    """of the recognizer's gate, if it has one"""
 
 
 @dataclass(frozen=True)
@@ -220,8 +183,8 @@ class Recognizer:
             except EdgeseqError as fault:
                 failure = fault
                 break
-            if _is_resting(after) != _is_resting(state):
-                rest(_is_resting(after))
+            if is_resting(after) != is_resting(state):
+                rest(is_resting(after))
             state = after
             yield from events
         last, state = self.flush(state)
@@ -250,7 +213,7 @@ class Recognizer:
         state, finals = self.init_state(), list[Event]()
         try:
             for block in blocks:
-                (new,), (state,) = _run([self], [_hear(block, state)], [self._decide])
+                (new,), (state,) = _run([self], [hear(block, state)], [self._decide])
                 finals += new
         except CutShortError as fault:
             fault.final = self._conclude(finals, state)
@@ -332,7 +295,7 @@ class Recognizer:
                 leftover = np.concatenate([state.gate.recent, state.leftover])
                 opened = replace(heard, recent=state.gate.recent[:0])
                 return replace(state, leftover=leftover, n_taken=begin, first_sample=begin, gate=opened)
-            state = replace(_advance(state, n_chunk), gate=heard)
+            state = replace(advance(state, n_chunk), gate=heard)
             state = replace(state, first_sample=state.n_taken)
         return state
 
@@ -501,7 +464,7 @@ def step_together(
     """
     for recognizer, state in zip(recognizers, states, strict=True):
         recognizer._check(state)
-    heard = [_hear(new, state) for new, state in zip(samples, states, strict=True)]
+    heard = [hear(new, state) for new, state in zip(samples, states, strict=True)]
     takes: list[Take] = [recognizer._tell for recognizer in recognizers]
     last = [i for i, is_last in enumerate(ending) if is_last]
     for i in last:
@@ -523,11 +486,11 @@ def _run(
         n_chunk = recognizers[0].metadata.chunk_samples if recognizers else 0
         ready = [i for i, state in enumerate(states) if len(state.leftover) >= n_chunk]
         if not ready:
-            return events, [_let_go(state, 4 * n_chunk) for state in states]
+            return events, [let_go(state, 4 * n_chunk) for state in states]
         chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
-        log_probs, after = recognizers[0].network.step(chunks, _stack([states[i].network for i in ready]))
+        log_probs, after = recognizers[0].network.step(chunks, stack([states[i].network for i in ready]))
         for row, i in enumerate(ready):
-            state = _advance(states[i], n_chunk, network=_pick(after, row, len(ready)))
+            state = advance(states[i], n_chunk, network=pick(after, row, len(ready)))
             new, states[i] = recognizers[i]._take_chunk(chunks[row], log_probs[row], state, takes[i])
             events[i] += new
 
@@ -552,60 +515,3 @@ def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float
         Word(word.word, start, max(start, min(end, latest)), word.confidence)
         for word, start, end, latest in zip(words, starts, ends, last_ends, strict=True)
     )
-
-
-def check_samples(samples: Floats, n_before: int = 0) -> None:
-    """Raise UsageError or AudioError for what is not sound; `n_before` samples of its stream came before, for the message."""
-    if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
-        seen = f"{samples.dtype} of shape {list(samples.shape)}" if isinstance(samples, np.ndarray) else type(samples).__name__
-        raise UsageError(
-            f"the samples are {seen}; wanted a numpy array of float32, one dimension, in [-1, 1].\n"
-            "  Mix channels by `.mean(axis=1)`; make float32 of int16 by `.astype(np.float32) / 32768`."
-        )
-    bad = first_unusable(samples)
-    if bad is not None:
-        raise AudioError(
-            f"sample {n_before + bad:,} of the sound is {samples[bad]}; wanted numbers in [-1, 1].\n"
-            "  Whatever wrote it divided by zero or is broken: repair it there."
-        )
-
-
-def _hear(samples: Floats, state: State) -> State:
-    """Append new samples to what has not been through the network yet."""
-    check_samples(samples, state.n_samples)
-    return replace(
-        state,
-        leftover=np.concatenate([state.leftover, samples]),
-        n_samples=state.n_samples + len(samples),
-    )
-
-
-def _is_resting(state: State) -> bool:
-    return state.gate is not None and not state.gate.is_open
-
-
-def _advance(state: State, n_samples: int, **changes: Any) -> State:
-    """Take so much from what waits."""
-    return replace(state, leftover=state.leftover[n_samples:], n_taken=state.n_taken + n_samples, **changes)
-
-
-def _let_go(state: State, n_samples: int) -> State:
-    """Copy what waits if it is a view that keeps a longer array than this in memory."""
-    whole = state.leftover.base
-    if not isinstance(whole, np.ndarray) or whole.size <= n_samples:
-        return state
-    return replace(state, leftover=state.leftover.copy())
-
-
-def _stack(states: list[NetworkState]) -> NetworkState:
-    """Put streams side by side along the batch axis."""
-    if len(states) == 1:
-        return states[0]
-    return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
-
-
-def _pick(state: NetworkState, row: int, batch: int) -> NetworkState:
-    """Take one stream out of a batch."""
-    if batch == 1:
-        return state
-    return {name: array[row : row + 1].copy() for name, array in state.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from edgeseq import recipe
+from edgeseq import recipe, recipe_file
 
 BEGIN = "<!-- recipe keys: written by `make docs` -->"
 END = "<!-- end of recipe keys -->"
@@ -32,7 +32,7 @@ def put_into(text: str) -> str:
 def _rows(part: type[BaseModel], prefix: str):
     notes = _notes(part)
     for name, field in part.model_fields.items():
-        inner = recipe._part_within(field.annotation) if "Recipe" in str(field.annotation) else None
+        inner = recipe_file._part_within(field.annotation) if "Recipe" in str(field.annotation) else None
         if inner is None:
             default = "(needed)" if field.is_required() else f"`{_shown(field.default)}`"
             yield f"| `{prefix}{name}` | {default} | {notes.get(name, '')} |"

@@ -133,7 +133,7 @@ def test_the_keys_of_a_recipe_are_up_to_date():
 
 def test_the_recipes_shown_are_recipes():
     yaml = pytest.importorskip("yaml")
-    from edgeseq.recipe import parse_recipe
+    from edgeseq.recipe_file import parse_recipe
 
     shown = [text for language, text in BLOCK.findall((ROOT / "docs/training.md").read_text()) if language == "yaml"]
     assert shown and all(parse_recipe(yaml.safe_load(text), "docs/training.md") for text in shown)

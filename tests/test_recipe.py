@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from edgeseq.errors import RecipeError
-from edgeseq.recipe import load_recipe
+from edgeseq.recipe_file import load_recipe
 
 MINIMAL = """\
 name: tiny

@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from edgeseq.bench.sound import noise_bursts
-from edgeseq.recipe import Recipe, load_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import load_recipe
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
 from edgeseq.training.augmentation.showing import KEYS, only

@@ -83,7 +83,7 @@ def write_corpus(folder: Path, sample_rate: int) -> Path:
 
 def bench_recipe(base: Path | None, shape: str | None, manifest: Path | None, folder: Path) -> dict[str, Any]:
     """Give the values of a recipe that trains at full difficulty on one manifest (None: a made one), without validation."""
-    from edgeseq.recipe import load_recipe, parse_recipe
+    from edgeseq.recipe_file import load_recipe, parse_recipe
 
     drawn = {
         "name": "bench",

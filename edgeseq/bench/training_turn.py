@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.batches import Batch
 from edgeseq.training.metrics import Report, StepReport

@@ -9,7 +9,7 @@ import torch
 from edgeseq.bench.shape import Shape
 from edgeseq.export.exporter import export
 from edgeseq.export.weights import Trained
-from edgeseq.recipe import parse_recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import build_model
 

@@ -36,7 +36,7 @@ def augment(
     from edgeseq.errors import MissingExtraError
 
     try:
-        from edgeseq.recipe import load_recipe
+        from edgeseq.recipe_file import load_recipe
         from edgeseq.training.augmentation import showing
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"This needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault

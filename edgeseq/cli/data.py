@@ -131,7 +131,7 @@ def _spelling(tokens: str) -> Spelling:
         metadata = read_metadata(find_model(tokens))
         return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
     try:
-        from edgeseq.recipe import load_recipe
+        from edgeseq.recipe_file import load_recipe
         from edgeseq.training.trainer import load_batches
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Recipes need {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault

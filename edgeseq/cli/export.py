@@ -58,7 +58,7 @@ def export(
         from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
         from edgeseq.export.exporter import export as write
         from edgeseq.export.weights import load_trained
-        from edgeseq.recipe import parse_recipe
+        from edgeseq.recipe_file import parse_recipe
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"

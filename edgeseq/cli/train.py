@@ -48,7 +48,7 @@ def train(
     from edgeseq.errors import MissingExtraError
 
     try:
-        from edgeseq.recipe import load_recipe
+        from edgeseq.recipe_file import load_recipe
         from edgeseq.training import trainer
         from edgeseq.training.licenses import count_licenses
     except ModuleNotFoundError as fault:

@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgeseq.errors import ModelError
-from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, build_model
 from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint

@@ -39,10 +39,8 @@ from edgeseq.phrases.notation import (
     parse_phrase,
     parse_range,
 )
+from edgeseq.phrases.yaml_nodes import Locator, Value, as_written, is_null, kind_of, parse_yaml, place_at, place_of, typed
 from edgeseq.tokens import normalize_text
-
-Value = str | int | float | bool
-"""What a slot may hold."""
 
 KEYS = ("language", "threshold", "intents", "rules", "slots", "spellings")
 PHRASE_KEYS = ("say", "weight", "slots")
@@ -50,8 +48,6 @@ VALUE_KEYS = ("say", "mean")
 MAX_BYTES = 10_000_000
 """Of a phrase file; what is larger was not written for this."""
 LANGUAGE_OF_NUMBERS = "en"
-
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def read_phrases(path: str | os.PathLike[str]) -> Phrases:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         before = content[: fault.start].decode("utf-8", errors="replace")
-        place = _place_at(before, len(before))
+        place = place_at(before, len(before))
         message = f"byte {content[fault.start]:#04x} is not UTF-8; wanted a text file saved as UTF-8."
         raise PhraseError(str(path), [Fault(place, message)]) from None
     return parse_phrases(text, str(path))
@@ -229,33 +225,6 @@ def _check_recursion(phrases: Phrases) -> list[Fault]:
     return faults
 
 
-def parse_yaml(text: str) -> tuple[yaml.Node | None, Fault | None]:
-    """Read YAML as nodes; None for a file without any, and what is wrong with it if it is none."""
-    try:
-        return yaml.compose(text, Loader=_Loader), None
-    except yaml.MarkedYAMLError as fault:
-        mark = fault.problem_mark or fault.context_mark
-        place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
-        return None, Fault(place, _explain(str(fault.problem or fault.context), text, place))
-    except yaml.reader.ReaderError as fault:
-        place = _place_at(text, min(fault.position, len(text)))
-        return None, Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text.")
-    except RecursionError:
-        return None, Fault(Place(1, 1), "the file is nested too deeply; wanted intents, lists and phrases.")
-
-
-def _explain(problem: str, text: str, place: Place) -> str:
-    """Say what YAML stumbled over; brackets without quotes are what people trip over most."""
-    lines = text.splitlines()
-    line = lines[place.line - 1] if place.line <= len(lines) else ""
-    seen = line[place.column - 1 : place.column]
-    if "expected" in problem:
-        wanted = "a comma or ']' here" if "',' or ']'" in problem else "something else here"
-        came = f"{seen!r} came" if seen else "the line ended"
-        return f"wanted {wanted}, but {came} (a phrase that holds brackets needs quotes around it)."
-    return f"this is not YAML: {problem}."
-
-
 @dataclass
 class _Reader:
     """Walks the nodes of one YAML document and collects faults."""
@@ -293,22 +262,22 @@ class _Reader:
         return root
 
     def _threshold(self, node: yaml.Node) -> float | None:
-        written = _typed(node)
-        if isinstance(written, bool | str) or written is None or written > 0:
-            self._fault(node, f"the threshold is {_written(node)}; wanted a number of 0 or less, nats a token.")
+        value = typed(node)
+        if isinstance(value, bool | str) or value is None or value > 0:
+            self._fault(node, f"the threshold is {as_written(node)}; wanted a number of 0 or less, nats a token.")
             return None
-        return float(written)
+        return float(value)
 
     def _mapping(self, node: yaml.Node, what: str, keys: tuple[str, ...] | None = None) -> dict[str, yaml.Node]:
         """List the entries of a mapping, without those that repeat or have no business there."""
         if not isinstance(node, yaml.MappingNode):
-            self._fault(node, f"{what} is {_kind(node)}; wanted a mapping (`name: ...`).")
+            self._fault(node, f"{what} is {kind_of(node)}; wanted a mapping (`name: ...`).")
             return {}
         entries: dict[str, yaml.Node] = {}
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else None
             if name is None:
-                self._fault(key, f"a key of {what} is {_kind(key)}; wanted a name.")
+                self._fault(key, f"a key of {what} is {kind_of(key)}; wanted a name.")
             elif name in entries:
                 self._fault(key, f"{name!r} stands twice in {what}; wanted it once.")
             elif keys is not None and name not in keys:
@@ -321,7 +290,7 @@ class _Reader:
 
     def _named(self, node: yaml.Node | None, what: str) -> dict[str, yaml.Node]:
         """List named things whose names may be referred to."""
-        if node is None or _is_null(node):
+        if node is None or is_null(node):
             return {}
         entries = self._mapping(node, what)
         if isinstance(node, yaml.MappingNode):
@@ -355,11 +324,11 @@ class _Reader:
         entries = self._mapping(node, "a phrase", PHRASE_KEYS)
         weight = 1.0
         if "weight" in entries:
-            written = _typed(entries["weight"])
-            if isinstance(written, bool | str) or written is None or not 0 < written < float("inf"):
-                self._fault(entries["weight"], f"the weight is {_written(entries['weight'])}; wanted a number above 0.")
+            value = typed(entries["weight"])
+            if isinstance(value, bool | str) or value is None or not 0 < value < float("inf"):
+                self._fault(entries["weight"], f"the weight is {as_written(entries['weight'])}; wanted a number above 0.")
             else:
-                weight = float(written)
+                weight = float(value)
         slots = self._named(entries.get("slots"), "slots of a phrase")
         return Phrase(
             node=self._say(node, entries, "a phrase"),
@@ -409,7 +378,7 @@ class _Reader:
         return SlotValue(parsed)
 
     def _spellings(self, node: yaml.Node | None) -> tuple[dict[str, tuple[str, ...]], dict[str, Place]]:
-        if node is None or _is_null(node):
+        if node is None or is_null(node):
             return {}, {}
         spellings, places = {}, {}
         for written, value in self._mapping(node, "spellings").items():
@@ -429,7 +398,7 @@ class _Reader:
     def _phrase(self, node: yaml.Node) -> Node:
         """Parse the text of one phrase, its faults placed in the file."""
         if not isinstance(node, yaml.ScalarNode):
-            self._fault(node, f"a phrase is {_kind(node)}; wanted text, in quotes if it holds brackets.")
+            self._fault(node, f"a phrase is {kind_of(node)}; wanted text, in quotes if it holds brackets.")
             return Sequence(())
         locate = Locator(self.text, node)
         parsed, faults = parse_phrase(node.value, locate)
@@ -439,105 +408,15 @@ class _Reader:
     def _scalar(self, node: yaml.Node, what: str) -> str:
         if isinstance(node, yaml.ScalarNode):
             return str(node.value)
-        self._fault(node, f"{what} is {_kind(node)}; wanted text.")
+        self._fault(node, f"{what} is {kind_of(node)}; wanted text.")
         return "?"
 
     def _value(self, node: yaml.Node) -> Value:
-        typed = _typed(node)
-        if typed is None:
-            self._fault(node, f"a slot's value is {_kind(node)}; wanted text, a number, true or false.")
+        value = typed(node)
+        if value is None:
+            self._fault(node, f"a slot's value is {kind_of(node)}; wanted text, a number, true or false.")
             return ""
-        return typed
+        return value
 
     def _fault(self, node: yaml.Node, message: str) -> None:
         self.faults.append(Fault(place_of(node), message))
-
-
-class Locator:
-    """Finds a character of a scalar's value in the file, through quotes, escapes, folding and indentation."""
-
-    def __init__(self, text: str, node: yaml.ScalarNode) -> None:
-        """Look into `text`, the file that `node` was read from."""
-        self._text = text
-        self._node = node
-
-    def __call__(self, offset: int) -> Place:
-        """Place the character at `offset` of the value."""
-        node, start = self._node, self._node.start_mark
-        raw = self._text[start.index : node.end_mark.index]
-        quote = 1 if node.style in ("'", '"') else 0
-        if raw[quote : quote + len(node.value)] == node.value and "\n" not in node.value:
-            return Place(start.line + 1, start.column + 1 + quote + offset)
-        return _place_at(self._text, start.index + _raw_offset(raw, node.value, node.style, offset))
-
-
-_ESCAPE_DIGITS = {"x": 2, "u": 4, "U": 8}
-
-
-def _raw_offset(raw: str, value: str, style: str | None, offset: int) -> int:
-    """Walk a scalar as written (`raw`) beside its value until `offset` of the value."""
-    at = raw.find("\n") + 1 if style in ("|", ">") else int(style in ("'", '"'))
-    for i, character in enumerate(value):
-        if not character.isspace() or (i == 0 and style in ("|", ">")):
-            while at < len(raw) and raw[at].isspace():
-                at += 1
-        if i == offset:
-            return at
-        if character.isspace() and at < len(raw) and raw[at].isspace():
-            at += 1
-        elif style == '"' and raw[at : at + 1] == "\\":
-            at += 2 + _ESCAPE_DIGITS.get(raw[at + 1 : at + 2], 0)
-        elif style == "'" and raw[at : at + 2] == "''":
-            at += 2
-        elif not character.isspace():
-            at += 1
-    return min(at, max(len(raw) - 1, 0))
-
-
-def _place_at(text: str, index: int) -> Place:
-    """Give line and column of a character of a text."""
-    before = text[:index]
-    return Place(before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
-
-
-def place_of(node: yaml.Node) -> Place:
-    """Place the beginning of a YAML node."""
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-def _kind(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
-        return "a mapping"
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return "empty" if _is_null(node) else f"{node.value!r}"
-
-
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", "~", "null")
-
-
-def _written(node: yaml.Node) -> str:
-    return str(node.value) if isinstance(node, yaml.ScalarNode) else _kind(node)
-
-
-def _typed(node: yaml.Node) -> Value | None:
-    """Give a scalar its type: plain numbers, true and false; all else is text; None for what is no scalar."""
-    if not isinstance(node, yaml.ScalarNode) or _is_null(node):
-        return None
-    if node.style:
-        return str(node.value)
-    if node.value in ("true", "false"):
-        return bool(node.value == "true")
-    for kind in (int, float):
-        try:
-            number = kind(node.value)
-        except ValueError:
-            continue
-        if number == number and abs(number) != float("inf"):
-            return number
-    return str(node.value)
-
-
-def _code(character: object) -> str:
-    return f"U+{character:04X}" if isinstance(character, int) else repr(character)

@@ -25,12 +25,13 @@ from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.network import Network
-from edgeseq.recognizer import Recognizer, check_samples
+from edgeseq.recognizer import Recognizer
 from edgeseq.resampling import LiveResampler
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
 from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
 from edgeseq.serve.worker import Worker
+from edgeseq.stream_state import check_samples
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """Hz, of clients' sound"""

@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training import processes
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model

@@ -10,7 +10,7 @@ from edgeseq.bench import training, training_turn
 from edgeseq.bench.training import PLAIN, bench_recipe, make_row, measure, to_table, with_steps
 from edgeseq.bench.training_turn import Turn
 from edgeseq.errors import EdgeseqError
-from edgeseq.recipe import parse_recipe
+from edgeseq.recipe_file import parse_recipe
 
 
 def test_doctests():

@@ -82,7 +82,7 @@ def test_archives_that_others_wrote_are_indexed(manifest, tmp_path):
 
 def test_training_hears_the_same_from_archives(manifest, tmp_path):
     torch = pytest.importorskip("torch")
-    from edgeseq.recipe import parse_recipe
+    from edgeseq.recipe_file import parse_recipe
     from edgeseq.training.trainer import load_batches
 
     def batches(data):

@@ -14,7 +14,7 @@ from edgeseq.export.graph import build_graph
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.export.weights import Trained, load_trained
 from edgeseq.network import Network
-from edgeseq.recipe import parse_recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.recognizer import Recognizer
 from edgeseq.report.trace import GATES, metadata_of, spell, trace, trace_file, trace_layers
 from edgeseq.tokens import TokenTable

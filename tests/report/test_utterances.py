@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 from edgeseq.evaluate import compare_texts
 from edgeseq.events import Word
 from edgeseq.manifest import Recording
-from edgeseq.recipe import parse_recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.report.utterances import Utterance, align, by_speaker, by_split, confusions, find_splits, worst
 
 HEARD = [

@@ -10,7 +10,7 @@ import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
 from edgeseq.export.weights import load_trained
-from edgeseq.recipe import load_recipe
+from edgeseq.recipe_file import load_recipe
 from edgeseq.training.finetuning import find_weights
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.trainer import train

@@ -95,7 +95,7 @@ def test_processes_hear_the_rows_of_one_plan(step, n_processes, plan_recipe, pla
 
 @pytest.fixture(scope="module")
 def plan_recipe(tone_corpus):
-    from edgeseq.recipe import parse_recipe
+    from edgeseq.recipe_file import parse_recipe
 
     values = {
         "name": "plan",

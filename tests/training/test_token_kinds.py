@@ -31,7 +31,8 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.search import PhraseDecoder
-from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.recognizer import Recognizer
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
 from edgeseq.training.metrics import ValidReport

@@ -14,8 +14,8 @@ import yaml
 
 from edgeseq.errors import MissingExtraError
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import parse_yaml, place_of
 from edgeseq.phrases.importers import Draft, checked_name, escaped
+from edgeseq.phrases.yaml_nodes import parse_yaml, place_of
 from edgeseq.tokens import normalize_text
 
 MAX_SPELLINGS = 200

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import yaml
 
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import Locator, parse_yaml, place_of
 from edgeseq.phrases.importers import Draft, checked_name, escaped
+from edgeseq.phrases.yaml_nodes import Locator, parse_yaml, place_of
 
 NUMBERS = {"pv.SingleDigitInteger": "0..9", "pv.TwoDigitInteger": "0..99", "pv.Percent": "0..100"}
 """Built-in types that are ranges."""

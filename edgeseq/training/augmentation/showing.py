@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from edgeseq.errors import UsageError
-from edgeseq.recipe import Recipe, parse_recipe
+from edgeseq.recipe import Recipe
+from edgeseq.recipe_file import parse_recipe
 from edgeseq.training.augmentation.acoustics import Acoustics
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
