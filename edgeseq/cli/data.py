@@ -143,9 +143,9 @@ def _show_report(report: Report) -> None:
     from edgeseq.data.check import STOPS
 
     about = report.as_dict()
-    rates = ", ".join(f"{rate} Hz" for rate in about["sample_rates"])
-    amount = f"{about['recordings']:,} recordings, {about['hours']:.2f} hours, {about['speakers']:,} speakers"
-    typer.echo(f"{report.manifest}: {amount}, {rates}")
+    amounts = [f"{about['recordings']:,} recordings", f"{about['hours']:.2f} hours", f"{about['speakers']:,} speakers"]
+    rates = [f"{rate} Hz" for rate in about["sample_rates"]]
+    typer.echo(f"{report.manifest}: {', '.join(amounts + rates)}")
     for key, name, unit in (("duration", "duration", "s"), ("level_db", "level", "dB of full scale")):
         if spread := about[key]:
             typer.echo(f"{name}: {spread['least']:.2f} to {spread['most']:.2f} {unit}, median {spread['median']:.2f}")

@@ -98,8 +98,9 @@ def _escapes(archive: Path, name: str) -> EdgeseqError:
 
 def _damaged(archive: Path, inner: Path, fault: Exception) -> EdgeseqError:
     within = "" if inner == archive else f" (in it, {inner.name})"
+    reason = next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(":")  # tarfile lists all that it tried
     return EdgeseqError(
-        f"{archive}: damaged or cut short{within}: {fault or type(fault).__name__}. Nothing was unpacked.\n"
+        f"{archive}: damaged or cut short{within}: {reason}. Nothing was unpacked.\n"
         "  Remove it, fetch it again, and import again."
     )
 

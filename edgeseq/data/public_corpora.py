@@ -138,8 +138,10 @@ def _fetch(corpus: PublicCorpus, request: Request, unpacked: Path) -> None:
     if not corpus.archives:
         raise UsageError(f"{request.name} has no address that it can be fetched from without asking.{_by_hand(corpus)}")
     named = [part for part in request.parts if part in corpus.archives]
-    parts = named or list(corpus.archives)[: corpus.n_usual]
-    for part in parts:
+    unknown = [part for part in request.parts if part not in corpus.archives]
+    if unknown and len(corpus.archives) > corpus.n_usual:  # a part is an archive, not a split within one
+        raise UsageError(f"{request.name} has no part {', '.join(unknown)}. Choose from: {', '.join(corpus.archives)}.")
+    for part in named or list(corpus.archives)[: corpus.n_usual]:
         archive = corpus.archives[part]
         if (unpacked / stem(Path(archive.name))).is_dir():
             continue

@@ -20,6 +20,7 @@ from edgeseq.data.corpora import Progress
 from edgeseq.data.lhotse_sets import import_lhotse
 from edgeseq.errors import ManifestError, UsageError
 from edgeseq.manifest import SHAR_INDEX, Recording, write_manifest
+from edgeseq.stored_sound import open_sound
 
 CUTS = re.compile(r"cuts(?P<shard>\.\d+)?\.jsonl(\.gz)?")
 FORMATS = ("flac", "wav")
@@ -63,6 +64,8 @@ def _write(lhotse: Any, writer: Any, recording: Recording, number: int) -> None:
     if recording.within is not None:
         raise ManifestError(f"{recording.path}: is an archive already. Wanted: a manifest of sound files.")
     try:
+        with open_sound(recording):  # Lhotse tries many readers, and tells what the last one lacked
+            pass
         name = f"{number:09d}"
         whole = lhotse.Recording.from_file(recording.path, recording_id=name)
         cut = whole.to_cut()
@@ -89,7 +92,8 @@ def _write(lhotse: Any, writer: Any, recording: Recording, number: int) -> None:
 
 
 def _unreadable(recording: Recording, fault: Exception) -> ManifestError:
-    reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
+    said = str(getattr(fault, "error_string", fault))  # soundfile's own words, without the file's name
+    reason = next(iter(said.strip().splitlines()), type(fault).__name__).rstrip(".")
     return ManifestError(f"{recording.path}: cannot be read as sound ({reason}).\n  `edgeseq data check` lists all such files.")
 
 

@@ -458,6 +458,12 @@ def test_a_corpus_is_fetched_resumed_checked_and_unpacked(tmp_path, monkeypatch,
     assert len(server.requests) == 3, "what is there is not fetched again"
 
 
+def test_a_part_that_there_is_not_is_refused_before_anything_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.delenv("EDGESEQ_DATA", raising=False)
+    with pytest.raises(UsageError, match=r"has no part evening. Choose from: train-clean-100"):
+        bring("librispeech", tmp_path, None, parts=("evening",))
+
+
 def test_the_parts_named_are_fetched(tmp_path, monkeypatch, server):
     librispeech(tmp_path / "ls")
     parts = ("train-clean-100", "dev-clean")

@@ -55,6 +55,7 @@ def test_what_is_written_is_read_sample_for_sample(manifest, tmp_path):
 
 
 def test_lhotse_reads_them(manifest, tmp_path):
+    pytest.importorskip("edgeseq.training.torchaudio_import")  # by which Lhotse reads what lies in memory
     write_shar(read_manifest(manifest), tmp_path / "shar", shard_size=3)
     cuts = list(lhotse.CutSet.from_shar(in_dir=tmp_path / "shar"))
     assert [cut.supervisions[0].text for cut in cuts] == [r.text for r in read_manifest(manifest)]
@@ -139,6 +140,13 @@ def test_nothing_half_written_is_left(manifest, tmp_path):
     with pytest.raises(ManifestError, match=r"3.flac: cannot be read(.|\n)*data check"):
         write_shar(read_manifest(manifest), tmp_path / "shar")
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_what_is_no_sound_is_told_in_words(tmp_path):
+    (tmp_path / "x.wav").write_bytes(b"nothing of the kind")
+    with pytest.raises(ManifestError, match=r"x.wav: cannot be read as sound \(Format not recognised\)"):
+        write_shar([Recording(tmp_path / "x.wav", 1.0, "x")], tmp_path / "shar")
+    assert not (tmp_path / "shar").exists()
 
 
 def test_wrong_usage(manifest, tmp_path):
