@@ -115,7 +115,7 @@ def check(
     if picture:
         draw_picture(report, picture)
     if json_:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
         _show_report(report)
     if report.stops or (strict and report.findings):
@@ -142,7 +142,7 @@ def _spelling(tokens: str) -> Spelling:
 def _show_report(report: Report) -> None:
     from edgeseq.data.check import STOPS
 
-    about = report.as_dict()
+    about = report.to_dict()
     amounts = [f"{about['recordings']:,} recordings", f"{about['hours']:.2f} hours", f"{about['speakers']:,} speakers"]
     rates = [f"{rate} Hz" for rate in about["sample_rates"]]
     typer.echo(f"{report.manifest}: {', '.join(amounts + rates)}")

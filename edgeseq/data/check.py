@@ -67,7 +67,7 @@ class Report:
         found = Counter(finding.kind for finding in self.findings)
         return {kind: found[kind] for kind in (*STOPS, *HURTS) if found[kind]}
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Write the report as JSON takes it."""
         durations = [r.duration for r in self.recordings]
         levels = [level_db(m.rms) for m in self.measured if m.digest and m.rms > 0]

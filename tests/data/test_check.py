@@ -59,8 +59,8 @@ def found(report):
 def test_good_recordings_are_left_alone(corpus):
     report = check(corpus.manifest())
     assert report.findings == () and not report.stops
-    assert report.as_dict()["speakers"] == 2 and report.as_dict()["sample_rates"] == {"16000": 2}
-    assert report.as_dict()["level_db"]["median"] == pytest.approx(-20, abs=0.2)
+    assert report.to_dict()["speakers"] == 2 and report.to_dict()["sample_rates"] == {"16000": 2}
+    assert report.to_dict()["level_db"]["median"] == pytest.approx(-20, abs=0.2)
 
 
 def test_unreadable_files_stop_a_training(corpus):

@@ -388,7 +388,7 @@ def test_garbage_is_refused_and_disturbs_nobody(tone_recognizer):
             writer.close()
 
     async def run():
-        async with serving(tone_recognizer, ALL, idle_seconds=1.0) as server:
+        async with serving(tone_recognizer, ALL, idle_seconds=5.0) as server:
             contents = [random.bytes(int(random.integers(1, 3000))) for _ in range(100)]
             contents += [
                 b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 1000,
@@ -397,7 +397,7 @@ def test_garbage_is_refused_and_disturbs_nobody(tone_recognizer):
             ]
             thrown = [throw(server, protocol, content) for content in contents for protocol in ALL]
             said = await asyncio.gather(vosk_says(server, "hello abba zoo"), wyoming_says(server, "a b c"), *thrown)
-            await until(lambda: len(server.context.hub) == 0)
+            await until(lambda: len(server.context.hub) == 0, 15)
             return said[0][-1]["text"], said[1]
 
     assert asyncio.run(run()) == ("hello abba zoo", "a b c")
