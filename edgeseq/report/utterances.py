@@ -15,10 +15,11 @@ from edgeseq.evaluate import Heard, SingleClip, hear
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.export.weights import Trained
-from edgeseq.manifest import Recording, find_data, read_manifest
+from edgeseq.manifest import Recording, find_data
 from edgeseq.recipe import Recipe
 from edgeseq.recognizer import Recognizer
 from edgeseq.report.trace import metadata_of
+from edgeseq.training.manifest_index import ManifestIndex
 
 NO_SPEAKER = "(not named)"
 
@@ -105,12 +106,13 @@ def find_splits(recipe: Recipe, most: int) -> tuple[list[Split], list[str]]:
     splits, missing = [], []
     for name, is_training in names:
         try:
-            recordings = read_manifest(find_data(name))
+            recordings = ManifestIndex.of(find_data(name))  # a corpus may be larger than memory
         except ManifestError as fault:
             missing.append(str(fault).splitlines()[0])
             continue
         stride = -(-len(recordings) // most)
-        splits.append(Split(name, is_training, tuple(recordings[::stride]), len(recordings)))
+        heard = tuple(recordings[number] for number in range(0, len(recordings), stride))
+        splits.append(Split(name, is_training, heard, len(recordings)))
     return splits, missing
 
 
