@@ -30,6 +30,16 @@ def test_help_loads_nothing_heavy():
     assert "typer" in loaded and not loaded & heavy
 
 
+def test_a_command_loads_no_other_command():
+    code = "import sys; sys.argv[1:] = ['models', 'list']\nfrom edgeseq.cli import app\n"
+    code += "app(standalone_mode=False)\nprint(*(name for name in sys.modules if name.startswith('edgeseq.cli.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "edgeseq.cli.models" in loaded and not loaded & {
+        f"edgeseq.cli.{name}" for name in ("train", "serve", "bench", "data")
+    }
+
+
 def test_version():
     done = run("--version")
     assert done.returncode == 0 and done.stdout.startswith("edgeseq 0.")

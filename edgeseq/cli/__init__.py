@@ -1,41 +1,85 @@
 """The command line: one module a command, which reads arguments, calls the library once and shows the result.
 
-Command modules are all imported for `edgeseq --help`, so whatever is slow to import (numpy, onnxruntime,
-torch, pydantic) waits inside the commands.
+A command's module is imported when the command is asked for, all of them for `edgeseq --help`; so whatever is slow to import
+(numpy, onnxruntime, torch, pydantic) waits inside the commands.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.cli import (
-    augment,
-    bench,
-    data,
-    devices,
-    eval,
-    export,
-    lexicon,
-    listen,
-    lm,
-    models,
-    phrases,
-    prove,
-    report,
-    serve,
-    train,
-    transcribe,
-)
 from edgeseq.errors import EdgeseqError
+
+COMMANDS = {
+    "listen": ("listen", "listen"),
+    "transcribe": ("transcribe", "transcribe"),
+    "serve": ("serve", "serve", "ServeCommand"),
+    "devices": ("devices", "devices"),
+    "models": ("models", "app"),
+    "phrases": ("phrases", "app"),
+    "train": ("train", "train"),
+    "augment": ("augment", "augment"),
+    "eval": ("eval", "evaluate"),
+    "prove": ("prove", "prove"),
+    "export": ("export", "export"),
+    "report": ("report", "report"),
+    "explain": ("report", "explain"),
+    "bench": ("bench", "bench"),
+    "data": ("data", "app"),
+    "lm": ("lm", "app"),
+    "lexicon": ("lexicon", "app"),
+}
+"""Name -> module here, function or group of commands in it, and perhaps the class of the command; as `--help` lists them."""
+
+
+class OnDemand(dict[str, Any]):
+    """Commands by name, each made when it is first asked for: to make all of them takes longer than to run one."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Make a command, or give the one that was made."""
+        made = super().__getitem__(name)
+        if made is None:
+            made = self[name] = _make(name)
+        return made
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give a command, or `default` where there is none of that name."""
+        try:
+            return self[name]  # dict's own get would not make it
+        except KeyError:
+            return default
+
+
+def _make(name: str) -> Any:
+    module_name, attribute, *cls = COMMANDS[name]
+    module = import_module(f"edgeseq.cli.{module_name}")
+    host, found = typer.Typer(rich_markup_mode=None, callback=lambda: None), getattr(module, attribute)
+    if isinstance(found, typer.Typer):
+        host.add_typer(found, name=name)
+    else:
+        host.command(name, cls=getattr(module, cls[0]) if cls else None)(found)
+    group = typer.main.get_command(host)
+    assert isinstance(group, TyperGroup)
+    return group.commands[name]
 
 
 class Commands(TyperGroup):
     """Commands whose expected faults end in one message and the right exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        """Know the commands by name."""
+        super().__init__(**attributes)
+        self.commands = OnDemand(dict.fromkeys(COMMANDS))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """List the names in their order."""
+        return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; turn an EdgeseqError into its message, a closed pipe into a quiet end."""
@@ -63,25 +107,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# The order here is the order in `edgeseq --help`.
-app.command("listen")(listen.listen)
-app.command("transcribe")(transcribe.transcribe)
-app.command("serve", cls=serve.ServeCommand)(serve.serve)
-app.command("devices")(devices.devices)
-app.add_typer(models.app, name="models")
-app.add_typer(phrases.app, name="phrases")
-app.command("train")(train.train)
-app.command("augment")(augment.augment)
-app.command("eval")(eval.evaluate)
-app.command("prove")(prove.prove)
-app.command("export")(export.export)
-app.command("report")(report.report)
-app.command("explain")(report.explain)
-app.command("bench")(bench.bench)
-app.add_typer(data.app, name="data")
-app.add_typer(lm.app, name="lm")
-app.add_typer(lexicon.app, name="lexicon")
 
 
 def _print_version(wanted: bool) -> None:
