@@ -116,19 +116,20 @@ class JoinedBatches(Dataset[Batch]):
         end = 0
         for clip in row.clips:
             start, end = end + clip.gap_samples, end + clip.gap_samples + clip.n_samples
-            joined[start:end] = self._hear_clip(clip, plan.hardness, rng)
+            heard = self._hear_clip(clip, plan.hardness, rng)
+            joined[start : start + len(heard)] = heard
         if rng.random() >= plan.hardness:
             return joined
         return apply_all(self.chain.draw(len(joined), rng), joined, self.reader.sample_rate)
 
     def _hear_clip(self, clip: PlannedClip, hardness: float, rng: np.random.Generator) -> Waveform:
-        """Read one clip, changed in speed and level, exactly as long as it was planned."""
+        """Read one clip, changed in speed and level, no longer than it was planned."""
         recordings = self.sources[clip.source].recordings
         samples = self.reader.read_stretch(recordings[clip.first], recordings[clip.first + clip.n_recordings - 1])
         if hardness > 0:
             effects = draw_clip(self.recipe.augment, clip.speed, hardness, rng)
             samples = apply_all(effects, samples, self.reader.sample_rate)
-        return np.pad(samples[: clip.n_samples], (0, max(0, clip.n_samples - len(samples))))
+        return samples[: clip.n_samples]
 
 
 class Handed(Dataset["Batch | EdgeseqError"]):

@@ -1,4 +1,4 @@
-"""A manifest as training draws from it: where each line begins, eight bytes a recording; lines are read when they are drawn."""
+"""A manifest as training draws from it: where each line begins, eight bytes a recording; lines are read as they are drawn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from edgeseq.errors import ManifestError
 from edgeseq.manifest import Recording, parse_line, scan_manifest
+
+RECENT_RECORDINGS = 4096
+"""Kept in memory: a batch asks for each of its recordings several times, and a small corpus comes again."""
 
 
 class Recordings(Protocol):
@@ -36,6 +39,7 @@ class ManifestIndex:
     def __init__(self, path: Path, begins: NDArray[np.int64], version: tuple[int, int]) -> None:
         """Name the file, the bytes at which lines begin, `[n_recordings]`, and its size and time of change."""
         self.path, self.begins, self._version = path, begins, version
+        self._recent: dict[int, Recording] = {}
 
     @classmethod
     def of(cls, path: Path) -> ManifestIndex:
@@ -49,9 +53,13 @@ class ManifestIndex:
         return len(self.begins)
 
     def __getitem__(self, number: int, /) -> Recording:
-        """Read one recording's line. Raises ManifestError if the file has changed."""
-        with self._open() as file:
-            return self._read(file, int(self.begins[number]))
+        """Read one recording's line, or take it from memory. Raises ManifestError if the file has changed."""
+        if number not in self._recent:
+            if len(self._recent) == RECENT_RECORDINGS:
+                self._recent.clear()
+            with self._open() as file:
+                self._recent[number] = self._read(file, int(self.begins[number]))
+        return self._recent[number]
 
     def __iter__(self) -> Iterator[Recording]:
         """Read all lines."""

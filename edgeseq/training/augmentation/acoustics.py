@@ -18,6 +18,9 @@ from edgeseq.training.augmentation.sound_library import ResponseLibrary, from_di
 MICROPHONE_KNOTS_HZ = (60, 150, 400, 1000, 2000, 4000, 8000)
 """Where a microphone's random response is drawn; straight lines between, over the logarithm of frequency."""
 
+FFT_SAMPLES = 4096
+"""Transforms are multiples of this, which are fast and so few that what depends on their length alone is kept."""
+
 ROOM_KEY = 3
 """Tells the random numbers of simulated rooms from all others of a seed."""
 
@@ -52,14 +55,21 @@ class Microphone:
     """gain at each of MICROPHONE_KNOTS_HZ"""
 
     def gains(self, n_bins: int, sample_rate: int) -> Waveform:
-        """Give an amplitude factor for each bin of a spectrum, `[n_bins]`."""
-        frequencies = np.linspace(1.0, sample_rate / 2, n_bins)
-        gains_db = np.interp(np.log(frequencies), np.log(MICROPHONE_KNOTS_HZ), self.knots_db)
-        return (10.0 ** (gains_db / 20)).astype(np.float32)
+        """Give an amplitude factor for each bin of a spectrum, float32 `[n_bins]`."""
+        nepers = np.float32(np.log(10) / 20) * np.array(self.knots_db, dtype=np.float32)
+        return np.exp(nepers @ _knot_weights(n_bins, sample_rate))
 
     def __str__(self) -> str:
         """Tell the gains."""
         return ", ".join(f"{db:+.0f} dB at {hz} Hz" for hz, db in zip(MICROPHONE_KNOTS_HZ, self.knots_db, strict=True))
+
+
+@lru_cache(maxsize=64)
+def _knot_weights(n_bins: int, sample_rate: int) -> Waveform:
+    """How much each knot counts at each bin of a spectrum, `[n_knots, n_bins]`: straight lines over log frequency."""
+    frequencies = np.log(np.linspace(1.0, sample_rate / 2, n_bins))
+    knots = np.log(MICROPHONE_KNOTS_HZ)
+    return np.array([np.interp(frequencies, knots, one) for one in np.eye(len(knots))], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -77,9 +87,11 @@ class Acoustics:
 
     def apply(self, samples: Waveform, sample_rate: int) -> Waveform:
         """Filter `samples`; what rings on after their end is cut."""
-        response = self.room.response if self.room else np.ones(1, dtype=np.float32)
-        n_fft = fft.next_fast_len(len(samples) + len(response), real=True)
-        spectrum = fft.rfft(samples, n_fft) * fft.rfft(response, n_fft)
+        n_response = len(self.room.response) if self.room else 0
+        n_fft = -(-(len(samples) + n_response) // FFT_SAMPLES) * FFT_SAMPLES
+        spectrum = fft.rfft(samples, n_fft)
+        if self.room:
+            spectrum *= fft.rfft(self.room.response, n_fft)
         if self.microphone:
             spectrum *= self.microphone.gains(len(spectrum), sample_rate)
         return np.asarray(fft.irfft(spectrum, n_fft)[: len(samples)], dtype=np.float32)

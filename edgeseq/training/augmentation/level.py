@@ -16,7 +16,7 @@ CLIP_LEVEL_DB = -25.0
 
 def rms(samples: Waveform) -> float:
     """Root mean square, never zero."""
-    return float(np.sqrt(np.mean(np.square(samples)) + 1e-12)) if len(samples) else 1e-6
+    return float(np.sqrt(np.dot(samples, samples) / len(samples) + 1e-12)) if len(samples) else 1e-6
 
 
 def loud_rms(samples: Waveform) -> float:

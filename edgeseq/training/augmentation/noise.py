@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -14,12 +15,18 @@ from edgeseq.training.augmentation.sound_library import SoundLibrary
 
 
 def colored_noise(n_samples: int, color: float, rng: np.random.Generator) -> Waveform:
-    """Noise whose power falls with frequency to the power of `color`, at an RMS of 1."""
+    """Noise whose power falls with frequency to the power of `color`, at an RMS of 1; drawn as a spectrum."""
     n_fft = fft.next_fast_len(n_samples, real=True)
-    spectrum = fft.rfft(rng.standard_normal(n_fft, dtype=np.float32))
-    spectrum *= np.maximum(np.arange(len(spectrum), dtype=np.float32), 1) ** np.float32(-color / 2)
+    n_bins = n_fft // 2 + 1
+    spectrum = rng.standard_normal(2 * n_bins, dtype=np.float32).view(np.complex64)
+    spectrum *= np.exp(np.float32(-color / 2) * _log_bins(n_bins))
     noise = fft.irfft(spectrum, n_fft)[:n_samples]
     return np.asarray(noise / np.float32(rms(noise)), dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _log_bins(n_bins: int) -> Waveform:
+    return np.log(np.maximum(np.arange(n_bins, dtype=np.float32), 1))
 
 
 def add_noise(samples: Waveform, noise: Waveform, snr_db: float, level: float | None = None) -> Waveform:
