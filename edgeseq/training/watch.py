@@ -27,11 +27,11 @@ NAMED_CLIPS = 12
 
 def layer_norms(model: nn.Module) -> dict[str, float]:
     """Norm of the gradient of each layer, by its name; those without a gradient are left out."""
-    squares: dict[str, list[torch.Tensor]] = {}
+    norms: dict[str, list[torch.Tensor]] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            squares.setdefault(_layer_of(name), []).append(parameter.grad.square().sum())
-    return {layer: math.sqrt(float(torch.stack(parts).sum())) for layer, parts in squares.items()}
+            norms.setdefault(_layer_of(name), []).append(torch.linalg.vector_norm(parameter.grad))
+    return {layer: float(torch.linalg.vector_norm(torch.stack(parts))) for layer, parts in norms.items()}
 
 
 def _layer_of(name: str) -> str:
