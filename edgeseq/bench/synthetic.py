@@ -23,8 +23,8 @@ from edgeseq.export.forms import FLOAT, Form, choose_form
 from edgeseq.export.graph import build_encoder_graph
 from edgeseq.export.operators import ONNX_GATES
 from edgeseq.export.products import reorder_gates
-from edgeseq.export.weights import load_trained
 from edgeseq.training.acoustic_model import NORM_EPSILON, NORM_LIMIT, PROJECTION_LIMIT, Encoder
+from edgeseq.training.weights import load_trained
 
 SEED = 0
 LAYER_GAIN, OUTPUT_GAIN = 2.0, 4.0

@@ -8,10 +8,10 @@ import torch
 
 from edgeseq.bench.shape import Shape
 from edgeseq.export.exporter import export
-from edgeseq.export.weights import Trained
 from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.weights import Trained
 
 SEED = 0
 RECIPE = {

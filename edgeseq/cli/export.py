@@ -57,8 +57,8 @@ def export(
     try:
         from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
         from edgeseq.export.exporter import export as write
-        from edgeseq.export.weights import load_trained
         from edgeseq.recipe_file import parse_recipe
+        from edgeseq.training.weights import load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"

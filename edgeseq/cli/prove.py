@@ -47,7 +47,7 @@ def prove(
         from edgeseq.export import exporter
         from edgeseq.export.finishing import measured
         from edgeseq.export.proof import refuse_difference
-        from edgeseq.export.weights import load_trained
+        from edgeseq.training.weights import load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Proving needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     trained = load_trained(source)

@@ -22,12 +22,12 @@ from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
 from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
-from edgeseq.export.weights import WEIGHTS_FILE, Trained, pack_weights
 from edgeseq.manifest import Recording, find_data
 from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
+from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
 
 RELEASED_BITS = (32, 8)
 TEXT_NORMALIZATION = "NFC, lower case, single spaces"

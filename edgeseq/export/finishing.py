@@ -11,7 +11,7 @@ import numpy as np
 from edgeseq.evaluate import Report
 from edgeseq.export.exporter import Export, export, write_together
 from edgeseq.export.proof import NotProvenError, Progress, Proof
-from edgeseq.export.weights import load_trained
+from edgeseq.training.weights import load_trained
 
 EXPORTS = "model"
 """Folder of a run that holds its exported files."""

@@ -9,7 +9,6 @@ import torch
 from edgeseq.export.builder import GraphBuilder, to_numpy
 from edgeseq.export.forms import Form
 from edgeseq.export.products import float_weight, reorder_gates
-from edgeseq.export.quantize import cell_weights
 from edgeseq.export.shaping import add_clip, add_norm
 from edgeseq.export.states import state_names
 from edgeseq.training.acoustic_model import PROJECTION_LIMIT, Encoder, RecurrentLayer
@@ -30,7 +29,7 @@ def add_operators(graph: GraphBuilder, encoder: Encoder, inputs: str, form: Form
 
 def _add_operator(graph: GraphBuilder, encoder: Encoder, index: int, sequence: str, form: Form) -> str:
     size, cell = encoder.hidden_size, encoder.cell
-    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, ONNX_GATES[cell]) for w in cell_weights(encoder.recurrent_layers[index]))
+    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, ONNX_GATES[cell]) for w in encoder.recurrent_layers[index].cell_weights())
     axis = graph.integers(0)  # the direction, of which there is one
     weights = [graph.node("Unsqueeze", float_weight(graph, w, form.bits), axis) for w in (w_ih, w_hh)]
     names = state_names(encoder, index)

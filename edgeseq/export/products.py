@@ -1,6 +1,6 @@
 """Matrix products of quantized graphs, and weights that are stored small and unpacked when a session opens.
 
-What `edgeseq.export.quantize` computes in torch, as nodes. Nodes between constants only run once: onnxruntime folds them.
+What `edgeseq.export.simulation` computes in torch, as nodes. Nodes between constants only run once: onnxruntime folds them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from torch import Tensor
 
 from edgeseq.export.builder import MICROSOFT, GraphBuilder, to_numpy
 from edgeseq.export.forms import Form
-from edgeseq.export.quantize import (
+from edgeseq.export.simulation import LARGEST, ZERO_POINT
+from edgeseq.training.weight_grids import (
     BLOCK,
     BLOCK_ZERO_POINT,
-    LARGEST,
     LARGEST_MULTIPLIER,
-    ZERO_POINT,
     Blocks,
     quantize_blocks,
     quantize_columns,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from edgeseq.export.builder import GraphBuilder
 from edgeseq.export.products import Products, reorder_gates
-from edgeseq.export.quantize import cell_weights
 from edgeseq.export.shaping import add_clip, add_norm
 from edgeseq.export.states import state_names
 from edgeseq.training.acoustic_model import CELL_LIMIT, PROJECTION_LIMIT, Encoder, RecurrentLayer
@@ -58,7 +57,7 @@ def _add_steps(
 ) -> tuple[Values, str]:
     """Add one layer's cell; returns its outputs, one `[batch, hidden_size]` a step, and all of them ready to be multiplied."""
     cell, size = CELLS[encoder.cell], encoder.hidden_size
-    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, cell.gates) for w in cell_weights(encoder.recurrent_layers[index]))
+    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, cell.gates) for w in encoder.recurrent_layers[index].cell_weights())
     from_input = products.multiply(graph, rows, limit, w_ih, b_ih)
     flat = graph.node("Reshape", from_input, graph.integers(0, -1)) if n_steps > 1 else from_input
     parts = _split(graph, flat, *(n * size for n in cell.parts * n_steps))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edgeseq.errors import ExportError
 from edgeseq.export.forms import Form, Product
-from edgeseq.export.quantize import simulate, with_stored_weights
+from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
 from edgeseq.metadata import ModelMetadata
 from edgeseq.session import open_session

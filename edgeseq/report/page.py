@@ -17,7 +17,6 @@ from markupsafe import Markup
 from edgeseq.errors import AudioError
 from edgeseq.events import Word
 from edgeseq.export.exporter import write_together
-from edgeseq.export.weights import Trained
 from edgeseq.report import pictures
 from edgeseq.report.run import Run
 from edgeseq.report.svg import figure, to_svg
@@ -34,6 +33,7 @@ from edgeseq.report.utterances import (
     sound_of,
     worst,
 )
+from edgeseq.training.weights import Trained
 
 WIDTH = 9.0
 """of pictures, inches"""

@@ -11,10 +11,10 @@ import yaml
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.export.finishing import PROOF_FILE
-from edgeseq.export.weights import Trained, load_trained
 from edgeseq.recipe import Recipe
 from edgeseq.recipe_file import parse_recipe
 from edgeseq.training.metrics import read_lines
+from edgeseq.training.weights import Trained, load_trained
 
 RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.jsonl"
 

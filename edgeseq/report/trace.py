@@ -12,12 +12,11 @@ from torch import Tensor
 
 from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe
-from edgeseq.export.quantize import cell_weights
-from edgeseq.export.weights import Trained
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
 from edgeseq.tokens import WORD_START, TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
+from edgeseq.training.weights import Trained
 
 Floats = NDArray[np.float32]
 
@@ -207,7 +206,7 @@ GATES = {"gru": ("reset", "update"), "lstm": ("input", "forget", "output"), "rnn
 
 
 def _trace_layer(layer: RecurrentLayer, cell: str, inputs: Tensor) -> LayerTrace:
-    w_ih, w_hh, b_ih, b_hh = cell_weights(layer)
+    w_ih, w_hh, b_ih, b_hh = layer.cell_weights()
     from_input = inputs @ w_ih.T + b_ih
     hidden = memory = torch.zeros(w_hh.shape[1])
     outputs, opened = [], []

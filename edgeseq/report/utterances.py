@@ -14,12 +14,12 @@ from edgeseq.errors import AudioError, ManifestError
 from edgeseq.evaluate import Heard, SingleClip, hear
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
-from edgeseq.export.weights import Trained
 from edgeseq.manifest import Recording, find_data
 from edgeseq.recipe import Recipe
 from edgeseq.recognizer import Recognizer
 from edgeseq.report.trace import metadata_of
 from edgeseq.training.manifest_index import ManifestIndex
+from edgeseq.training.weights import Trained
 
 NO_SPEAKER = "(not named)"
 

@@ -107,6 +107,10 @@ class RecurrentLayer(nn.Module):
         """Clamp what the projection gives."""
         return projected.clamp(-PROJECTION_LIMIT, PROJECTION_LIMIT)
 
+    def cell_weights(self) -> list[Tensor]:
+        """Input weights, recurrent weights, input bias, recurrent bias, gates in torch's order along axis 0."""
+        return [getattr(self.rnn, f"{kind}_l0").detach() for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+
     @property
     def norm_limit(self) -> float:
         """Range of what `normalize` gives."""

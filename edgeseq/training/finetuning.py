@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from edgeseq.errors import UsageError
-from edgeseq.export.weights import load_trained
 from edgeseq.models import model_folders
 from edgeseq.recipe import FinetuneRecipe, Recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.resuming import differences
+from edgeseq.training.weights import load_trained
 
 NEW_SHARE = 0.1
 """The output weights of symbols that the given network does not know begin at so much of fresh ones."""

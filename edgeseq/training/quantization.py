@@ -2,7 +2,7 @@
 
 Each step rounds the weights to their grid, computes loss and gradient with the rounded ones, and moves the unrounded ones by
 that gradient (the straight-through estimator; Bengio et al. 2013, Courbariaux et al. 2015). The grid, which is the scale of
-each row and in 4 bit the multiplier of each block (`edgeseq.export.quantize`), is found when rounding begins and held from
+each row and in 4 bit the multiplier of each block (`weight_grids.py`), is found when rounding begins and held from
 there on: what the last step computed with is what is exported, to the bit.
 
 Activations are left alone: in bytes they cost the digits nothing (docs/engine.md), and the recurrent kernels stay in use.
@@ -16,15 +16,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from edgeseq.export.quantize import (
+from edgeseq.training.acoustic_model import AcousticModel
+from edgeseq.training.averaging import Weights
+from edgeseq.training.weight_grids import (
     Grid,
     find_block_grid,
     find_column_grid,
     quantized_weights,
     round_to_grid,
 )
-from edgeseq.training.acoustic_model import AcousticModel
-from edgeseq.training.averaging import Weights
 
 Grids = dict[str, Grid]
 """Name of a weight -> its grid; those that are not named stay as they are."""

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
-from edgeseq.export.weights import load_trained
 from edgeseq.lexicon import read_lines, report_faults, words_by_count
 from edgeseq.manifest import find_data
 from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
 from edgeseq.training.finetuning import find_weights
+from edgeseq.training.weights import load_trained
 
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:

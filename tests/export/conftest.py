@@ -6,10 +6,10 @@ pytest.importorskip("torch")
 
 import torch
 
-from edgeseq.export.weights import Trained
 from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.weights import Trained
 
 RECIPE = {
     "name": "random",

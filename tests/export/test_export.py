@@ -13,11 +13,12 @@ from edgeseq.export import builder, exporter, frontend, products
 from edgeseq.export.exporter import describe, export
 from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.graph import build_graph
-from edgeseq.export.quantize import quantize_columns, quantize_rows
+from edgeseq.export.simulation import quantize_rows
 from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
-from edgeseq.export.weights import load_trained
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
+from edgeseq.training.weight_grids import quantize_columns
+from edgeseq.training.weights import load_trained
 
 CELLS = ("gru", "lstm", "rnn")
 INT8 = Form(8, "unrolled", "integer")

@@ -10,10 +10,11 @@ from edgeseq.errors import ExportError, UsageError
 from edgeseq.export.auto import time_forms
 from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
 from edgeseq.export.graph import build_encoder_graph
-from edgeseq.export.quantize import BLOCK, quantize_blocks, quantize_columns, simulate, with_stored_weights
+from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.verify import TOLERANCES
 from edgeseq.session import open_session
 from edgeseq.training.acoustic_model import Encoder, EncoderState
+from edgeseq.training.weight_grids import BLOCK, quantize_blocks, quantize_columns
 
 LIMIT = 5.0
 FORMS = tuple(form for bits in BITS for form in candidates(bits))

@@ -16,8 +16,8 @@ from tiny_tones import FLUSH_SECONDS
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
-from edgeseq.export.weights import load_trained
 from edgeseq.network import Network
+from edgeseq.training.weights import load_trained
 
 WAYS = ["torch_whole", "torch_streamed", "float32", "int8"]
 

@@ -9,11 +9,11 @@ import torch
 import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
-from edgeseq.export.weights import load_trained
 from edgeseq.recipe_file import load_recipe
 from edgeseq.training.finetuning import find_weights
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.trainer import train
+from edgeseq.training.weights import load_trained
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 OUTPUT = ("encoder.output.weight", "encoder.output.bias")

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from edgeseq.export.exporter import export
-from edgeseq.export.quantize import (
+from edgeseq.export.simulation import with_stored_weights
+from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.quantization import find_grids, rounded
+from edgeseq.training.trainer import train
+from edgeseq.training.weight_grids import (
     find_block_grid,
     find_column_grid,
     quantize_blocks,
     quantize_columns,
     round_to_grid,
-    with_stored_weights,
 )
-from edgeseq.export.weights import load_trained
-from edgeseq.training.acoustic_model import build_model
-from edgeseq.training.quantization import find_grids, rounded
-from edgeseq.training.trainer import train
+from edgeseq.training.weights import load_trained
 
 
 def quietly(_):

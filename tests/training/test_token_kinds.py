@@ -20,7 +20,6 @@ from edgeseq.beam import load_beam
 from edgeseq.errors import ManifestError, RecipeError, UsageError, WordListError
 from edgeseq.events import Final, Partial
 from edgeseq.export.exporter import export
-from edgeseq.export.weights import load_trained
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.hotwords import Hotword
 from edgeseq.lm.binary import write_compiled
@@ -37,6 +36,7 @@ from edgeseq.recognizer import Recognizer
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.trainer import train
+from edgeseq.training.weights import load_trained
 
 RATE = 8000
 PITCHES = {"a": 350, "o": 700, "t": 1400, "s": 2600}

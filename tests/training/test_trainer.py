@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
-from edgeseq.export.weights import load_trained
 from edgeseq.training import checkpoint as checkpoints
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
 from edgeseq.training.trainer import learning_rate, train
 from edgeseq.training.valid import collapse
+from edgeseq.training.weights import load_trained
 
 
 def quietly(_):
