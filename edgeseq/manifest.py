@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,10 +35,15 @@ BRINGERS = {
     },
     "synth-digits": f"{SYNTH}/digits.txt --per-text 600 --out data/synth-digits",
     "synth-strings": f"{SYNTH}/digit-strings.txt --per-text 12 --out data/synth-strings",
+    "wakeword": f"{SYNTH}/wakeword.txt --per-text 400 --rate 16000 --out data/wakeword",
+    "wakeword-others": f"{SYNTH}/wakeword-others.txt --per-text 30 --rate 16000 --out data/wakeword-others",
     "librispeech-digits": "edgeseq data cut LIBRISPEECH_MANIFEST --out data/librispeech-digits "
     "--words zero,one,two,three,four,five,six,seven,eight,nine",
 }
 """The command that brings a corpus, by the name of its folder."""
+
+LIBRISPEECH_PART = re.compile(r"(train|dev|test)-(clean|other)(-\d+)?")
+LEXICON = "lexicon.txt"
 
 
 @dataclass(frozen=True)
@@ -170,8 +176,19 @@ _GENERAL_ADVICE = "\n  Put it there, or make it: `edgeseq data --help` lists the
 
 
 def bringer(path: Path) -> str:
-    """Give the command that brings the corpus a manifest belongs to, or "" when none is known."""
-    return BRINGERS.get(path.parent.name, "")
+    """Give the command that brings the corpus a manifest, or a lexicon, belongs to, or "" when none is known.
+
+    >>> bringer(Path("librispeech/test-other.jsonl")), bringer(Path("mine/train.jsonl"))
+    ('edgeseq data import librispeech --parts test-other', '')
+    """
+    folder = path.parent
+    if path.name == LEXICON:
+        return f"edgeseq lexicon make data/{folder.name}/*.jsonl --out data/{folder.name}/{LEXICON}"
+    if folder.name == "librispeech" and LIBRISPEECH_PART.fullmatch(path.stem):
+        return f"{BRINGERS['librispeech']} --parts {path.stem}"
+    if folder.parent.name == "commonvoice":
+        return "edgeseq data import commonvoice --from ARCHIVE (of commonvoice.mozilla.org)"
+    return BRINGERS.get(folder.name, "")
 
 
 def places(name: Path) -> Iterator[Path]:

@@ -139,7 +139,7 @@ class DataRecipe(_Part):
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests whose error rates are shown during training; nothing is chosen by them"""
+    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`"""
 
     @model_validator(mode="after")
     def _has_a_beginning(self) -> DataRecipe:
@@ -403,6 +403,12 @@ class Recipe(_Part):
     def _freezes_layers_that_are_there(self) -> Recipe:
         if self.finetune is not None and self.finetune.freeze > self.network.num_layers:
             raise ValueError(f"finetune.freeze ({self.finetune.freeze}): the network has {self.network.num_layers} layers")
+        return self
+
+    @model_validator(mode="after")
+    def _can_tell_when_to_stop(self) -> Recipe:
+        if self.train.patience is not None and not self.data.valid:
+            raise ValueError("train.patience: data.valid names no manifest by which to tell whether anything gets better")
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import MAX_FAULTS, Recording, find_data, read_manifest, write_manifest
+from edgeseq.manifest import BRINGERS, MAX_FAULTS, Recording, bringer, find_data, read_manifest, write_manifest
 
 
 @pytest.fixture
@@ -153,6 +153,26 @@ def test_missing_data_names_the_command_that_brings_it(tmp_path, monkeypatch):
         find_data("fsdd/train.jsonl")
     with pytest.raises(ManifestError, match="edgeseq data --help"):
         find_data("mine/train.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("librispeech/train-clean-360.jsonl", "edgeseq data import librispeech --parts train-clean-360"),
+        ("librispeech/train.jsonl", "edgeseq data import librispeech"),
+        ("librispeech/lexicon.txt", "edgeseq lexicon make data/librispeech/*.jsonl --out data/librispeech/lexicon.txt"),
+        ("commonvoice/eu/train.jsonl", "edgeseq data import commonvoice --from ARCHIVE (of commonvoice.mozilla.org)"),
+        ("mine/train.jsonl", ""),
+    ],
+)
+def test_what_is_missing_has_a_command(name, command):
+    assert bringer(Path(name)) == command
+
+
+@pytest.mark.parametrize("name", [name for name, command in BRINGERS.items() if "synth" in command])
+def test_recipes_tell_the_same_commands(name):
+    heads = [path.read_text(encoding="utf-8") for path in Path("recipes").glob("*.yaml")]
+    assert any(BRINGERS[name] in head for head in heads)
 
 
 def test_data_is_found_here_before_elsewhere(tmp_path, monkeypatch):

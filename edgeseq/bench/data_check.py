@@ -8,7 +8,7 @@ Counted is processor time of one process, for the machine may have other work; f
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -54,7 +54,9 @@ def seconds_to_check(manifest: Path, decode: bool) -> float:
 
 def main() -> None:
     """Print a line a format."""
-    n_files = int(sys.argv[1]) if len(sys.argv) > 1 else N_FILES
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("n_files", nargs="?", type=int, default=N_FILES, help="of each format; default: %(default)s")
+    n_files = parser.parse_args().n_files
     print(f"{n_files:,} files of {SECONDS[0]:g} to {SECONDS[1]:g} s at {RATE} Hz, one process")
     for suffix in FORMATS:
         with tempfile.TemporaryDirectory() as folder:

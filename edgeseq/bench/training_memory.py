@@ -9,6 +9,7 @@ memory that the system counted for each process, and the growth for a recording.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -110,8 +111,10 @@ def _peak_mb(number: int) -> float:
 
 def main() -> None:
     """Print a line a corpus, and the growth."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("hours", nargs="*", type=float, default=HOURS, help="of each manifest; default: 10 1000")
     figures: list[tuple[int, dict[str, float]]] = []
-    for hours in [float(word) for word in sys.argv[1:]] or HOURS:
+    for hours in parser.parse_args().hours:
         with tempfile.TemporaryDirectory() as name:
             manifest, count = write_corpus(Path(name), hours)
             began = time.monotonic()

@@ -73,7 +73,8 @@ def import_(
     for manifest, n_recordings in imported.manifests.items():
         typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
     typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
-    typer.echo(f"Next: edgeseq data check {next(iter(imported.manifests))}", err=True)
+    largest = max(imported.manifests, key=imported.manifests.__getitem__)
+    typer.echo(f"Next: edgeseq data check {largest}", err=True)
 
 
 @app.command()

@@ -12,8 +12,8 @@ from edgeseq.cli.progress import progress
 
 def export(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder."),
+        str,
+        typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder or name."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the model files.")],
     bits: Annotated[
@@ -58,12 +58,12 @@ def export(
         from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
         from edgeseq.export.exporter import export as write
         from edgeseq.recipe_file import parse_recipe
-        from edgeseq.training.weights import load_trained
+        from edgeseq.training.weights import find_weights, load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
         ) from fault
-    trained = load_trained(source)
+    trained = load_trained(find_weights(source, "FROM"))
     if chunk_ms is not None:
         values = trained.recipe.model_dump(mode="json")
         values["export"]["chunk_ms"] = chunk_ms

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def prove(
-    source: Annotated[Path, typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder.")],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FROM", help="A checkpoint, a run's folder, or a released model's folder or name."),
+    ],
     manifest: Annotated[
         list[str] | None, typer.Option(help="What to hear; may be repeated.  [default: the recipe's data.valid]")
     ] = None,
@@ -47,15 +49,15 @@ def prove(
         from edgeseq.export import exporter
         from edgeseq.export.finishing import measured
         from edgeseq.export.proof import refuse_difference
-        from edgeseq.training.weights import load_trained
+        from edgeseq.training.weights import find_weights, load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Proving needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
-    trained = load_trained(source)
+    trained = load_trained(find_weights(source, "FROM"))
     manifests = manifest or list(trained.recipe.data.valid)
     if not manifests:
         raise UsageError(f"The recipe of {source} names no data.valid; say what to hear by --manifest.")
     clips = _clips(manifests, connected)
-    flush = flush_seconds or trained.flush_seconds or exporter.measure_flush(trained)
+    flush = exporter.choose_flush(trained, flush_seconds)
     forms = [exporter.find_form(target, one, trained) for one in dict.fromkeys(bits or exporter.RELEASED_BITS)]
     built = [exporter.build(trained, form, flush, {}, target) for form in forms]
     with progress("Hearing in all ways", unit="clips") as show:

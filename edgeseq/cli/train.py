@@ -129,7 +129,8 @@ class _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._terminal:
+            self._bar.stop()
 
     def show(self, report: Report) -> None:
         """Show one step, error rates, or what a person should know."""
@@ -147,14 +148,14 @@ class _Progress:
         import time
 
         now = time.monotonic()
-        self._began = self._began or (report.step - 1, now - report.seconds)
+        self._began = self._began or (report.step - 1, now - report.seconds - report.wait_seconds)
         self._waited += report.wait_seconds
         self._loss = report.loss if self._loss is None else 0.98 * self._loss + 0.02 * report.loss
         per_step = (now - self._began[1]) / (report.step - self._began[0])
         text = (
             f"loss {self._loss:.3f}  difficulty {report.difficulty:.2f}  lr {report.lr:.1e}  "
             f"gradient {report.gradient_norm:.2f}  {report.audio_seconds / per_step:,.0f}x real time  "
-            f"{100 * self._waited / (now - self._began[1] + 1e-9):.0f} % waiting for data"
+            f"{100 * self._waited / (now - self._began[1]):.0f} % waiting for data"
         )
         self._bar.update(self._task, completed=report.step, description=text)
         if not self._terminal and (now - self._printed > LINE_SECONDS or report.step == self._steps):

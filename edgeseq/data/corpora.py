@@ -129,6 +129,11 @@ def write_splits(
     return Imported(manifests, folder, licence, tuple(notes))
 
 
+def under_licence(recordings: Iterable[Recording], licence: str) -> list[Recording]:
+    """Let each line say under which licence it is, an SPDX identifier: recipes may allow some (`data.licenses`)."""
+    return [replace(recording, extra={**recording.extra, "licence": licence}) for recording in recordings]
+
+
 def _with_words(recordings: Iterable[Recording], words_only: bool) -> tuple[list[Recording], int]:
     kept, n_wordless = [], 0
     for recording in recordings:

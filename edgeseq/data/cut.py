@@ -145,5 +145,6 @@ def _cut_sentence(sentence: Recording, wanted: Collection[str], out: Path, align
         path = out / span.word / f"{sentence.path.stem}-{number}.flac"
         write_clip(path, clip, SAMPLE_RATE)
         cut_from = {"source": sentence.path.name, "source_start": round(sentence.offset + start, 2)}
+        cut_from |= {key: sentence.extra[key] for key in ("licence", "license") if key in sentence.extra}
         clips.append(Recording(path, len(clip) / SAMPLE_RATE, span.word, speaker=sentence.speaker, extra=cut_from))
     return clips

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeseq.data.corpora import Imported, Progress, Request
+from edgeseq.data.corpora import Imported, Progress, Request, under_licence
 from edgeseq.data.download import download
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
 from edgeseq.manifest import Recording, write_manifest
@@ -65,8 +66,8 @@ def write_splits(recordings: Iterable[Recording], out: Path, folder: Path) -> Im
     test: list[Recording] = []
     for recording in recordings:
         (test if _index(recording.path) < N_TEST else train).append(recording)
-    write_manifest(out / "train.jsonl", train)
-    write_manifest(out / "test.jsonl", test)
+    write_manifest(out / "train.jsonl", under_licence(train, LICENCE))
+    write_manifest(out / "test.jsonl", under_licence(test, LICENCE))
     return Imported({out / "train.jsonl": len(train), out / "test.jsonl": len(test)}, folder, LICENCE)
 
 
@@ -101,7 +102,7 @@ def _unpack(archive: Path, folder: Path) -> Path:
         if folder.exists():
             shutil.rmtree(folder)
         return half.replace(folder)
-    except zipfile.BadZipFile as fault:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as fault:
         raise EdgeseqError(f"{archive}: not a whole zip file ({fault}). Remove it and import again.") from None
     finally:
         shutil.rmtree(half, ignore_errors=True)

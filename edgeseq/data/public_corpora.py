@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.data.archives import is_archive, stem, unpack
-from edgeseq.data.corpora import Imported, Request, choose_parts, write_splits
+from edgeseq.data.corpora import Imported, Request, choose_parts, under_licence, write_splits
 from edgeseq.data.download import download
 from edgeseq.data.folder import measure, read_table
 from edgeseq.data.lhotse_sets import import_lhotse, of_supervision, warnings_noted
@@ -52,6 +52,7 @@ class PublicCorpus:
     """One corpus."""
 
     licence: str
+    """an SPDX identifier"""
     layout: str
     """what its folder looks like, for messages"""
     is_root: Callable[[Path], bool]
@@ -82,7 +83,7 @@ def import_corpus(request: Request) -> Imported:
         for folder in folders:
             show(len(splits), len(chosen))
             for name, recordings in corpus.read(folder, [name for name in chosen if found[name] == folder], notes):
-                splits[name] = recordings
+                splits[name] = under_licence(recordings, corpus.licence)
                 show(len(splits), len(chosen))
     return write_splits(request, splits, folders[0], corpus.licence, notes)
 
@@ -321,7 +322,7 @@ CORPORA = {
         by_hand=TENSORFLOW,
     ),
     "ljspeech": PublicCorpus(
-        "public domain",
+        "LicenseRef-public-domain",
         "a folder with metadata.csv and wavs/*.wav",
         _holds("metadata.csv", "wavs"),
         _always("all"),

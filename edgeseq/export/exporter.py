@@ -96,7 +96,7 @@ def export(
     `folder` is then untouched.
     """
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
-    flush = flush_seconds or trained.flush_seconds or measure_flush(trained)
+    flush = choose_flush(trained, flush_seconds)
     trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
     built = [build(trained, form, flush, scores, target) for form in forms]
     valid = find_validation(trained.recipe)
@@ -169,6 +169,12 @@ def describe(
         target=target,
         **trained.measured,
     )
+
+
+def choose_flush(trained: Trained, given: float | None) -> float:
+    """Take the silence that is given, or that of an earlier release, or measure it."""
+    known = trained.flush_seconds if given is None else given
+    return measure_flush(trained) if known is None else known
 
 
 def measure_flush(trained: Trained) -> float:

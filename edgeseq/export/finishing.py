@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgeseq.evaluate import Report
-from edgeseq.export.exporter import Export, export, write_together
+from edgeseq.export.exporter import RELEASED_BITS, Export, export, write_together
 from edgeseq.export.proof import NotProvenError, Progress, Proof
 from edgeseq.training.weights import load_trained
 
@@ -19,13 +19,16 @@ PROOF_FILE = "proof.json"
 
 
 def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> Export:
-    """Export the weights of a run to `model/` in its folder, float and 8 bit, and write `proof.json`.
+    """Export the weights of a run to `model/` in its folder, float, 8 bit and as they were rounded; write `proof.json`.
 
     Raises NotProvenError when error rates differ by more than the recipe allows; the figures are written all the same, the
     files are not. Raises ExportError when the network says nothing yet.
     """
     try:
-        exported = export(load_trained(run), run / EXPORTS, scores={}, on_progress=on_progress)
+        trained = load_trained(run)
+        rounded = trained.recipe.train.quantize
+        bits = RELEASED_BITS if rounded is None else dict.fromkeys((*RELEASED_BITS, rounded.bits))
+        exported = export(trained, run / EXPORTS, scores={}, bits=list(bits), on_progress=on_progress)
     except NotProvenError as fault:
         _write(run, {**measured(fault.proof), "bytes": {}, "refused": str(fault)})
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from edgeseq.errors import EdgeseqError, ModelError
 from edgeseq.tokens import TokenTable
 from edgeseq.training.quantization import Grids, put_on_grids
+from edgeseq.whole_file import write_whole
 
 FORMAT = 3
 """Of the file; raised when names or meanings in it change."""
@@ -62,16 +62,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = Non
     packed = io.BytesIO()
     torch.save({"format": FORMAT, **checkpoint.__dict__}, packed)
     path = folder / (name or f"step-{checkpoint.step:08d}.pt")
-    part = path.with_suffix(".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(packed.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, packed.getbuffer())
     except OSError as fault:
-        part.unlink(missing_ok=True)
         left = latest_checkpoint(folder)
         raise EdgeseqError(
             f"{path}: the checkpoint cannot be written ({fault.strerror or fault}); {packed.tell():,} bytes are needed.\n"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from edgeseq.errors import UsageError
-from edgeseq.models import model_folders
 from edgeseq.recipe import FinetuneRecipe, Recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.resuming import differences
-from edgeseq.training.weights import load_trained
+from edgeseq.training.weights import find_weights, load_trained
 
 NEW_SHARE = 0.1
 """The output weights of symbols that the given network does not know begin at so much of fresh ones."""
@@ -23,29 +21,13 @@ FREE_NETWORK_KEYS = {"dropout"}
 """What may differ from the network that the weights come from: it leaves their shapes and meaning as they are."""
 
 
-def find_weights(name: str, key: str = "finetune.weights") -> Path:
-    """Find a run, a checkpoint, weights.safetensors or a released model's folder, by path or by the model's name.
-
-    Raises UsageError that names the recipe's `key` and lists the places looked at.
-    """
-    places = [Path(name).expanduser(), *(folder / name for folder in model_folders())]
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
-        listed = "\n".join(f"    {place}" for place in places)
-        raise UsageError(
-            f"{key}: there is no {name}. Looked for:\n{listed}\n"
-            "  Name a run (runs/NAME), a checkpoint, or a folder that holds weights.safetensors."
-        )
-    return found
-
-
 def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetune: FinetuneRecipe) -> None:
     """Fill `model`, made fresh for `recipe` and `tokens`, with the weights that `finetune` names.
 
     The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
     in frontend or network, ModelError when the weights cannot be read.
     """
-    given = load_trained(find_weights(finetune.weights))
+    given = load_trained(find_weights(finetune.weights, "finetune.weights"))
     refuse_other_network(given.recipe, recipe, finetune.weights)
     weights = given.model.state_dict()
     for name, fresh in model.encoder.output.state_dict().items():

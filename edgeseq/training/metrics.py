@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeseq.whole_file import write_whole
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -61,7 +63,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "metrics.jsonl"
         self._lines = [line for line in read_lines(path) if line["step"] < first_step]
-        path.write_text("".join(json.dumps(line) + "\n" for line in self._lines), encoding="utf-8")
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
         self._file = path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 

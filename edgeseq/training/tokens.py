@@ -14,8 +14,7 @@ from edgeseq.manifest import find_data
 from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
-from edgeseq.training.finetuning import find_weights
-from edgeseq.training.weights import load_trained
+from edgeseq.training.weights import find_weights, load_trained
 
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:

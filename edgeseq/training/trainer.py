@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import mean
@@ -44,6 +45,7 @@ from edgeseq.training.sources import pick_source
 from edgeseq.training.tokens import make_tokens
 from edgeseq.training.valid import transcribe_clips, words_wrong
 from edgeseq.training.watch import BadSteps, GradientWatch, layer_norms
+from edgeseq.whole_file import write_whole
 
 STATISTICS_BATCHES = 8
 """Batches at full difficulty from which the mean and deviation of log-mel are taken."""
@@ -146,18 +148,34 @@ def train(
     if fabric.global_rank > 0:
         _run(training, batches, valid, checkpoints, lambda _: None, workers, stop)
         return training
-    _write_recipe(recipe, folder)
-    log = RunLog(folder, training.step + 1)
+    with _writing_to(folder):
+        _write_recipe(recipe, folder)
+        log = RunLog(folder, training.step + 1)
 
     def write_and_report(what: Report) -> None:
-        log.add(what)
+        with _writing_to(folder):
+            log.add(what)
         report(what)
 
     try:
         _run(training, batches, valid, checkpoints, write_and_report, workers, stop)
     finally:
-        log.close()
+        with _writing_to(folder):
+            log.close()
     return training
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Turn what keeps a run's files from being written, such as a full disk, into words."""
+    try:
+        yield
+    except OSError as fault:
+        kept = latest_checkpoint(folder / "checkpoints")
+        raise EdgeseqError(
+            f"{folder}: cannot be written to ({fault.strerror or fault}).\n"
+            f"  {f'{kept} is kept. ' if kept else ''}Make room, then go on with --resume."
+        ) from fault
 
 
 def _run(
@@ -291,6 +309,11 @@ def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabr
     """Put a saved training together, as far as this process holds it."""
     was = parse_recipe(saved.recipe, "the saved recipe")  # with what newer versions have added
     refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
+    if saved.step > recipe.train.steps:
+        raise UsageError(
+            f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
+            "  Name as many or more, or begin anew with another --out."
+        )
     model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
     model.load_state_dict(saved.model)
     if recipe.finetune is not None:
@@ -345,7 +368,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
 def _write_recipe(recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    write_whole(folder / "recipe.yaml", text.encode())
 
 
 def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:

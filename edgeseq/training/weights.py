@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from edgeseq.errors import ModelError
+from edgeseq.errors import ModelError, UsageError
+from edgeseq.models import model_folders
 from edgeseq.recipe import Recipe
 from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
@@ -35,6 +36,22 @@ class Trained:
     """known when the weights were released before"""
     measured: dict[str, Any] = field(default_factory=dict)
     """optional fields of the metadata that were measured: word delays, confidence maps"""
+
+
+def find_weights(name: str, key: str) -> Path:
+    """Find a run, a checkpoint, weights.safetensors or a released model's folder, by path or by the model's name.
+
+    Raises UsageError that names `key`, such as that of a recipe, and lists the places looked at.
+    """
+    places = [Path(name).expanduser(), *(folder / name for folder in model_folders())]
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        listed = "\n".join(f"    {place}" for place in places)
+        raise UsageError(
+            f"{key}: there is no {name}. Looked for:\n{listed}\n"
+            "  Name a run (runs/NAME), a checkpoint, or a folder that holds weights.safetensors."
+        )
+    return found
 
 
 def load_trained(path: Path) -> Trained:

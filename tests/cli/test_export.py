@@ -34,7 +34,7 @@ def test_every_width_for_a_target(tmp_path):
 
 
 def test_auto_says_what_it_chose(tmp_path):
-    result = run("export", MODEL, "--out", str(tmp_path), "--bits", "4", "--target", "auto")
+    result = run("export", "digits-en", "--out", str(tmp_path), "--bits", "4", "--target", "auto")
     assert result.returncode == 0, result.stderr
     assert "4-bit weights, " in result.stderr and Network(tmp_path / "model.int4.onnx").metadata.target == "auto"
 
@@ -51,6 +51,17 @@ def test_what_cannot_be_made_leaves_no_file(tmp_path, arguments, said):
     result = run("export", MODEL, "--out", str(tmp_path / "out"), *arguments)
     assert result.returncode in (1, 2) and said in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [("export", "digit-en", "--out", "out"), ("prove", "digit-en")])
+def test_weights_that_are_not_there_are_looked_for(tmp_path, words):
+    result = run(*words, cwd=tmp_path)
+    assert result.returncode == 2 and "there is no digit-en. Looked for:" in result.stderr and "runs/NAME" in result.stderr
+
+
+def test_no_flush_at_all_may_be_wanted(tmp_path):
+    result = run("export", MODEL, "--out", str(tmp_path), "--bits", "32", "--flush-seconds", "0")
+    assert result.returncode == 0 and Network(tmp_path / "model.onnx").metadata.flush_seconds == 0
 
 
 def test_weights_of_another_version_are_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import command_line
@@ -53,6 +54,7 @@ def run(*words, cwd):
 def test_from_recipe_to_transcript(folder):
     code, _, err = run("train", "recipe.yaml", cwd=folder)
     assert code == 0, err
+    assert all(0 <= int(share) <= 100 for share in re.findall(r"(\d+) % waiting for data", err)) and "% waiting" in err
     assert "step 4/4" in err and "words wrong" in err and "edgeseq export runs/tones" in err
     code, _, err = run("export", "runs/tones", "--out", "models/tones", "--flush-seconds", "0.2", cwd=folder)
     assert code == 0, err

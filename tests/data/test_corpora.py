@@ -168,6 +168,8 @@ def check(imported, out, expected):
     assert {path.relative_to(out).with_suffix("").as_posix(): n for path, n in imported.manifests.items()} == counts
     lines = [line for path in imported.manifests for line in read_manifest(path)]
     assert len(lines) == sum(counts.values())
+    known = imported.licence in {corpus.licence for corpus in CORPORA.values()}
+    assert {line.extra.get("licence") for line in lines} == {imported.licence if known else None}
     assert {line.text for line in lines} == texts and {line.speaker for line in lines} == speakers
     for line in lines:
         about = soundfile.info(line.path)

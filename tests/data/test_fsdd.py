@@ -45,7 +45,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def archive(tmp_path):
-    with zipfile.ZipFile(tmp_path / "v1.zip", "w") as packed:
+    with zipfile.ZipFile(tmp_path / "v1.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for name in names():
             packed.writestr(f"free-spoken-digit-dataset-1/recordings/{name}", wav())
         packed.writestr("free-spoken-digit-dataset-1/../../evil.py", "import os")
@@ -58,6 +58,7 @@ def check(imported, out):
     assert list(imported.manifests.values()) == [len(train), len(test)]
     assert {r.path.stem.split("_")[2] for r in test} == set("01234")
     assert {r.path.stem.split("_")[2] for r in train} == {"5", "6"}
+    assert {r.extra["licence"] for r in train + test} == {"CC-BY-SA-4.0"}
     assert {(r.text, r.speaker, r.duration) for r in test} == {(w, s, 0.1) for w in fsdd.WORDS for s in SPEAKERS}
 
 
@@ -93,6 +94,18 @@ def test_what_is_no_zip_is_refused(tmp_path):
         fsdd.import_recordings(tmp_path / "out", tmp_path / "v1.zip")
     with pytest.raises(EdgeseqError, match="no such folder or zip file"):
         fsdd.import_recordings(tmp_path / "out", tmp_path / "gone.zip")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_damaged_zip_is_refused(archive, tmp_path):
+    with zipfile.ZipFile(archive) as packed:
+        entry = packed.infolist()[7]
+    content = bytearray(archive.read_bytes())
+    begin = entry.header_offset + 30 + len(entry.filename)
+    content[begin : begin + 8] = b"\xff" * 8
+    archive.write_bytes(content)
+    with pytest.raises(EdgeseqError, match="not a whole zip file"):
+        fsdd.import_recordings(tmp_path / "out", archive)
     assert not list((tmp_path / "out").iterdir())
 
 

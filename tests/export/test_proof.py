@@ -17,6 +17,7 @@ from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
 from edgeseq.network import Network
+from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.weights import load_trained
 
 WAYS = ["torch_whole", "torch_streamed", "float32", "int8"]
@@ -96,6 +97,15 @@ def test_a_run_that_is_refused_keeps_the_figures(run, monkeypatch):
     written = json.loads((run / "proof.json").read_text())
     assert "quantization (int8) changed the words" in written["refused"] and not (run / "model").exists()
     assert written["errors"]["int8"] > written["errors"]["float32"]
+
+
+def test_a_run_that_trained_with_4_bit_is_heard_in_4_bit(run):
+    saved = load_checkpoint(latest_checkpoint(run / "checkpoints"))
+    train = saved.recipe["train"] | {"quantize": {"bits": 4, "from_step": 0}}
+    recipe = saved.recipe | {"train": train, "export": saved.recipe["export"] | {"most_difference": 100}}
+    save_checkpoint(run / "checkpoints", replace(saved, recipe=recipe))
+    assert list(finishing.finish(run).proof.heard) == [*WAYS, "int4"]
+    assert (run / "model" / "model.int4.onnx").is_file()
 
 
 def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):

@@ -10,10 +10,9 @@ import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
 from edgeseq.recipe_file import load_recipe
-from edgeseq.training.finetuning import find_weights
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.trainer import train
-from edgeseq.training.weights import load_trained
+from edgeseq.training.weights import find_weights, load_trained
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 OUTPUT = ("encoder.output.weight", "encoder.output.bias")
@@ -140,7 +139,7 @@ def test_the_recipe_runs_to_its_end_on_a_tiny_corpus(tone_corpus, tmp_path, monk
     reports = []
     train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
     assert [set(r.wer) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
-    released, tuned = load_trained(find_weights("digits-en")), load_trained(tmp_path / "run")
+    released, tuned = load_trained(find_weights("digits-en", "FROM")), load_trained(tmp_path / "run")
     assert tuned.tokens.symbols == ("<blk>", "▁", "e", "n", "o", "t", "w")
     name = "encoder.layers.{}.rnn.weight_hh_l0"
     for layer, same in enumerate([True, False, False]):

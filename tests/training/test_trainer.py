@@ -8,6 +8,7 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
+from edgeseq.training import metrics
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
@@ -120,6 +121,13 @@ def test_a_training_can_be_made_longer(tiny_recipe, tmp_path):
     assert longer.step == 8
 
 
+def test_a_training_cannot_be_made_shorter_than_it_is(tiny_recipe, tmp_path):
+    train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    shorter = tiny_recipe(train={**tiny_recipe().train.model_dump(), "steps": 5})
+    with pytest.raises(UsageError, match=r"6 steps are done; train.steps \(5\)"):
+        train(shorter, tmp_path, resume=True, report=quietly, workers=0)
+
+
 def test_resuming_with_another_network_is_refused_and_says_what_differs(tiny_recipe, tmp_path):
     train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
     with pytest.raises(UsageError, match=r"network\.hidden_size: was 32, now 8"):
@@ -132,11 +140,30 @@ def test_a_full_disk_leaves_the_checkpoint_before(tiny_recipe, tmp_path):
     folder = tmp_path / "checkpoints"
     before = latest_checkpoint(folder)
     saved = load_checkpoint(before)
-    (folder / "step-00000099.part").symlink_to("/dev/full")
+    (folder / ".step-00000099.pt.part").symlink_to("/dev/full")
     with pytest.raises(EdgeseqError, match=r"No space left(?s:.)*is untouched(?s:.)*--resume"):
         save_checkpoint(folder, checkpoints.Checkpoint(**{**saved.__dict__, "step": 99}))
     assert latest_checkpoint(folder) == before
     assert load_checkpoint(before).step == saved.step
+
+
+def test_a_full_disk_leaves_what_was_written_down(tiny_recipe, tmp_path):
+    train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    before = {name: (tmp_path / name).read_bytes() for name in ("metrics.jsonl", "recipe.yaml")}
+    longer = tiny_recipe(train={**tiny_recipe().train.model_dump(), "steps": 8})
+    for name in before:
+        (tmp_path / f".{name}.part").symlink_to("/dev/full")
+        with pytest.raises(EdgeseqError, match=r"\(No space left(?s:.)*step-00000006.pt is kept(?s:.)*--resume"):
+            train(longer, tmp_path, resume=True, report=quietly, workers=0)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before["metrics.jsonl"]
+    assert train(longer, tmp_path, resume=True, report=quietly, workers=0).step == 8
+
+
+def test_a_log_that_cannot_go_on_saves_what_was_learnt(tiny_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics.RunLog, "add", lambda *_: Path("/dev/full").write_text("full"))
+    with pytest.raises(EdgeseqError, match=r"cannot be written to \(No space left"):
+        train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000001.pt"
 
 
 def test_only_the_newest_checkpoints_are_kept(tiny_recipe, tmp_path):
