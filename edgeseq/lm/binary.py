@@ -28,6 +28,7 @@ import numpy.typing as npt
 from edgeseq.errors import LanguageModelError, UsageError
 from edgeseq.lm.arpa import children
 from edgeseq.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams
+from edgeseq.whole_file import write_whole
 
 MAGIC = b"edgeseq ngrams "
 VERSION = b"1"
@@ -92,9 +93,7 @@ def write_compiled(ngrams: Ngrams, path: Path, bits: int = 32, source: str = "")
     }
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-(len(MAGIC) + 9 + len(text)) % ALIGNMENT)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(MAGIC + VERSION + struct.pack("<II", len(text), zlib.crc32(text)) + text + body)
-    partial.replace(path)
+    write_whole(path, MAGIC + VERSION + struct.pack("<II", len(text), zlib.crc32(text)) + text + body)
     return header
 
 
