@@ -50,17 +50,23 @@ def train(
     try:
         from edgeseq.recipe_file import load_recipe
         from edgeseq.training import trainer
+        from edgeseq.training.finetuning import load_given
         from edgeseq.training.licenses import count_licenses
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])
     if check:
         batches, tokens = trainer.load_batches(resolved)
+        valid = trainer.load_validation(resolved)
+        if resolved.finetune is not None:
+            load_given(resolved, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
         typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
             licenses = count_licenses(source, drawn.recordings).most_common()
             typer.echo(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
+        for name, recordings in valid.items():
+            typer.echo(f"{name}: {len(recordings):,} recordings to measure on")
         return
     folder = out or Path("runs") / resolved.name
     with _Progress(resolved) as shown, stop_on_signals() as stop:

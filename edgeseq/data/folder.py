@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from edgeseq.manifest import Recording
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 TABLES = (".csv", ".tsv")
+COMMAS = (",", "\t", ";")
+"""What may lie between the columns of a .csv; its first line tells."""
 SPLITS = ("train", "valid", "validation", "dev", "test", "eval")
 """Folders of these names are splits; others are only folders."""
 WHOLE = "all"
@@ -91,10 +94,7 @@ def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
     Raises ManifestError for a table without a column of paths or of texts.
     """
     folder = folder or table.parent
-    lines = _read_text(table).splitlines()
-    comma = "\t" if table.suffix == ".tsv" or (lines and lines[0].count("\t") > lines[0].count(",")) else ","
-    rows = csv.DictReader(lines, delimiter=comma, quoting=csv.QUOTE_MINIMAL if comma == "," else csv.QUOTE_NONE)
-    columns = rows.fieldnames or ()
+    columns, rows = _read_rows(table)
     path, text = _column(columns, PATH_COLUMNS), _column(columns, TEXT_COLUMNS)
     if path is None or text is None:
         raise ManifestError(
@@ -103,6 +103,21 @@ def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
         )
     speaker = _column(columns, SPEAKER_COLUMNS)
     return [Spoken(folder / (row[path] or ""), row[text] or "", (row[speaker] or None) if speaker else None) for row in rows]
+
+
+def _read_rows(table: Path) -> tuple[Sequence[str], list[dict[str, str | None]]]:
+    """Give the names of the columns, and the rows by them."""
+    content = _read_text(table)
+    names = content.partition("\n")[0]
+    comma = "\t" if table.suffix == ".tsv" else max(COMMAS, key=names.count)
+    lines = io.StringIO(content, newline="")
+    rows = csv.DictReader(lines, delimiter=comma, quoting=csv.QUOTE_NONE if comma == "\t" else csv.QUOTE_MINIMAL, strict=True)
+    try:
+        return rows.fieldnames or (), list(rows)
+    except csv.Error as fault:
+        raise ManifestError(
+            f"{table}: not a table beyond line {rows.line_num} ({fault}). Is a quotation mark left open?"
+        ) from None
 
 
 def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
@@ -115,6 +130,9 @@ def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
     import soundfile
 
     for spoken in lines:
+        if not spoken.path.is_file():
+            faults.append(f"{spoken.path}: no such file")
+            continue
         try:
             about = soundfile.info(spoken.path)
         except (soundfile.SoundFileError, OSError) as fault:

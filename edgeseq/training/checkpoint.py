@@ -92,7 +92,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except Exception as fault:  # torch raises many kinds for a file that is not a checkpoint
         raise ModelError(
             f"{path}: cannot be read as a checkpoint of edgeseq ({type(fault).__name__}).\n"
-            "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote."
+            "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote. If it is damaged, remove it: --resume then "
+            "goes on from the one before."
         ) from fault
 
 

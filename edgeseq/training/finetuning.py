@@ -12,7 +12,7 @@ from edgeseq.recipe import FinetuneRecipe, Recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.resuming import differences
-from edgeseq.training.weights import find_weights, load_trained
+from edgeseq.training.weights import Trained, find_weights, load_trained
 
 NEW_SHARE = 0.1
 """The output weights of symbols that the given network does not know begin at so much of fresh ones."""
@@ -27,13 +27,19 @@ def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetun
     The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
     in frontend or network, ModelError when the weights cannot be read.
     """
-    given = load_trained(find_weights(finetune.weights, "finetune.weights"))
-    refuse_other_network(given.recipe, recipe, finetune.weights)
+    given = load_given(recipe, finetune)
     weights = given.model.state_dict()
     for name, fresh in model.encoder.output.state_dict().items():
         key = f"encoder.output.{name}"
         weights[key] = join_outputs(fresh, weights[key], tokens.symbols, given.tokens.symbols)
     model.load_state_dict(weights)
+
+
+def load_given(recipe: Recipe, finetune: FinetuneRecipe) -> Trained:
+    """Read the weights that `finetune` names. Raises UsageError for those of another network, ModelError for what are none."""
+    given = load_trained(find_weights(finetune.weights, "finetune.weights"))
+    refuse_other_network(given.recipe, recipe, finetune.weights)
+    return given
 
 
 def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:

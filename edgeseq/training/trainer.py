@@ -111,6 +111,11 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     return JoinedBatches(sources, recipe), tokens
 
 
+def load_validation(recipe: Recipe) -> dict[str, list[Recording]]:
+    """Read the manifests that are measured on the way. Raises ManifestError when one is missing or broken."""
+    return {name: read_manifest(find_data(name)) for name in recipe.data.valid}
+
+
 def train(
     recipe: Recipe,
     folder: Path,
@@ -141,7 +146,7 @@ def train(
     rows = processes.own_rows(fabric, recipe.train.batch_size)
     batches, tokens = load_batches(recipe)
     batches = batches.of_rows(rows)
-    valid = {name: read_manifest(find_data(name)) for name in recipe.data.valid}
+    valid = load_validation(recipe)
     saved = load_checkpoint(found) if found else None
     training = _restore(recipe, tokens, saved, fabric, rows) if saved else _begin(recipe, tokens, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read

@@ -65,7 +65,19 @@ def test_from_recipe_to_transcript(folder):
 def test_check_reads_recipe_and_data_only(folder):
     code, out, err = run("train", "recipe.yaml", "--check", cwd=folder)
     assert code == 0, err
-    assert "2 recordings" in out and not (folder / "runs").exists()
+    assert "2 recordings" in out and "2 recordings to measure on" in out and not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.valid=[gone.jsonl]", "gone.jsonl: no such manifest"),
+        ("finetune={weights: gone}", "there is no gone. Looked for:"),
+    ],
+)
+def test_check_misses_what_a_training_would_miss(folder, change, said):
+    code, _, err = run("train", "recipe.yaml", "--check", change, cwd=folder)
+    assert code in (1, 2) and said in err
 
 
 def test_faults_of_a_recipe_end_with_exit_code_2(folder):

@@ -282,7 +282,7 @@ def test_one_channel_of_several_is_refused(tmp_path):
         bring("lhotse", tmp_path, tmp_path / "recordings.jsonl")
 
 
-@pytest.mark.parametrize(("name", "comma"), [("words.csv", ","), ("words.tsv", "\t")])
+@pytest.mark.parametrize(("name", "comma"), [("words.csv", ","), ("words.csv", ";"), ("words.csv", "\t"), ("words.tsv", "\t")])
 def test_tables_list_recordings(tmp_path, name, comma):
     sound(tmp_path / "a.wav")
     text(tmp_path / name, f"Path{comma}speaker{comma}text\na.wav{comma}anna{comma}hello\n")
@@ -292,7 +292,17 @@ def test_tables_list_recordings(tmp_path, name, comma):
     with pytest.raises(ManifestError, match=r"first line names the columns a.wav, anna, hello"):
         bring("folder", tmp_path, tmp_path)
     text(tmp_path / name, f"path{comma}text\na.wav{comma}hello\nb.wav{comma}hello\n")
-    with pytest.raises(ManifestError, match=r"1 files are missing(.|\n)*b.wav"):
+    with pytest.raises(ManifestError, match=r"1 files are missing(.|\n)*b.wav: no such file"):
+        bring("folder", tmp_path, tmp_path)
+
+
+def test_texts_of_tables_may_be_quoted(tmp_path):
+    sound(tmp_path / "a.wav")
+    text(tmp_path / "words.csv", 'path,text\r\na.wav,"hello,\nyou ""there"""\r\n')
+    (line,) = read_manifest(next(iter(bring("folder", tmp_path, tmp_path).manifests)))
+    assert line.text == 'hello, you "there"'
+    text(tmp_path / "words.csv", 'path,text\na.wav,"hello\na.wav,you\n')
+    with pytest.raises(ManifestError, match=r"words.csv: not a table beyond line \d(.|\n)*quotation mark left open"):
         bring("folder", tmp_path, tmp_path)
 
 
