@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.corpus import open_text
 from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, UNKNOWN, Ngrams, OrderTable
+from edgeseq.tokens import normalize_text
 
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -74,6 +75,7 @@ class _Lines:
 def read_arpa(path: Path, on_progress: Progress = lambda done, total: None) -> Ngrams:
     """Read a model from an ARPA file, gzipped or not.
 
+    Words are brought into the form that models spell (`normalize_text`): published models are often in capitals.
     n-grams may come in any order within a section. Contexts that are missing (SRILM drops some) are put back with the
     probability that backing off gives, so no score changes. on_progress: called with n-grams read and to read.
     Raises LanguageModelError, with the line's number, for whatever does not fit.
@@ -167,12 +169,17 @@ def _read_ngram(lines: _Lines, line: str, section: _Section, ids: dict[str, int]
         lines.fail(f"log10 probability {prob}, backoff {backoff}; wanted a probability of at most 0 and a finite backoff.")
     words = fields[1 : order + 1]
     if order == 1:
-        word = UNKNOWN if words[0] == "<UNK>" else words[0]
+        word = normalize_text(words[0])
         if word in ids:
-            lines.fail(f"the word '{word}' comes a second time.")
+            lines.fail(
+                f"the word '{words[0]}' comes a second time.",
+                "Words are taken in lower case, as models spell them; train the model on such text, or take one line out.",
+            )
         ids[word] = len(ids)
     for word in words:
-        number = ids.get(word, ids.get(UNKNOWN) if word == "<UNK>" else None)
+        number = ids.get(word)
+        if number is None:
+            number = ids.get(normalize_text(word))
         if number is None:
             lines.fail(f"the word '{word}' is not among the 1-grams.")
         section.words.append(number)

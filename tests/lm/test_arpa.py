@@ -61,6 +61,12 @@ def test_order_within_a_section_and_spaces_do_not_matter(tmp_path):
     assert shares(compiled(save(tmp_path, "made by a program\n" + shuffled)), "a b") == [-0.25, -0.5, -0.125]
 
 
+def test_words_in_capitals_are_those_that_models_spell(tmp_path):
+    capitals = SMALL.replace("\ta\t", "\tA\t").replace("\ta b", "\tA b").replace("<s>\t", "<S>\t")
+    assert capitals.count("A") == 2
+    assert shares(compiled(save(tmp_path, capitals)), "a b") == [-0.25, -0.5, -0.125]
+
+
 def test_gzip(tmp_path):
     path = tmp_path / "lm.arpa.gz"
     path.write_bytes(gzip.compress(SMALL.encode()))
@@ -125,6 +131,7 @@ def changed(old, new):
         (changed("\ta\t-0.125", "\ta\tinf"), "backoff inf"),
         (changed("-0.5\ta b", "-0.5\ta c"), ":15: the word 'c' is not among the 1-grams"),
         (changed("-1\tb\t-0.5", "-1\ta\t-0.5"), ":11: the word 'a' comes a second time"),
+        (changed("-1\tb\t-0.5", "-1\tA\t-0.5"), ":11: the word 'A' comes a second time.\n.*lower case"),
         (changed("-0.5\ta b", "-0.5\t<s> a"), ":15: the n-gram '<s> a' comes a second time; it stands in line 14"),
         (changed("<s>", "s"), "there is no <s>"),
     ],
