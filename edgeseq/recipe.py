@@ -344,6 +344,8 @@ class TrainRecipe(_Part):
     """from there to full difficulty"""
     valid_every: PositiveInt = 1000
     checkpoint_every: PositiveInt = 500
+    loggers: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """besides TensorBoard: `mlflow`, `wandb` (Weights & Biases); each is an extra of that name"""
 
 
 class FinetuneRecipe(_Part):

@@ -52,10 +52,12 @@ def train(
         from edgeseq.training import trainer
         from edgeseq.training.finetuning import load_given
         from edgeseq.training.licenses import count_licenses
+        from edgeseq.training.loggers import refuse_missing
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])
     if check:
+        refuse_missing(resolved.train.loggers)
         batches, tokens = trainer.load_batches(resolved)
         valid = trainer.load_validation(resolved)
         if resolved.finetune is not None:
@@ -130,8 +132,6 @@ class _Progress:
         self._began: tuple[int, float] | None = None
 
     def __enter__(self) -> _Progress:
-        if self._terminal:
-            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -139,8 +139,11 @@ class _Progress:
             self._bar.stop()
 
     def show(self, report: Report) -> None:
-        """Show one step, error rates, or what a person should know."""
+        """Show one step, error rates, or what a person should know; a bar is there from the first on."""
         from edgeseq.training.metrics import StepReport, ValidReport
+
+        if self._terminal:
+            self._bar.start()
 
         if isinstance(report, ValidReport):
             rates = "  ".join(f"{name} {wer:.1f} %" for name, wer in report.wer.items())

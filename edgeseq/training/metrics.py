@@ -1,13 +1,18 @@
-"""What a run writes down: one JSON line a step, TensorBoard, and a picture of the curves."""
+"""What a run writes down: one JSON line a step, a picture of the curves, and what loggers send elsewhere."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeseq.errors import EdgeseqError
+from edgeseq.recipe import Recipe
+from edgeseq.training.checkpoint import latest_checkpoint
+from edgeseq.training.loggers import begin_loggers, end_loggers
 from edgeseq.whole_file import write_whole
 
 
@@ -53,51 +58,69 @@ Report = StepReport | ValidReport | Notice
 
 
 class RunLog:
-    """`metrics.jsonl`, `tensorboard/` and `curves.png` in a run's folder."""
+    """`metrics.jsonl` and `curves.png` in a run's folder, and the loggers; left by an exception, the run has failed."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        """Open the log; lines of steps from `first_step` on (of a run that went further before it ended) are dropped."""
-        from torch.utils.tensorboard import SummaryWriter
+    def __init__(self, recipe: Recipe, folder: Path, first_step: int, report: Callable[[Report], None]) -> None:
+        """Open the log; lines of steps from `first_step` on (of a run that went further before it ended) are dropped.
 
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        `report` is told all that is written down, and what goes wrong with a logger. Raises EdgeseqError for one that cannot
+        begin.
+        """
+        self._folder, self._report = folder, report
+        self._step = first_step - 1
         path = folder / "metrics.jsonl"
         self._lines = [line for line in read_lines(path) if line["step"] < first_step]
-        write_whole(path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
-        self._file = path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+        with writing_to(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
+            self._file = path.open("a", encoding="utf-8")
+        self._loggers = begin_loggers(recipe, folder, first_step, self._lines)
 
     def add(self, report: Report) -> None:
-        """Write down whatever is reported."""
-        if isinstance(report, StepReport):
-            self.add_step(report)
-        elif isinstance(report, ValidReport):
-            self.add_valid(report)
-        else:
-            self._write(asdict(report))
+        """Write down and pass on whatever is reported. Raises EdgeseqError where it cannot be written."""
+        self._write(report)
+        for notice in filter(None, [logger.news() for logger in self._loggers]):
+            self._write(Notice(report.step, notice))
 
-    def add_step(self, report: StepReport) -> None:
-        """Write one step."""
-        self._write(asdict(report))
-        for key in ("loss", "gradient_norm", "lr", "difficulty", "wait_seconds"):
-            self._board.add_scalar(f"train/{key}", getattr(report, key), report.step)
+    def __enter__(self) -> RunLog:
+        """Nothing more: the log is open already."""
+        return self
 
-    def add_valid(self, report: ValidReport) -> None:
-        """Write error rates and draw the picture anew."""
-        self._write(asdict(report))
-        for name, wer in report.wer.items():
-            self._board.add_scalar(f"valid/{name}", wer, report.step)
-        draw_curves(self._lines, self.folder / "curves.png")
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the loggers' runs as what has ended this one, and close."""
+        status = "success" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "failed"
+        try:
+            for lack in end_loggers(self._loggers, status):
+                self._write(Notice(self._step, lack))
+        finally:
+            with suppress(OSError):  # of a full disk, which has been told
+                self._file.close()
 
-    def close(self) -> None:
-        """Flush and close."""
-        self._file.close()
-        self._board.close()
-
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, report: Report) -> None:
+        line = asdict(report)
+        self._step = report.step
         self._lines.append(line)
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        with writing_to(self._folder):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            if isinstance(report, ValidReport):
+                draw_curves(self._lines, self._folder / "curves.png")
+        for logger in self._loggers:
+            logger.follow(line)
+        self._report(report)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn what keeps a run's files from being written, such as a full disk, into words."""
+    try:
+        yield
+    except OSError as fault:
+        kept = latest_checkpoint(folder / "checkpoints")
+        raise EdgeseqError(
+            f"{folder}: cannot be written to ({fault.strerror or fault}).\n"
+            f"  {f'{kept} is kept. ' if kept else ''}Make room, then go on with --resume."
+        ) from fault
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

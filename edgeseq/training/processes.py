@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import EdgeseqError, UsageError
+
+T = TypeVar("T")
 
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
@@ -57,6 +60,21 @@ def _refuse_stale_addresses() -> None:
             "torchrun is to restart processes, but keeps the addresses of those that ended, so that new ones may not connect.\n"
             "  Start it as TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun ..., or without --max-restarts."
         )
+
+
+def in_first(fabric: Fabric, make: Callable[[], T]) -> T | None:
+    """Make something in the first process, None in the others; an EdgeseqError that comes instead is raised in all."""
+    made: T | None = None
+    fault: EdgeseqError | None = None
+    if fabric.global_rank == 0:
+        try:
+            made = make()
+        except EdgeseqError as caught:
+            fault = caught
+    fault = fabric.broadcast(fault)
+    if fault is not None:
+        raise fault
+    return made
 
 
 def own_rows(fabric: Fabric, batch_size: int) -> range:

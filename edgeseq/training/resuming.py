@@ -21,6 +21,7 @@ FREE = (
     "train.steps",
     "train.valid_every",
     "train.checkpoint_every",
+    "train.loggers",
     "train.patience",
     "train.most_bad_steps",
 )

@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import mean
@@ -35,8 +34,9 @@ from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, loa
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.licenses import refuse_licenses
+from edgeseq.training.loggers import refuse_missing
 from edgeseq.training.manifest_index import ManifestIndex
-from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport
+from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport, writing_to
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import Grids, find_grids, put_on_grids, rounded
@@ -132,10 +132,11 @@ def train(
     changed in what leaves past steps as they were, such as its number of steps, holds from there on). `stop` is asked at each
     step; if it says so, the step is ended, a checkpoint saved, and KeyboardInterrupt raised. `workers` processes make batches;
     0 makes them in this one. `devices` says on how many processes and machines the training runs; all give the same, within
-    rounding. Only the first process writes and reports. Raises UsageError, ManifestError or RecipeError for what cannot begin,
-    EdgeseqError for what cannot go on.
+    rounding. Only the first process writes and reports. Raises UsageError, ManifestError, RecipeError, MissingExtraError or
+    EdgeseqError for what cannot begin, EdgeseqError for what cannot go on; a logger that fails on the way is reported.
     """
     devices = devices or Devices()
+    refuse_missing(recipe.train.loggers)
     fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
@@ -150,37 +151,15 @@ def train(
     saved = load_checkpoint(found) if found else None
     training = _restore(recipe, tokens, saved, fabric, rows) if saved else _begin(recipe, tokens, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read
-    if fabric.global_rank > 0:
+    log = processes.in_first(fabric, lambda: RunLog(recipe, folder, training.step + 1, report))
+    if log is None:
         _run(training, batches, valid, checkpoints, lambda _: None, workers, stop)
         return training
-    with _writing_to(folder):
-        _write_recipe(recipe, folder)
-        log = RunLog(folder, training.step + 1)
-
-    def write_and_report(what: Report) -> None:
-        with _writing_to(folder):
-            log.add(what)
-        report(what)
-
-    try:
-        _run(training, batches, valid, checkpoints, write_and_report, workers, stop)
-    finally:
-        with _writing_to(folder):
-            log.close()
+    with log:
+        with writing_to(folder):
+            _write_recipe(recipe, folder)
+        _run(training, batches, valid, checkpoints, log.add, workers, stop)
     return training
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    """Turn what keeps a run's files from being written, such as a full disk, into words."""
-    try:
-        yield
-    except OSError as fault:
-        kept = latest_checkpoint(folder / "checkpoints")
-        raise EdgeseqError(
-            f"{folder}: cannot be written to ({fault.strerror or fault}).\n"
-            f"  {f'{kept} is kept. ' if kept else ''}Make room, then go on with --resume."
-        ) from fault
 
 
 def _run(
@@ -371,7 +350,6 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
 
 
 def _write_recipe(recipe: Recipe, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_whole(folder / "recipe.yaml", text.encode())
 

@@ -1,6 +1,7 @@
 """Training: it learns, resumes exactly, and loses nothing when something goes wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
-from edgeseq.training import metrics
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
@@ -159,11 +159,19 @@ def test_a_full_disk_leaves_what_was_written_down(tiny_recipe, tmp_path):
     assert train(longer, tmp_path, resume=True, report=quietly, workers=0).step == 8
 
 
-def test_a_log_that_cannot_go_on_saves_what_was_learnt(tiny_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics.RunLog, "add", lambda *_: Path("/dev/full").write_text("full"))
+def test_a_log_that_cannot_go_on_saves_what_was_learnt(tiny_recipe, tmp_path):
+    """From step 3 on what is written to metrics.jsonl goes to a full disk."""
+
+    def fill(report):
+        if report.step == 2:
+            (log,) = (int(fd.name) for fd in Path("/proc/self/fd").iterdir() if fd.resolve() == tmp_path / "metrics.jsonl")
+            with Path("/dev/full").open("wb") as full:
+                os.dup2(full.fileno(), log)
+
     with pytest.raises(EdgeseqError, match=r"cannot be written to \(No space left"):
-        train(tiny_recipe(), tmp_path, resume=False, report=quietly, workers=0)
-    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000001.pt"
+        train(tiny_recipe(), tmp_path, resume=False, report=fill, workers=0)
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000003.pt"
+    assert train(tiny_recipe(), tmp_path, resume=True, report=quietly, workers=0).step == 6
 
 
 def test_only_the_newest_checkpoints_are_kept(tiny_recipe, tmp_path):
