@@ -102,7 +102,7 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	fi; \
 	$(PIP) install $$index --no-deps "$(TORCH)" "$(TORCHAUDIO)"
 	@echo "set-up: training and test tools ..."
-	@$(PIP) install --editable ".[train,corpora,serve,phrases,bench,dev]"
+	@$(PIP) install --editable ".[train,corpora,mlflow,wandb,serve,phrases,bench,dev]"
 	@touch $@
 
 define PROBE

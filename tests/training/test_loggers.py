@@ -1,5 +1,6 @@
 """MLflow and Weights & Biases, the real ones, with stores in the run's folder that are read back."""
 
+import doctest
 import json
 import os
 import shutil
@@ -14,9 +15,9 @@ import pytest
 import yaml
 
 from edgeseq.errors import EdgeseqError, MissingExtraError, RecipeError
-from edgeseq.training import loggers
+from edgeseq.training import following
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
-from edgeseq.training.loggers import row_of
+from edgeseq.training.following import row_of
 from edgeseq.training.metrics import Notice, StepReport
 from edgeseq.training.trainer import train
 
@@ -250,7 +251,7 @@ class Vandal:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("mends", [True, False])
 def test_a_logger_that_fails_on_the_way_is_told_once_and_catches_up(logged_recipe, tmp_path, monkeypatch, mends):
-    monkeypatch.setattr(loggers, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(following, "RETRY_SECONDS", 0.05)
     vandal = Vandal(tmp_path, mends)
     with pytest.raises(KeyboardInterrupt):
         train(
@@ -346,3 +347,7 @@ def test_without_loggers_their_packages_are_not_imported(tiny_recipe, tmp_path):
     assert done.returncode == 0, done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "tensorboard" in imported and not imported & {"mlflow", "wandb", "sqlalchemy"}
+
+
+def test_doctests():
+    assert doctest.testmod(following).failed == 0
