@@ -111,8 +111,12 @@ def wandb_records(path):
             record = b""
 
 
-def wandb_files(folder):
-    return [list(wandb_records(path)) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+def take_wandb_file(folder):
+    """Read the only file that there is, and take it away: a second start in the same second would write over it."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    records = list(wandb_records(path))
+    shutil.rmtree(folder / "wandb")
+    return records
 
 
 def wandb_history(records):
@@ -124,10 +128,10 @@ def wandb_history(records):
     ]
 
 
-def wandb_metrics(folder):
-    """Pairs of step and value by name, of all files of a run."""
+def wandb_metrics(records):
+    """Pairs of step and value by name."""
     metrics = {}
-    for row in (row for records in wandb_files(folder) for row in wandb_history(records)):
+    for row in wandb_history(records):
         for name, value in row.items():
             if "/" in name:
                 metrics.setdefault(name, []).append((row["trainer/global_step"], value))
@@ -159,13 +163,13 @@ def test_mlflow_has_the_recipe_and_every_step(logged_recipe, tmp_path):
 @needs_wandb
 def test_wandb_has_the_recipe_and_every_step(logged_recipe, tmp_path):
     train(logged_recipe("wandb"), tmp_path, resume=False, report=quietly, workers=1)
-    (records,) = wandb_files(tmp_path)
+    records = take_wandb_file(tmp_path)
     (run,) = [record.run for record in records if record.HasField("run")]
     assert (run.display_name, run.project) == ("tones", "edgeseq")
     config = {item.key: json.loads(item.value_json) for record in records for item in record.config.update}
     assert config["network"]["hidden_size"] == 32
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [0]
-    assert wandb_metrics(tmp_path) == expected_metrics(tmp_path)
+    assert wandb_metrics(records) == expected_metrics(tmp_path)
 
 
 @needs_mlflow
@@ -188,12 +192,13 @@ def test_a_resumed_training_goes_on_with_its_mlflow_run(logged_recipe, tmp_path)
 def test_a_resumed_training_goes_on_with_its_wandb_run(logged_recipe, tmp_path):
     with pytest.raises(RuntimeError):
         train(logged_recipe("wandb"), tmp_path, resume=False, report=fail_at(5), workers=0)
+    before = take_wandb_file(tmp_path)
     train(logged_recipe("wandb", steps=8), tmp_path, resume=True, report=quietly, workers=0)
-    before, after = wandb_files(tmp_path)
+    after = take_wandb_file(tmp_path)
     (one,), (other,) = ([record.run.run_id for record in file if record.HasField("run")] for file in (before, after))
     assert one == other
     assert [record.exit.exit_code for record in before if record.HasField("exit")] == [1]
-    assert [step for step, _ in wandb_metrics(tmp_path)["train/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [step for step, _ in wandb_metrics(before + after)["train/loss"]] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 @needs_mlflow
