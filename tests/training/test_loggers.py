@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from importlib.util import find_spec
 
@@ -112,8 +113,15 @@ def wandb_records(path):
 
 
 def take_wandb_file(folder):
-    """Read the only file that there is, and take it away: a second start in the same second would write over it."""
+    """Read the only file that there is, and take it away: a second start in the same second would write over it.
+
+    W&B says that a run is finished shortly before its own process has written the end of the file.
+    """
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    until = time.monotonic() + 60
+    while not any(record.HasField("exit") for record in wandb_records(path)):
+        assert time.monotonic() < until, "the file has no end"
+        time.sleep(0.01)
     records = list(wandb_records(path))
     shutil.rmtree(folder / "wandb")
     return records
