@@ -85,24 +85,31 @@ def train(
         except KeyboardInterrupt:
             typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    if trained.fabric.global_rank == 0:
-        _finish(folder, resolved.name)
+    if trained.fabric.global_rank == 0 and not _finish(folder, resolved.name):
+        raise typer.Exit(1)
 
 
-def _finish(folder: Path, name: str) -> None:
-    """Export, prove, report; what is not fit to be released is told, too, and the weights are safe in any case."""
+def _finish(folder: Path, name: str) -> bool:
+    """Export, prove, report; what is not fit to be released is told, too, and the weights are safe in any case.
+
+    Returns whether the proof held, where there is one.
+    """
     from edgeseq.errors import ExportError
     from edgeseq.export.finishing import EXPORTS, finish
+    from edgeseq.export.proof import NotProvenError
 
+    refused = False
     try:
         with progress("Exporting; hearing the validation set in all ways", unit="clips") as show:
             exported = finish(folder, lambda way, done, total: show(done, total))
     except ExportError as fault:
+        refused = isinstance(fault, NotProvenError)
         typer.echo(f"Trained, not exported: {fault}", err=True)
     else:
         typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
         typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
     typer.echo(f"Report: {write_report(folder, folder / REPORT)}", err=True)
+    return not refused
 
 
 class _Progress:

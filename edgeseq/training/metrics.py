@@ -68,13 +68,13 @@ class RunLog:
         """
         self._folder, self._report = folder, report
         self._step = first_step - 1
-        path = folder / "metrics.jsonl"
-        self._lines = [line for line in read_lines(path) if line["step"] < first_step]
+        self._path = folder / "metrics.jsonl"
+        past = [line for line in read_lines(self._path) if line["step"] < first_step]
         with writing_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
-            self._file = path.open("a", encoding="utf-8")
-        self._loggers = begin_loggers(recipe, folder, first_step, self._lines)
+            write_whole(self._path, "".join(json.dumps(line) + "\n" for line in past).encode())
+            self._file = self._path.open("a", encoding="utf-8")
+        self._loggers = begin_loggers(recipe, folder, first_step, past)
 
     def add(self, report: Report) -> None:
         """Write down and pass on whatever is reported. Raises EdgeseqError where it cannot be written."""
@@ -99,12 +99,11 @@ class RunLog:
     def _write(self, report: Report) -> None:
         line = asdict(report)
         self._step = report.step
-        self._lines.append(line)
         with writing_to(self._folder):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
             if isinstance(report, ValidReport):
-                draw_curves(self._lines, self._folder / "curves.png")
+                draw_curves(read_lines(self._path), self._folder / "curves.png")
         for logger in self._loggers:
             logger.follow(line)
         self._report(report)

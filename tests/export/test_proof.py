@@ -11,8 +11,10 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+import typer
 from tiny_tones import FLUSH_SECONDS
 
+from edgeseq.cli.train import train
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
@@ -97,6 +99,15 @@ def test_a_run_that_is_refused_keeps_the_figures(run, monkeypatch):
     written = json.loads((run / "proof.json").read_text())
     assert "quantization (int8) changed the words" in written["refused"] and not (run / "model").exists()
     assert written["errors"]["int8"] > written["errors"]["float32"]
+
+
+def test_training_that_is_refused_ends_with_a_report_and_exit_code_1(run, monkeypatch):
+    spoil_graphs(monkeypatch, 8)
+    recipe = run / "recipe.yaml"
+    with pytest.raises(typer.Exit) as ended:
+        train(recipe, overrides=[], out=run, resume=True, workers=0)
+    assert ended.value.exit_code == 1
+    assert "quantization (int8) changed the words" in (run / "report.html").read_text()
 
 
 def test_a_run_that_trained_with_4_bit_is_heard_in_4_bit(run):
