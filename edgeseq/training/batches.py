@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from edgeseq.errors import EdgeseqError
 from edgeseq.recipe import Recipe
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
@@ -130,21 +129,6 @@ class JoinedBatches(Dataset[Batch]):
             effects = draw_clip(self.recipe.augment, clip.speed, hardness, rng)
             samples = apply_all(effects, samples, self.reader.sample_rate)
         return samples[: clip.n_samples]
-
-
-class Handed(Dataset["Batch | EdgeseqError"]):
-    """Batches as workers hand them over: what cannot be read comes as an error, to be raised where the training runs."""
-
-    def __init__(self, batches: JoinedBatches) -> None:
-        """Hand over `batches`."""
-        self.batches = batches
-
-    def __getitem__(self, step: int) -> Batch | EdgeseqError:
-        """Make the batch of `step`, or say what kept it from being made."""
-        try:
-            return self.batches[step]
-        except EdgeseqError as fault:
-            return fault
 
 
 def drawn_step(step: int, uses: int) -> int:

@@ -2,80 +2,40 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import multiprocessing
-import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import torch
 import yaml
-from lightning.fabric import Fabric
-from torch.utils.data import DataLoader
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training import processes
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
-from edgeseq.training.averaging import Weights, average_in, share_of_new
-from edgeseq.training.batches import Batch, Handed, JoinedBatches
+from edgeseq.training.averaging import average_in, share_of_new
+from edgeseq.training.batches import Batch, JoinedBatches
 from edgeseq.training.chance import RowChance
-from edgeseq.training.checkpoint import BEST, Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from edgeseq.training.checkpoint import BEST, latest_checkpoint, load_checkpoint
 from edgeseq.training.clips import ClipReader
-from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.licenses import refuse_licenses
+from edgeseq.training.loading import load_ahead
 from edgeseq.training.loggers import refuse_missing
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport, writing_to
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
-from edgeseq.training.quantization import Grids, find_grids, put_on_grids, rounded
-from edgeseq.training.resuming import refuse_changes, token_changes
+from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.sources import pick_source
 from edgeseq.training.tokens import make_tokens
+from edgeseq.training.train_state import Training, begin, restore, save
 from edgeseq.training.valid import transcribe_clips, words_wrong
-from edgeseq.training.watch import BadSteps, GradientWatch, layer_norms
+from edgeseq.training.watch import layer_norms
 from edgeseq.whole_file import write_whole
-
-STATISTICS_BATCHES = 8
-"""Batches at full difficulty from which the mean and deviation of log-mel are taken."""
-
-PR_SET_PDEATHSIG = 1
-"""Of linux/prctl.h."""
-
-
-@dataclass
-class Training:
-    """A training under way, as one of its processes holds it."""
-
-    recipe: Recipe
-    tokens: TokenTable
-    model: AcousticModel
-    optimizer: torch.optim.Optimizer
-    fabric: Fabric
-    rows: range
-    """numbers of this process's streams"""
-    carried: StreamState
-    """of these streams"""
-    step: int
-    """steps done"""
-    bad_steps: BadSteps
-    average: Weights | None = None
-    best: tuple[float, int] | None = None
-    """fewest words wrong, in percent, and the step of it"""
-    grids: Grids | None = None
-    """to which weights are rounded"""
-    gradients: GradientWatch = field(default_factory=GradientWatch)
 
 
 @dataclass(frozen=True)
@@ -149,7 +109,7 @@ def train(
     batches = batches.of_rows(rows)
     valid = load_validation(recipe)
     saved = load_checkpoint(found) if found else None
-    training = _restore(recipe, tokens, saved, fabric, rows) if saved else _begin(recipe, tokens, batches, fabric, rows)
+    training = restore(recipe, tokens, saved, fabric, rows) if saved else begin(recipe, tokens, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read
     log = processes.in_first(fabric, lambda: RunLog(recipe, folder, training.step + 1, report))
     if log is None:
@@ -174,7 +134,7 @@ def _run(
     """Train to the last step; whatever ends it sooner, what was learnt is saved first."""
     settings = training.recipe.train
     try:
-        for batch, wait_seconds in _timed(_load(batches, range(training.step, settings.steps), workers)):
+        for batch, wait_seconds in load_ahead(batches, range(training.step, settings.steps), workers):
             told, stopping = train_step(training, batch, wait_seconds, stop(), batches.clip_names)
             for one in told:
                 report(one)
@@ -258,161 +218,9 @@ def train_step(
     return reports, n_stopping > 0
 
 
-def _begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.frontend, recipe.network, len(tokens))
-    if recipe.finetune is None:
-        model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
-    else:
-        begin_from(model, tokens, recipe, recipe.finetune)
-        freeze(model, recipe.finetune.freeze)
-    model.to(fabric.device)
-    carried = model.init_state(len(rows))
-    return Training(
-        recipe,
-        tokens,
-        model,
-        _make_optimizer(model, recipe),
-        fabric,
-        rows,
-        carried,
-        step=0,
-        bad_steps=BadSteps(recipe.train.most_bad_steps),
-    )
-
-
-@torch.no_grad()
-def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each; of all streams."""
-    every = batches.of_rows(range(batches.recipe.train.batch_size))
-    frames = torch.cat([model.frontend.log_mel(every[len(every) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)])
-    return frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(1e-3).clone()
-
-
-def _restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
-    """Put a saved training together, as far as this process holds it."""
-    was = parse_recipe(saved.recipe, "the saved recipe")  # with what newer versions have added
-    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
-    if saved.step > recipe.train.steps:
-        raise UsageError(
-            f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
-            "  Name as many or more, or begin anew with another --out."
-        )
-    model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
-    model.load_state_dict(saved.model)
-    if recipe.finetune is not None:
-        freeze(model, recipe.finetune.freeze)
-    optimizer = _make_optimizer(model, recipe)
-    optimizer.load_state_dict(saved.optimizer)
-    samples, frames, *hidden = (tensor.to(fabric.device) for tensor in saved.carried)
-    every = StreamState(samples, EncoderState(frames, tuple(hidden)))
-    average = saved.average and {name: tensor.to(fabric.device) for name, tensor in saved.average.items()}
-    return Training(
-        recipe,
-        tokens,
-        model,
-        optimizer,
-        fabric,
-        rows,
-        every.pick(torch.arange(rows.start, rows.stop, device=fabric.device)),
-        saved.step,
-        BadSteps(recipe.train.most_bad_steps, saved.bad_steps),
-        average,
-        saved.best,
-        saved.grids and {name: tuple(part.to(fabric.device) for part in grid) for name, grid in saved.grids.items()},
-    )
-
-
-def save(training: Training, checkpoints: Path, name: str | None = None) -> None:
-    """Save a checkpoint of all processes' streams; the first process writes it."""
-    fabric, carried = training.fabric, training.carried
-    together = (
-        processes.gather(fabric, carried.samples, 0),
-        processes.gather(fabric, carried.encoder.frames, 0),
-        *(processes.gather(fabric, hidden, 1) for hidden in carried.encoder.hidden),
-    )
-    if fabric.global_rank == 0:
-        checkpoint = Checkpoint(
-            step=training.step,
-            recipe=training.recipe.model_dump(mode="json"),
-            tokens=training.tokens.symbols,
-            token_details=training.tokens.details,
-            model=training.model.state_dict(),
-            optimizer=training.optimizer.state_dict(),
-            carried=together,
-            average=training.average,
-            bad_steps=training.bad_steps.count,
-            best=training.best,
-            grids=training.grids,
-        )
-        save_checkpoint(checkpoints, checkpoint, name)
-    fabric.barrier()
-
-
 def _write_recipe(recipe: Recipe, folder: Path) -> None:
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_whole(folder / "recipe.yaml", text.encode())
-
-
-def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW in one pass over the weights; biases do not decay."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1]
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.train.lr, weight_decay=recipe.train.weight_decay, fused=True)
-
-
-def _load(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
-    """Make the batches of `steps`, in other processes if there are `workers`; arrays are handed over, not shared tensors.
-
-    Raises the error that kept a batch from being made.
-    """
-    loader: DataLoader[Any] = DataLoader(
-        Handed(batches),
-        batch_size=None,  # a batch is made whole
-        sampler=steps,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        collate_fn=_as_arrays,
-        worker_init_fn=_leave_signals_to_parent,
-    )
-    for handed in loader:
-        if isinstance(handed, EdgeseqError):
-            raise handed
-        yield Batch(*(torch.from_numpy(array) for array in handed))
-
-
-def _as_arrays(batch: Any) -> Any:
-    return batch if isinstance(batch, EdgeseqError) else tuple(getattr(batch, f.name).numpy() for f in fields(batch))
-
-
-def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Give each batch with the seconds that were waited for it."""
-    iterator = iter(batches)
-    while True:
-        began = time.monotonic()
-        batch = next(iterator, None)
-        if batch is None:
-            return
-        yield batch, time.monotonic() - began
-
-
-def _leave_signals_to_parent(_: int) -> None:
-    """A signal to the whole group should stop the training, which then stops its workers; those end with it in any case."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _end_with_parent()
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends, however that ends: a queue's feeder would hold it up for ever."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():  # it ended before the kernel was asked
-        os._exit(1)
 
 
 def _validate(

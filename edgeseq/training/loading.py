@@ -1,0 +1,86 @@
+"""Batches made ahead, in processes of their own, while the network trains."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from edgeseq.errors import EdgeseqError
+from edgeseq.training.batches import Batch, JoinedBatches
+
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h."""
+
+
+def load_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[tuple[Batch, float]]:
+    """Make the batches of `steps`, in other processes if there are `workers`; each with the seconds that were waited for it.
+
+    Arrays are handed over, not shared tensors. Raises the error that kept a batch from being made.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        Handed(batches),
+        batch_size=None,  # a batch is made whole
+        sampler=steps,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        collate_fn=_as_arrays,
+        worker_init_fn=_leave_signals_to_parent,
+    )
+    for handed, wait_seconds in _timed(loader):
+        if isinstance(handed, EdgeseqError):
+            raise handed
+        yield Batch(*(torch.from_numpy(array) for array in handed)), wait_seconds
+
+
+def _as_arrays(batch: Any) -> Any:
+    return batch if isinstance(batch, EdgeseqError) else tuple(getattr(batch, f.name).numpy() for f in fields(batch))
+
+
+def _timed(items: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+    began = time.monotonic()
+    for item in items:
+        yield item, time.monotonic() - began
+        began = time.monotonic()
+
+
+def _leave_signals_to_parent(_: int) -> None:
+    """A signal to the whole group should stop the training, which then stops its workers; those end with it in any case."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _end_with_parent()
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to kill this process when its parent ends, however that ends: a queue's feeder would hold it up for ever."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it ended before the kernel was asked
+        os._exit(1)
+
+
+class Handed(Dataset["Batch | EdgeseqError"]):
+    """Batches as workers hand them over: what cannot be read comes as an error, to be raised where the training runs."""
+
+    def __init__(self, batches: JoinedBatches) -> None:
+        """Hand over `batches`."""
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch | EdgeseqError:
+        """Make the batch of `step`, or say what kept it from being made."""
+        try:
+            return self.batches[step]
+        except EdgeseqError as fault:
+            return fault
