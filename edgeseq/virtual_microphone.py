@@ -88,14 +88,17 @@ class SoundServer:
                 [*command, "--log-target=stderr"], stderr=log, env={"PATH": os.environ["PATH"], **home}, start_new_session=True
             )
         deadline = time.monotonic() + START_SECONDS
-        while not socket.exists():
+        while not (socket.exists() and self._choose_microphone()):  # the socket is there before anybody answers
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
                 raise DeviceError(f"PulseAudio did not start:\n{(self.folder / 'log').read_text()}")
             time.sleep(0.01)
-        self.process = process
-        self.control("set-default-source", "speaker.monitor")
         return process
+
+    def _choose_microphone(self) -> bool:
+        """Make the speaker's monitor the default microphone, if the server answers yet."""
+        command = ["pactl", "set-default-source", "speaker.monitor"]
+        return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
 
     def _sink(self, sink: str) -> str:
         # norewinds: else the first two seconds of every recording are lost.

@@ -1,6 +1,8 @@
 """torch.compile beside the trainer as it is: the arithmetic on made-up times, and a real pair of trainings, small."""
 
 import shutil
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,10 @@ def test_times_are_compared_step_by_step_after_those_that_compile():
     assert line == ["network", "50.0", "0.500", "0.500-0.500", "1.500", "2.4", "4.5000"]
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
+
+
+@pytest.mark.skipif(shutil.which("g++") is None or not HEADERS.exists(), reason="torch.compile needs g++ and Python's headers")
 def test_a_compiled_network_trains_as_an_uncompiled_one(tmp_path):
     values = bench_recipe(None, "gru:1x8", None, tmp_path)
     values["train"]["batch_size"] = 2
