@@ -32,6 +32,7 @@ import soundfile
 import typer
 
 from edgeseq.blocks import Floats, Lost
+from edgeseq.cli.faults import run
 from edgeseq.data.connected import connect
 from edgeseq.endpoint import ENDPOINT_SECONDS
 from edgeseq.errors import EdgeseqError
@@ -371,4 +372,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

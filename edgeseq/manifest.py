@@ -11,13 +11,13 @@ import json
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgeseq.errors import ManifestError
+from edgeseq.whole_file import written_whole
 
 MAX_FAULTS = 20
 """Faults of one manifest that a message lists; the rest is counted."""
@@ -128,16 +128,8 @@ def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]
     path = Path(path)
     folder = os.path.realpath(path.parent)
     lines = (json.dumps(_as_line(recording, folder), ensure_ascii=False) + "\n" for recording in recordings)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.writelines(lines)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as half, half.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def find_data(name: str | os.PathLike[str]) -> Path:

@@ -99,6 +99,8 @@ def _describe(fault: Any, lines: Mapping[tuple[Any, ...], str]) -> str:
     if fault["type"] == "missing":
         return f"{prefix}: missing, and it has no default"
     message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "tuple_type":
+        message = "a list is wanted, such as [one, two]"
     seen = fault["input"]
     return f"{prefix}: {message}" + ("" if isinstance(seen, dict | BaseModel) else f" (got {seen!r})")
 

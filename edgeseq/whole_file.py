@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under another name, wait until the disk has it, then give it its own name.
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give another name to write a file under; behind the block it gets its own.
 
-    Raises OSError; what was there before is untouched then.
+    Makes the folder. Raises OSError; where that, or anything in the block, is raised, what was there before is untouched.
     """
-    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        yield half
+        half.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink()
         raise
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file as `written_whole` does, and wait until the disk has it."""
+    with written_whole(path) as half, half.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

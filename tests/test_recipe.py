@@ -79,6 +79,7 @@ def test_unknown_keys_in_a_list_entry_are_named(recipe_file):
         ("augment: {speed: [1.2, 0.8]}\n", "from low to high"),
         ("augment: {speed: [0, 1]}\n", "greater than 0"),
         ("train: {patience: 3}\n", "data.valid names no manifest"),
+        ("train: {loggers: mlflow}\n", r"a list is wanted, such as \[one, two\] \(got 'mlflow'\)"),
     ],
 )
 def test_pairs_of_settings_are_checked(recipe_file, addition, words):

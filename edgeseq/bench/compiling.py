@@ -24,6 +24,7 @@ import typer
 from edgeseq.bench.results import align
 from edgeseq.bench.timing import Progress, Spread
 from edgeseq.bench.training import bench_recipe, with_steps
+from edgeseq.cli.faults import run
 from edgeseq.cli.progress import progress
 from edgeseq.recipe import Recipe
 from edgeseq.recipe_file import parse_recipe
@@ -140,4 +141,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

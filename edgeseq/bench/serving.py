@@ -36,6 +36,7 @@ from edgeseq.bench.shape import parse_shape
 from edgeseq.bench.sound import noise_bursts
 from edgeseq.bench.timing import percentile
 from edgeseq.blocks import Floats
+from edgeseq.cli.faults import run
 from edgeseq.errors import EdgeseqError
 from edgeseq.events import Event, Final
 from edgeseq.greedy import GreedyDecoder, GreedyState
@@ -419,4 +420,4 @@ def _drawn(shape: str, bits: int, folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -29,6 +29,7 @@ from edgeseq.bench.processes import reason
 from edgeseq.bench.results import align
 from edgeseq.bench.shape import parse_numbers, parse_shape
 from edgeseq.bench.timing import Progress, Spread
+from edgeseq.cli.faults import run
 from edgeseq.cli.progress import progress
 from edgeseq.errors import EdgeseqError, UsageError
 
@@ -234,4 +235,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -109,10 +109,17 @@ def _peak_mb(number: int) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM:")), 0.0)
 
 
+def _positive(text: str) -> float:
+    hours = float(text)
+    if not 0 < hours < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: hours, a number above 0, are wanted")
+    return hours
+
+
 def main() -> None:
     """Print a line a corpus, and the growth."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("hours", nargs="*", type=float, default=HOURS, help="of each manifest; default: 10 1000")
+    parser.add_argument("hours", nargs="*", type=_positive, default=HOURS, help="of each manifest; default: 10 1000")
     figures: list[tuple[int, dict[str, float]]] = []
     for hours in parser.parse_args().hours:
         with tempfile.TemporaryDirectory() as name:

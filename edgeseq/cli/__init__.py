@@ -6,15 +6,16 @@ A command's module is imported when the command is asked for, all of them for `e
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from edgeseq.errors import EdgeseqError
+from edgeseq.cli.faults import discard_output, faults_told
 
 COMMANDS = {
     "listen": ("listen", "listen"),
@@ -38,24 +39,23 @@ COMMANDS = {
 """Name -> module here, function or group of commands in it, and perhaps the class of the command; as `--help` lists them."""
 
 
-class OnDemand(dict[str, Any]):
+class OnDemand(Mapping[str, Any]):
     """Commands by name, each made when it is first asked for: to make all of them takes longer than to run one."""
 
     def __getitem__(self, name: str) -> Any:
         """Make a command, or give the one that was made."""
-        made = super().__getitem__(name)
-        if made is None:
-            made = self[name] = _make(name)
-        return made
+        return _make(name)
 
-    def get(self, name: str, default: Any = None) -> Any:
-        """Give a command, or `default` where there is none of that name."""
-        try:
-            return self[name]  # dict's own get would not make it
-        except KeyError:
-            return default
+    def __iter__(self) -> Iterator[str]:
+        """Give the names in their order."""
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        """Count the commands."""
+        return len(COMMANDS)
 
 
+@cache
 def _make(name: str) -> Any:
     module_name, attribute, *cls = COMMANDS[name]
     module = import_module(f"edgeseq.cli.{module_name}")
@@ -70,31 +70,21 @@ def _make(name: str) -> Any:
 
 
 class Commands(TyperGroup):
-    """Commands whose expected faults end in one message and the right exit code."""
+    """Commands by name, each made when it is asked for."""
 
     def __init__(self, **attributes: Any) -> None:
         """Know the commands by name."""
         super().__init__(**attributes)
-        self.commands = OnDemand(dict.fromkeys(COMMANDS))
+        self.commands: Any = OnDemand()
 
     def list_commands(self, ctx: Any) -> list[str]:
         """List the names in their order."""
         return list(self.commands)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; turn an EdgeseqError into its message, a closed pipe into a quiet end."""
-        try:
+        """Run a command; expected faults end in one message and the right exit code."""
+        with faults_told():
             return super().invoke(ctx)
-        except EdgeseqError as fault:
-            typer.echo(f"edgeseq: {fault}", err=True)
-            raise typer.Exit(fault.exit_code) from fault
-        except BrokenPipeError as fault:
-            _discard_output()
-            raise typer.Exit(0) from fault
-        except OSError as fault:
-            where = f"{fault.filename}: " if fault.filename is not None else ""
-            typer.echo(f"edgeseq: {where}{fault.strerror or fault}", err=True)
-            raise typer.Exit(1) from fault
 
 
 app = typer.Typer(
@@ -136,9 +126,4 @@ def main() -> None:
             if sys.stdout is not None:
                 sys.stdout.flush()
         except (OSError, ValueError):
-            _discard_output()
-
-
-def _discard_output() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush of a closed pipe is quiet."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            discard_output()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
+from edgeseq.whole_file import write_whole
 
 if TYPE_CHECKING:
     from edgeseq.bulk import Outcome
@@ -102,7 +103,7 @@ def transcribe(
             display = Display(form, file, prefix, spell=spell, out=out)
             n_failed += not _transcribe_one(recognizer, file, rate, display, stop)
             if target is not None and out is not None and display.n_shown:
-                _write(target, out.getvalue())
+                write_whole(target, out.getvalue().encode())
     if n_failed:
         raise typer.Exit(1)
 
@@ -190,22 +191,9 @@ def _tell(outcome: Outcome, target: Path | None) -> None:
     if outcome.fault is not None:
         typer.echo(f"edgeseq: {outcome.fault}", err=True)
     if outcome.result is not None and target is not None:
-        _write(target, outcome.result)
+        write_whole(target, outcome.result.encode())
     elif outcome.result is not None:
         typer.echo(outcome.result, nl=False)
-
-
-def _write(path: Path, content: str) -> None:
-    """Write a file whole or not at all, making its folder."""
-    half = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_text(content, encoding="utf-8")
-        half.replace(path)
-    except OSError:
-        with suppress(OSError):
-            half.unlink()
-        raise
 
 
 def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> bool:

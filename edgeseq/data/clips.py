@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from edgeseq.audio import read_blocks
 from edgeseq.errors import AudioError
 from edgeseq.manifest import Recording
 from edgeseq.stored_sound import open_sound
+from edgeseq.whole_file import written_whole
 
 Samples = npt.NDArray[np.float32]
 
@@ -52,12 +52,8 @@ def write_clip(path: Path, samples: Samples, sample_rate: int) -> None:
     """
     import soundfile
 
-    half = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(half, samples, sample_rate, format="FLAC", subtype="PCM_16")
-        half.replace(path)
+        with written_whole(path) as half:
+            soundfile.write(half, samples, sample_rate, format="FLAC", subtype="PCM_16")
     except (OSError, soundfile.SoundFileError) as fault:
-        with suppress(OSError):  # there may be no such folder either
-            half.unlink()
         raise AudioError(f"{path}: cannot be written ({fault}). Is the disk full?") from None

@@ -11,6 +11,7 @@ from edgeseq.data.corpora import Imported, Progress, Request, choose_parts, give
 from edgeseq.data.folder import SPEAKER_COLUMNS, TEXT_COLUMNS
 from edgeseq.errors import ManifestError
 from edgeseq.manifest import Recording
+from edgeseq.whole_file import write_whole
 
 LABEL_COLUMNS = (*TEXT_COLUMNS, "normalized_text", "label")
 """The first of these that there is gives the text; a class label its name."""
@@ -74,8 +75,5 @@ def _file(sound: dict[str, Any], stem: Path) -> tuple[Path, float]:
     if content:
         path = stem.with_suffix(f".{about.format.lower()}")
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            half = path.with_name(f".{path.name}.part")
-            half.write_bytes(content)
-            half.replace(path)
+            write_whole(path, content)
     return path, about.frames / about.samplerate

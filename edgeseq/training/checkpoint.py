@@ -63,7 +63,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = Non
     torch.save({"format": FORMAT, **checkpoint.__dict__}, packed)
     path = folder / (name or f"step-{checkpoint.step:08d}.pt")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, packed.getbuffer())
     except OSError as fault:
         left = latest_checkpoint(folder)

@@ -71,7 +71,6 @@ class RunLog:
         self._path = folder / "metrics.jsonl"
         past = [line for line in read_lines(self._path) if line["step"] < first_step]
         with writing_to(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._path, "".join(json.dumps(line) + "\n" for line in past).encode())
             self._file = self._path.open("a", encoding="utf-8")
         self._loggers = begin_loggers(recipe, folder, first_step, past)

@@ -1,6 +1,8 @@
 """Training speed: the arithmetic on made-up turns, and one real pair of turns, small."""
 
 import doctest
+import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +17,12 @@ from edgeseq.recipe_file import parse_recipe
 
 def test_doctests():
     assert doctest.testmod(training_turn).failed == 0
+
+
+def test_what_is_wrong_is_told_in_words():
+    program = [sys.executable, "-m", "edgeseq.bench.training", "--shape", "gru:0x4"]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "edgeseq: --shape gru:0x4: wanted 1 to 64 layers of 1 to 8192.\n")
 
 
 def test_speeds_are_compared_by_sound_within_a_round():

@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from edgeseq.errors import EdgeseqError, MissingExtraError, RecipeError
-from edgeseq.training import following
+from edgeseq.training import logger_threads
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
-from edgeseq.training.following import row_of
+from edgeseq.training.logger_threads import row_of
 from edgeseq.training.metrics import Notice, StepReport
 from edgeseq.training.trainer import train
 
@@ -264,7 +264,7 @@ class Vandal:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("mends", [True, False])
 def test_a_logger_that_fails_on_the_way_is_told_once_and_catches_up(logged_recipe, tmp_path, monkeypatch, mends):
-    monkeypatch.setattr(following, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(logger_threads, "RETRY_SECONDS", 0.05)
     vandal = Vandal(tmp_path, mends)
     with pytest.raises(KeyboardInterrupt):
         train(
@@ -363,4 +363,4 @@ def test_without_loggers_their_packages_are_not_imported(tiny_recipe, tmp_path):
 
 
 def test_doctests():
-    assert doctest.testmod(following).failed == 0
+    assert doctest.testmod(logger_threads).failed == 0
