@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeseq.beam_words import BeamWords, Said, append, joined, same
 from edgeseq.decoding import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
@@ -30,10 +31,6 @@ from edgeseq.hotwords import Hotword, Hotwords, read_hotwords
 from edgeseq.lexicon import read_lexicon, read_phone_lexicon
 from edgeseq.lm.model import LanguageModel
 from edgeseq.metadata import ModelMetadata
-from edgeseq.tokens import WORD_START
-
-Said = tuple[int, int, float]
-"""One token of a prefix: its id, the row at which it was likeliest to begin, its highest posterior since."""
 
 Beam = tuple[int, float, float, int, int, float, tuple[Said, ...], FusionState, float]
 """One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
@@ -53,9 +50,6 @@ LONGEST = 120
 """Tokens that may stay open; prefixes that differ from the best before that are dropped."""
 TAIL = 64
 """Told tokens that are kept, so that a new language model or new hotwords know what came before."""
-BLOCK = 64
-"""Words of a block; appending a word copies one block, not all of an utterance."""
-
 TINY = 2.0**-200
 RESCALE = 2.0**200
 MOST_REMEMBERED = 50_000
@@ -106,17 +100,6 @@ class BeamState:
     """the last of the tokens of those words"""
 
 
-@dataclass(frozen=True)
-class _Spelled:
-    """A word of a prefix."""
-
-    text: str
-    first_step: int
-    last_step: int
-    posterior: float
-    """geometric mean over its tokens"""
-
-
 class BeamDecoder:
     """Keeps the likeliest prefixes. Read-only but for a memory of weights that only saves time; streams share it."""
 
@@ -127,9 +110,10 @@ class BeamDecoder:
         self.options = BeamOptions() if options is None else options
         self.fusion = fusion
         self.step_seconds = step_seconds
-        self._texts = fusion.tokens.texts
+        self._n_tokens = len(fusion.tokens.texts)
         self._blank_id = fusion.tokens.blank_id
-        self._opens = [symbol.startswith(WORD_START) for symbol in fusion.tokens.symbols]
+        self._words = BeamWords(fusion, step_seconds)
+        self._opens = self._words.opens
         threshold = self.options.token_threshold
         self._log_threshold = math.log(threshold) if threshold > 0 else -math.inf
         self._cutoff = math.exp(-self.options.beam_threshold)
@@ -154,8 +138,8 @@ class BeamDecoder:
         """Take the next rows `[n_steps, n_tokens]` (natural log); any way of cutting rows gives the same state."""
         if state.language != self.fusion.identity:
             state = self._weigh_anew(state)
-        if log_probs.ndim != 2 or log_probs.shape[1] != len(self._texts):
-            raise UsageError(f"log_probs of shape {list(log_probs.shape)}; wanted [n_steps, {len(self._texts)}].")
+        if log_probs.ndim != 2 or log_probs.shape[1] != self._n_tokens:
+            raise UsageError(f"log_probs of shape {list(log_probs.shape)}; wanted [n_steps, {self._n_tokens}].")
         beams, settled, log_scale, n_steps = state.beams, state.settled, state.log_scale, state.n_steps
         for row in log_probs:
             heard = self._heard(row)
@@ -177,7 +161,7 @@ class BeamDecoder:
 
     def partial(self, state: BeamState) -> Hypothesis | None:
         """Give the likeliest prefix; with a lexicon, a word that is not in it yet is left out."""
-        words = (*_joined(state.told), *self._words(state, state.beams[0]))
+        words = (*joined(state.told), *self._open_words(state, state.beams[0]))
         return Hypothesis(words, mean_confidence(words)) if words else None
 
     def stable_words(self, state: BeamState) -> int:
@@ -191,7 +175,7 @@ class BeamDecoder:
         if state.language != self.fusion.identity:
             state = self._weigh_anew(state)
         ranked = self._ranked(state)
-        told = _joined(state.told)
+        told = joined(state.told)
         words = (*told, *self._with_rivals(state, ranked))
         if not words:
             return None
@@ -367,10 +351,10 @@ class BeamDecoder:
         ids = [token for token, *_ in shared]
         root = self._after_tail(state.tail)
         weight, _ = self._replay(root, ids) if not self._idle else (0.0, root)
-        words = tuple(self._timed(word) for word in self._named(self._spelled(shared), root))
+        words = self._words.of(shared, root)
         weight = weight if weight > FORBIDDEN else 0.0
         cut = tuple((*beam[:6], beam[6][n_shared:], beam[7], beam[8] - weight) for beam in beams)
-        return replace(state, beams=cut, told=_append(state.told, words), tail=(*state.tail, *ids)[-TAIL:])
+        return replace(state, beams=cut, told=append(state.told, words), tail=(*state.tail, *ids)[-TAIL:])
 
     def _drop_rivals(self, beams: tuple[Beam, ...]) -> tuple[tuple[Beam, ...], int]:
         """Where prefixes have differed for too long, decide for the best one's first half."""
@@ -395,12 +379,12 @@ class BeamDecoder:
         Where no utterance may end, those of the likeliest prefix that are complete.
         """
         if not ranked:
-            return self._words(state, state.beams[0])
-        said = [(total, self._words(state, beam)) for total, beam in ranked]
+            return self._open_words(state, state.beams[0])
+        said = [(total, self._open_words(state, beam)) for total, beam in ranked]
         whole = sum(total for total, _ in said)
         words = []
         for word in said[0][1]:
-            agreeing = sum(total for total, others in said if any(_same(word, other) for other in others))
+            agreeing = sum(total for total, others in said if any(same(word, other) for other in others))
             words.append(replace(word, confidence=word.confidence * agreeing / whole))
         return tuple(words)
 
@@ -408,55 +392,16 @@ class BeamDecoder:
         """Give other texts, the likelier first."""
         if self.options.nbest < 2:
             return ()
-        told = _joined(state.told)
-        texts = [" ".join(word.word for word in (*told, *self._words(state, beam))) for _, beam in ranked]
+        told = joined(state.told)
+        texts = [" ".join(word.word for word in (*told, *self._open_words(state, beam))) for _, beam in ranked]
         others = dict.fromkeys(texts)
         others.pop(" ".join(word.word for word in words), None)
         return tuple(others)[: self.options.nbest - 1]
 
-    def _words(self, state: BeamState, beam: Beam) -> tuple[Word, ...]:
+    def _open_words(self, state: BeamState, beam: Beam) -> tuple[Word, ...]:
         """Give the words of a prefix that are not told yet, with times."""
-        named = self._named(self._spelled(_tokens(beam)), self._after_tail(state.tail) if self._names_words else None)
-        return tuple(self._timed(word) for word in named)
-
-    @property
-    def _names_words(self) -> bool:
-        return self.fusion.lexicon is not None
-
-    def _named(self, words: list[_Spelled], root: FusionState | None) -> list[_Spelled]:
-        """Put the lexicon's words for their spellings; leave out what is none (the last, while it is being said)."""
-        if not self._names_words or root is None:
-            return words
-        text, context, _ = root
-        if text[1:]:
-            before = self.fusion.word(text[1:], context)
-            context = context if before is None else self.fusion.context_after(before, context)
-        named = []
-        for word in words:
-            name = self.fusion.word(word.text, context)
-            if name is not None:
-                named.append(replace(word, text=name))
-                context = self.fusion.context_after(name, context)
-        return named
-
-    def _spelled(self, tokens: tuple[Said, ...]) -> list[_Spelled]:
-        """Join tokens to words: one that begins with `▁` opens a word, and so does the first."""
-        words: list[list[Said]] = []
-        for said in tokens:
-            if not words or self._opens[said[0]]:
-                words.append([])
-            words[-1].append(said)
-        return [spelled for word in words if (spelled := self._join(word)).text]
-
-    def _join(self, tokens: list[Said]) -> _Spelled:
-        text = "".join(self._texts[token] for token, *_ in tokens).replace(WORD_START, "")
-        log_posterior = sum(math.log(max(peak, 1e-30)) for *_, peak in tokens) / len(tokens)
-        return _Spelled(text, tokens[0][1], tokens[-1][1], min(1.0, math.exp(log_posterior)))
-
-    def _timed(self, word: _Spelled) -> Word:
-        """Give times by the middle of the first and the last token's row."""
-        start, end = ((step + 0.5) * self.step_seconds for step in (word.first_step, word.last_step))
-        return Word(word.text, start, end, word.posterior)
+        root = self._after_tail(state.tail) if self._words.are_named else None
+        return self._words.of(_tokens(beam), root)
 
 
 def _tokens(beam: Beam) -> tuple[Said, ...]:
@@ -486,22 +431,6 @@ def _scale(grown: list[list[Any]], log_scale: float) -> tuple[tuple[Beam, ...], 
             entry[3] *= RESCALE
         log_scale -= math.log(RESCALE)
     return tuple(tuple(entry[1:]) for entry in grown), log_scale
-
-
-def _joined(blocks: tuple[tuple[Word, ...], ...]) -> tuple[Word, ...]:
-    return tuple(word for block in blocks for word in block)
-
-
-def _append(blocks: tuple[tuple[Word, ...], ...], words: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
-    """Append words to the last block, or begin another."""
-    if blocks and len(blocks[-1]) < BLOCK:
-        return (*blocks[:-1], blocks[-1] + words)
-    return (*blocks, words)
-
-
-def _same(word: Word, other: Word) -> bool:
-    """Tell whether two prefixes mean one word: same letters, and overlapping in time."""
-    return word.word == other.word and word.start <= other.end and other.start <= word.end
 
 
 def load_beam(

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,13 @@ from edgeseq.blocks import Lost
 from edgeseq.decoding import Decoder, Hypothesis, kind_of
 from edgeseq.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
 from edgeseq.errors import CutShortError, EdgeseqError, StateError, UsageError
-from edgeseq.events import Event, Final, Gap, Partial, Word
+from edgeseq.events import Event, Final, Gap, Partial
 from edgeseq.gate import Gate
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Floats, Network
 from edgeseq.saving import pack, unpack
+from edgeseq.saying import R, join, to_event
 from edgeseq.stream_state import State, UtteranceState, advance, hear, is_resting, let_go, pick, stack
 from edgeseq.voice import SPEECH_SCORE, AnyVoiceActivity
 
@@ -224,7 +225,7 @@ class Recognizer:
         """Join all that was said in a recording."""
         new, state = self._flush(state, self._decide)
         last, state = self._end(state)
-        return _join([*finals, *new, *last], self._seconds(state.n_samples))
+        return join([*finals, *new, *last], self._seconds(state.n_samples))
 
     def save(self, state: State) -> bytes:
         """Write down all that a stream remembers, to go on from in another process or on another machine.
@@ -401,40 +402,20 @@ class Recognizer:
         text, stable = hypothesis.text, self.decoder.stable_words(state.decoder)
         if (text, stable) == (state.utterance.told, state.utterance.told_stable):
             return [], state
-        partial = self._result(Partial, hypothesis, state, stable=stable)
+        partial = self._say(Partial, hypothesis, state, stable=stable)
         return [partial], replace(state, utterance=replace(state.utterance, told=text, told_stable=stable))
 
     def _end(self, state: State) -> tuple[list[Event], State]:
         """End the utterance: tell its final if there are words, and begin the next."""
         hypothesis = self.decoder.final(state.decoder)
-        final = [] if hypothesis is None or not hypothesis.words else [self._result(Final, hypothesis, state)]
+        final = [] if hypothesis is None or not hypothesis.words else [self._say(Final, hypothesis, state)]
         following = self.decoder.follow(state.decoder)
         utterance = UtteranceState(first_step=self.decoder.n_steps(following))
         return list(final), replace(state, decoder=following, utterance=utterance)
 
-    def _result(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
-        """Say a hypothesis as an event: times less the model's delay, confidences as measurements map them."""
-        words = timed(hypothesis.words, self.metadata, self._seconds(state.n_samples - state.first_sample))
-        if state.first_sample:
-            began = self._seconds(state.first_sample)
-            words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
-        confidence = hypothesis.confidence
-        if self._confidence_map is not None:
-            words = tuple(replace(word, confidence=self._confidence_map(word.confidence)) for word in words)
-            of_words = sum(word.confidence for word in words) / len(words)
-            confidence = of_words if hypothesis.phrase_score is None else confidence
-        return kind(
-            text=hypothesis.text,
-            start=words[0].start,
-            end=words[-1].end,
-            confidence=confidence,
-            words=words,
-            intent=hypothesis.intent,
-            slots=hypothesis.slots,
-            phrase_score=hypothesis.phrase_score,
-            alternatives=hypothesis.alternatives,
-            **more,
-        )
+    def _say(self, kind: type[R], hypothesis: Hypothesis, state: State, **more: Any) -> R:
+        began, lasted = self._seconds(state.first_sample), self._seconds(state.n_samples - state.first_sample)
+        return to_event(kind, hypothesis, self.metadata, self._confidence_map, began, lasted, **more)
 
     def _seconds(self, n_samples: int) -> float:
         return n_samples / self.sample_rate
@@ -449,7 +430,6 @@ def usual_decoder(metadata: ModelMetadata) -> Decoder[Any]:
     return load_beam(metadata)
 
 
-R = TypeVar("R", Partial, Final)
 Take = Callable[[Floats, State], tuple[list[Event], State]]
 """What becomes of new rows of one stream."""
 
@@ -493,25 +473,3 @@ def _run(
             state = advance(states[i], n_chunk, network=pick(after, row, len(ready)))
             new, states[i] = recognizers[i]._take_chunk(chunks[row], log_probs[row], state, takes[i])
             events[i] += new
-
-
-def _join(finals: Sequence[Event], heard_seconds: float) -> Final:
-    """Make one final of a recording's utterances; a single one stays as it is."""
-    if len(finals) == 1 and isinstance(finals[0], Final):
-        return finals[0]
-    words = tuple(word for final in finals for word in final.words)
-    if not words:
-        return Final("", 0.0, heard_seconds, 0.0, ())
-    confidence = sum(final.confidence * len(final.words) for final in finals) / len(words)
-    return Final(" ".join(word.word for word in words), words[0].start, words[-1].end, confidence, words)
-
-
-def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float) -> tuple[Word, ...]:
-    """Subtract the model's measured delays; no time lies outside the sound, no word ends within the next."""
-    starts = [min(max(0.0, word.start - metadata.emission_delay_seconds), heard_seconds) for word in words]
-    ends = [min(max(0.0, word.end - metadata.ending_delay_seconds), heard_seconds) for word in words]
-    last_ends = [*starts[1:], heard_seconds]
-    return tuple(
-        Word(word.word, start, max(start, min(end, latest)), word.confidence)
-        for word, start, end, latest in zip(words, starts, ends, last_ends, strict=True)
-    )

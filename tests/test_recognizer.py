@@ -11,7 +11,8 @@ from edgeseq.endpoint import endpoint_rules
 from edgeseq.errors import AudioError, CutShortError, DeviceError, ModelError, UsageError
 from edgeseq.events import Word
 from edgeseq.network import Network
-from edgeseq.recognizer import Recognizer, timed
+from edgeseq.recognizer import Recognizer
+from edgeseq.saying import timed
 
 pytest.importorskip("onnx")
 import tone_language as tones
