@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -40,21 +41,34 @@ class _Part(BaseModel):
 
 
 class FrontendRecipe(_Part):
-    """Waveform to log-mel frames (torchaudio's MelSpectrogram, center=False)."""
+    """Waveform to log-mel frames: see docs/model-format.md."""
 
+    kind: Literal["log_mel", "kaldi"] = "log_mel"
+    """`log_mel`, or Kaldi's filter bank, `kaldi`, whose own defaults are said below; 16 kHz models for general use take it"""
     sample_rate: PositiveInt = 8000
-    """Hz"""
+    """Hz; kaldi: 16000"""
     win_samples: PositiveInt = 200
+    """kaldi: 25 ms"""
     hop_samples: PositiveInt = 80
+    """kaldi: 10 ms"""
     n_mels: PositiveInt = 32
+    """kaldi: 80, at least 4"""
     f_min: NonNegativeFloat = 60.0
-    """Hz"""
+    """Hz; kaldi: 20"""
     f_max: PositiveFloat = 3800.0
-    """Hz"""
+    """Hz; kaldi: 400 below half of `sample_rate`"""
     floor: PositiveFloat = 1e-6
-    """mel energies below this count as this, before the logarithm"""
+    """mel energies below this count as this, before the logarithm; kaldi: the epsilon of float32"""
     limit: PositiveFloat = 5.0
     """normalized log-mel is clamped to plus or minus this many standard deviations"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_what_kaldi_takes(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("kind") != "kaldi":
+            return values
+        rate = values.get("sample_rate")
+        return _kaldi_defaults(rate if isinstance(rate, int) else 16_000) | values
 
     @model_validator(mode="after")
     def _fits_together(self) -> FrontendRecipe:
@@ -65,7 +79,22 @@ class FrontendRecipe(_Part):
                 f"f_min ({self.f_min:g}) < f_max ({self.f_max:g}) <= half of sample_rate ({self.sample_rate / 2:g}) "
                 "does not hold"
             )
+        if self.kind == "kaldi" and self.n_mels < 4:
+            raise ValueError(f"n_mels ({self.n_mels}): the kind 'kaldi' takes at least 4")
         return self
+
+
+def _kaldi_defaults(sample_rate: int) -> dict[str, Any]:
+    """Give Kaldi's settings as sherpa-onnx has them, at any rate."""
+    return {
+        "sample_rate": sample_rate,
+        "win_samples": sample_rate * 25 // 1000,
+        "hop_samples": sample_rate * 10 // 1000,
+        "n_mels": 80,
+        "f_min": 20.0,
+        "f_max": sample_rate / 2 - 400,
+        "floor": 2.0**-23,  # the epsilon of float32
+    }
 
 
 class NetworkRecipe(_Part):

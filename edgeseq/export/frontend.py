@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from edgeseq.export.builder import GraphBuilder, to_numpy
-from edgeseq.training.frontend import LogMel
+from edgeseq.training.frontend import Frontend
 
 
-def add_frontend(graph: GraphBuilder, frontend: LogMel, audio: str) -> str:
-    """Add windowed DFT, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
+def add_frontend(graph: GraphBuilder, frontend: Frontend, audio: str) -> str:
+    """Add the DFT and what is linear before it, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
 
     Real and imaginary parts are one strided convolution. Bins that no mel filter uses are left out.
     """
-    n_before = frontend.win_samples - frontend.hop_samples
+    n_before = frontend.n_remembered
     before = graph.input("state_samples", ["batch", n_before])
     heard = graph.node("Concat", before, audio, axis=1)
     tail = graph.node("Slice", heard, graph.integers(-n_before), graph.integers(2**62), graph.integers(1))
@@ -34,12 +35,12 @@ def add_frontend(graph: GraphBuilder, frontend: LogMel, audio: str) -> str:
     return graph.node("Clip", scaled, graph.floats(-frontend.limit), graph.floats(frontend.limit))
 
 
-def dft_kernels(frontend: LogMel) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def dft_kernels(frontend: Frontend) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Make convolution kernels `[2 * n_bins, 1, win_samples]` and the mel matrix for their squares `[2 * n_bins, n_mels]`."""
     mel_matrix = to_numpy(frontend.mel_matrix)
     bins = np.flatnonzero(mel_matrix.any(axis=1))
-    n = frontend.win_samples
-    angles = 2 * np.pi * np.outer(bins, np.arange(n)) / n
-    window = to_numpy(frontend.window).astype(np.float64)
-    kernels = np.concatenate([np.cos(angles) * window, np.sin(angles) * window])[:, None, :]
+    angles = 2 * np.pi * np.outer(bins, np.arange(frontend.win_samples)) / frontend.n_fft
+    units = torch.eye(frontend.win_samples, dtype=torch.float64, device=frontend.mean.device)
+    shaping = to_numpy(frontend.shape_frames(units)).T  # [win_samples, win_samples], a column a sample
+    kernels = np.concatenate([np.cos(angles) @ shaping, np.sin(angles) @ shaping])[:, None, :]
     return kernels.astype(np.float32), np.concatenate([mel_matrix[bins]] * 2).astype(np.float32)

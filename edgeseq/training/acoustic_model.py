@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.chance import RowChance
-from edgeseq.training.frontend import LogMel
+from edgeseq.training.frontend import Frontend, build_frontend
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
@@ -188,7 +188,7 @@ class Encoder(nn.Module):
 class AcousticModel(nn.Module):
     """Frontend and encoder behind one `step`."""
 
-    def __init__(self, frontend: LogMel, encoder: Encoder) -> None:
+    def __init__(self, frontend: Frontend, encoder: Encoder) -> None:
         """Put the two together; see `build_model`."""
         super().__init__()
         self.frontend, self.encoder = frontend, encoder
@@ -209,6 +209,5 @@ class AcousticModel(nn.Module):
 
 def build_model(frontend: FrontendRecipe, network: NetworkRecipe, n_tokens: int) -> AcousticModel:
     """Make the model of a recipe, with fresh weights from torch's global generator."""
-    log_mel = LogMel(**frontend.model_dump())
     encoder = Encoder(frontend.n_mels, n_tokens=n_tokens, **network.model_dump())
-    return AcousticModel(log_mel, encoder)
+    return AcousticModel(build_frontend(frontend), encoder)

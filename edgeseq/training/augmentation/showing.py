@@ -20,7 +20,7 @@ from edgeseq.training.augmentation.effect import apply_all
 from edgeseq.training.augmentation.level import Waveform
 from edgeseq.training.augmentation.spec_augment import draw_spec_augment
 from edgeseq.training.chance import RowChance
-from edgeseq.training.frontend import LogMel
+from edgeseq.training.frontend import build_frontend
 
 NONE_OF_IT: dict[str, dict[str, Any]] = {
     "speed": {"speed": (1.0, 1.0)},
@@ -79,7 +79,7 @@ def hear(samples: Waveform, recipe: Recipe, seed: int) -> Heard:
 
 
 def _log_mel(samples: Waveform, recipe: Recipe) -> NDArray[np.float32]:
-    frontend = LogMel(**recipe.frontend.model_dump())
+    frontend = build_frontend(recipe.frontend)
     begun = torch.cat([frontend.init_state(1), torch.from_numpy(samples)[None]], dim=1)
     return np.asarray(frontend.log_mel(begun)[0].numpy())
 
