@@ -143,7 +143,7 @@ class TokenTable:
         """List what in a text no token spells, each once, sorted: letters; where tokens are phones, words without any."""
         normal = normalize_text(text)
         if self.kind == "phones":
-            return sorted(set(normal.split()) - self.pronunciations.keys())
+            return sorted({word for word in normal.split() if word not in self.pronunciations})
         return sorted(set(normal) - self.letters - {" "})
 
     def encode(self, text: str) -> list[int]:

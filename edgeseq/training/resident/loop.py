@@ -20,7 +20,7 @@ from edgeseq.errors import RecipeError
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.recipe import Recipe, SourceRecipe
 from edgeseq.tokens import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, build_model
+from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, build_model
 from edgeseq.training.augmentation.sound_library import find_sounds
 from edgeseq.training.averaging import average_in, share_of_new
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
@@ -32,6 +32,7 @@ from edgeseq.training.resident.store import Store, decode_all, fill_store, speed
 STATISTICS_BATCHES = 8
 """Augmented batches from which mean and deviation of each mel band are taken."""
 REPORT_EVERY = 50
+GRU_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -63,15 +64,7 @@ class Clock:
         return min(1.0, max(step / self.steps, by_time))
 
 
-class Dropout:
-    """Drops values of all rows with one generator; see `RowChance` for the exact one."""
-
-    def dropout(self, values: Tensor, probability: float) -> Tensor:
-        """Set a share of `values` to zero and scale the others up (Srivastava et al. 2014)."""
-        return nn.functional.dropout(values, probability)
-
-
-def prepare(recipe: Recipe, tokens: TokenTable, device: torch.device, processes: int) -> Prepared:
+def prepare(recipe: Recipe, tokens: TokenTable, device: torch.device, threads: int) -> Prepared:
     """Read manifests and decode all sound. Raises ManifestError and RecipeError."""
     rate = recipe.frontend.sample_rate
     seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / rate
@@ -80,13 +73,13 @@ def prepare(recipe: Recipe, tokens: TokenTable, device: torch.device, processes:
     weights = np.concatenate([np.full(len(part), source.weight / len(part)) for source, part in parts])
     easy = np.concatenate([np.full(len(part), source.easy) for source, part in parts])
     speeds = speeds_between(*recipe.augment.speed)
-    store = fill_store(decode_all(recordings, rate, processes), speeds, rate, device)
+    store = fill_store(decode_all(recordings, rate, threads), speeds, rate, device)
     targets = [np.array(tokens.encode(recording.text), dtype=np.int32) for recording in recordings]
     choice = Choice(store.lengths, targets, weights / weights.sum(), easy, speeds.index(1))
-    held_out = [_held_out(name, tokens, rate, processes) for name in recipe.data.valid]
+    held_out = [_held_out(name, tokens, rate, threads) for name in recipe.data.valid]
     sounds, rooms = recipe.augment.recorded_noise.sounds, recipe.augment.room.responses
-    noises = [] if sounds is None else decode_all(find_sounds(sounds), rate, processes)
-    responses = [] if rooms is None else [r.astype(np.float32) for r in decode_all(find_sounds(rooms), rate, processes)]
+    noises = [] if sounds is None else decode_all(find_sounds(sounds), rate, threads)
+    responses = [] if rooms is None else [r.astype(np.float32) for r in decode_all(find_sounds(rooms), rate, threads)]
     return Prepared(recipe, tokens, store, choice, held_out, noises, responses)
 
 
@@ -103,27 +96,37 @@ def _usable(source: SourceRecipe, tokens: TokenTable, seconds_per_token: float) 
     return found
 
 
-def _held_out(name: str, tokens: TokenTable, rate: int, processes: int) -> HeldOut:
+def _held_out(name: str, tokens: TokenTable, rate: int, threads: int) -> HeldOut:
     recordings = read_manifest(find_data(name))
-    return HeldOut(name, decode_all(recordings, rate, processes), [tokens.encode(r.text) for r in recordings])
+    return HeldOut(name, decode_all(recordings, rate, threads), [tokens.encode(r.text) for r in recordings])
 
 
 def train(
-    prepared: Prepared, folder: Path, report: Report, *, seconds: float | None = None, consistency: float = 0.0, workers: int = 4
+    prepared: Prepared,
+    folder: Path,
+    report: Report,
+    *,
+    seconds: float | None = None,
+    consistency: float = 0.0,
+    begin: Mapping[str, Tensor] | None = None,
+    workers: int = 4,
 ) -> Path:
     """Train until `train.steps`, or for so many `seconds`; returns the last checkpoint.
 
-    `consistency` weighs the agreement of two masked views of each row (CR-CTC; Yao et al. 2024).
+    `begin` are weights to go on from, with their statistics. `consistency` weighs the agreement of two masked views of each row (CR-CTC; Yao et al. 2024).
     """
     recipe, device = prepared.recipe, prepared.store.samples.device
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe.frontend, recipe.network, len(prepared.tokens)).to(device)
+    if begin is not None:
+        model.load_state_dict(begin)
     shadow = build_model(recipe.frontend, recipe.network, len(prepared.tokens)).to(device).eval()
     renderer = Renderer(prepared.store, recipe.augment, prepared.noises, prepared.responses, recipe.train.seed)
     planner = Planner(
         prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_samples
     )
-    _set_statistics(model, renderer, planner)
+    if begin is None:
+        _set_statistics(model, renderer, planner)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay, fused=device.type == "cuda"
     )
@@ -182,7 +185,7 @@ def _step(
         views = 2 if consistency > 0 else 1
         frames = torch.cat([renderer.mask(frames, batch.difficulty) for _ in range(views)])
     state = _carried(model, before, batch.restart.to(sound.device), views)
-    log_probs, state = model.encoder.step(frames, state, Dropout())  # type: ignore[arg-type]
+    log_probs, state = stacked_step(model.encoder, frames, state)
     lengths = batch.target_lengths.to(sound.device)
     rows = torch.full((n_rows,), log_probs.shape[1], device=sound.device)
     targets = batch.targets.to(sound.device)
@@ -195,6 +198,30 @@ def _step(
         one, other = log_probs.chunk(2)
         loss = loss + consistency * 0.5 * (_divergence(one, other) + _divergence(other, one))
     return loss / batch.target_lengths.sum().clamp_min(1), state.detach()
+
+
+def stacked_step(encoder: Encoder, frames: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
+    """Do what `Encoder.step` does, in training, with one call for all layers where that is possible.
+
+    On a GPU the layers of one call run side by side, each a step behind the one below it; dropout is drawn for the whole batch.
+    """
+    layers = encoder.recurrent_layers
+    if encoder.cell != "gru" or layers[0].layer_norm or layers[0].projection is not None:
+        return encoder.step(frames, state, BatchDropout())  # type: ignore[arg-type]
+    n_steps = frames.shape[1] // encoder.subsampling
+    stacked = frames[:, : n_steps * encoder.subsampling].reshape(len(frames), n_steps, -1)
+    weights = [getattr(layer.rnn, name) for layer in layers for name in GRU_WEIGHTS]
+    hidden = state.hidden[0].contiguous()
+    outputs, after = torch._VF.gru(stacked, hidden, weights, True, len(layers), encoder.dropout, True, False, True)
+    return encoder.log_probs(outputs), EncoderState(state.frames, (after,))
+
+
+class BatchDropout:
+    """Draws dropout for a whole batch; see `RowChance` for rows that each have their own generator."""
+
+    def dropout(self, values: Tensor, probability: float) -> Tensor:
+        """Set a share of `values` to zero and scale the others up (Srivastava et al. 2014)."""
+        return nn.functional.dropout(values, probability)
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

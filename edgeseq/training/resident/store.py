@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -57,13 +57,13 @@ def speeds_between(low: float, high: float) -> list[Fraction]:
     return [Fraction(number, SPEED_STEPS) for number in sorted({*range(first, last + 1), SPEED_STEPS})]
 
 
-def decode_all(recordings: Sequence[Recording], sample_rate: int, processes: int) -> list[NDArray[np.int16]]:
-    """Decode recordings by several processes, each file once; int16 `[n_samples]` each, in the order given."""
+def decode_all(recordings: Sequence[Recording], sample_rate: int, threads: int) -> list[NDArray[np.int16]]:
+    """Decode recordings by several threads (libsndfile lets go of the interpreter), each file once; int16 `[n_samples]` each, in the order given."""
     numbered = sorted(enumerate(recordings), key=lambda pair: (str(pair[1].path), pair[1].offset))
     jobs = [list(group) for _, group in groupby(numbered, key=lambda pair: str(pair[1].path))]
     decoded: list[NDArray[np.int16]] = [np.zeros(0, np.int16)] * len(recordings)
-    with ProcessPoolExecutor(processes) as pool:
-        for found in pool.map(_decode_file, jobs, [sample_rate] * len(jobs), chunksize=1 + len(jobs) // (8 * processes)):
+    with ThreadPoolExecutor(threads) as pool:
+        for found in pool.map(_decode_file, jobs, [sample_rate] * len(jobs)):
             for number, samples in found:
                 decoded[number] = samples
     return decoded
