@@ -48,9 +48,9 @@ def test_kaldis_frontend_has_defaults_of_its_own(recipe_file):
     assert frontend.floor == pytest.approx(1.1920929e-07)
     frontend = load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi, sample_rate: 8000, n_mels: 40}\n")).frontend
     assert (frontend.win_samples, frontend.hop_samples, frontend.n_mels, frontend.f_max) == (200, 80, 40, 3600)
-    assert parse_recipe(load_recipe(recipe_file(MINIMAL), ["frontend.kind=kaldi"]).model_dump(mode="json"), "again").frontend == (
-        load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi}\n")).frontend
-    )
+    overridden = load_recipe(recipe_file(MINIMAL), ["frontend.kind=kaldi"])
+    assert overridden.frontend.n_mels == 80
+    assert parse_recipe(overridden.model_dump(mode="json"), "stored") == overridden
 
 
 def test_a_stored_frontend_without_a_kind_is_log_mel(recipe_file):

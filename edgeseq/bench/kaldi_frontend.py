@@ -2,8 +2,8 @@
 
     python -m edgeseq.bench.kaldi_frontend librispeech/test-clean.jsonl
 
-The torch module hears each recording in pieces of random length, the exported graph in chunks of 80 ms. Compared is log-mel, but
-for the first frame and the last two, where Kaldi mirrors the sound; and of each frame the bins within 40 dB of its largest.
+The torch module hears each recording in pieces of random length, the exported graph in chunks of 80 ms. The first frame and the
+last two are left out, since Kaldi mirrors the sound there.
 """
 
 from __future__ import annotations
@@ -103,7 +103,10 @@ def _with_flush(frontend: Frontend, samples: Floats) -> Floats:
 
 
 def native_fbank(samples: Floats, recipe: FrontendRecipe) -> Floats:
-    """Compute log-mel `[n_frames, n_mels]` of `[n_samples]` by kaldi-native-fbank as sherpa-onnx does. Raises MissingExtraError."""
+    """Compute log-mel `[n_frames, n_mels]` of `[n_samples]` by kaldi-native-fbank, as sherpa-onnx does.
+
+    Raises MissingExtraError where it is not installed.
+    """
     try:
         import kaldi_native_fbank as kaldi
     except ModuleNotFoundError as fault:

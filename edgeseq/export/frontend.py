@@ -12,9 +12,10 @@ from edgeseq.training.frontend import Frontend
 
 
 def add_frontend(graph: GraphBuilder, frontend: Frontend, audio: str) -> str:
-    """Add the DFT and what is linear before it, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
+    """Add frame shaping, DFT, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
 
-    Real and imaginary parts are one strided convolution. Bins that no mel filter uses are left out.
+    Shaping and the DFT, both linear, are one strided convolution that gives real and imaginary parts. Bins that no mel filter
+    uses are left out.
     """
     n_before = frontend.n_remembered
     before = graph.input("state_samples", ["batch", n_before])

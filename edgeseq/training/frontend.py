@@ -1,8 +1,8 @@
 """Waveform to normalized log-mel frames, whole or by chunk.
 
-Two kinds: `LogMel` is torchaudio's `MelSpectrogram` with `center=False`; `KaldiFbank` is Kaldi's filter bank, which sherpa-onnx's
-programs compute too. `edgeseq.export` puts the same arithmetic into the graph. Every hop of samples completes one frame: a
-stream begins as if zeros had come before it.
+Two kinds: `LogMel` is torchaudio's `MelSpectrogram` with `center=False`; `KaldiFbank` is Kaldi's filter bank, which sherpa-onnx
+computes too. `edgeseq.export` puts the same arithmetic into the graph. A stream begins as if zeros had come before it, and
+every hop of samples completes one frame.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class KaldiFbank(Frontend):
 
     @property
     def n_remembered(self) -> int:
-        """So many that every hop completes a frame, and that frames lie where Kaldi puts them: half a hop from where hops end."""
+        """The fewest with which every hop completes a frame and frames lie on Kaldi's grid: 280 of windows of 400 every 160."""
         before = self.win_samples // 2 - self.hop_samples // 2
         missing = self.win_samples - self.hop_samples - before
         return before + -(-missing // self.hop_samples) * self.hop_samples
@@ -205,5 +205,5 @@ def _refuse_empty_filters(mel_matrix: Tensor, win_samples: int, f_min: float, f_
     if bool((mel_matrix.sum(dim=0) == 0).any()):
         raise RecipeError(
             f"{mel_matrix.shape[1]} mel filters between {f_min:g} and {f_max:g} Hz are too many for a window of {win_samples} "
-            "samples: some hold no frequency bin.\n  Use fewer filters (frontend.n_mels) or a longer window (frontend.win_samples)."
+            "samples: some hold no frequency bin.\n  Use fewer filters (frontend.n_mels) or a longer window (win_samples)."
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgeseq.errors import ExportError, ModelError
-from edgeseq.export import builder, exporter, frontend, products
+from edgeseq.export import exporter, frontend, products
 from edgeseq.export.exporter import describe, export
 from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.graph import build_graph

@@ -87,6 +87,13 @@ def test_gradients_reach_the_samples(frontend, noise):
     assert torch.isfinite(noise.grad).all() and (noise.grad != 0).any()
 
 
+def test_all_of_it_moves_to_another_device(frontend):
+    """Were a constant left behind, torch would refuse to put the two together."""
+    frontend = frontend.to("meta")
+    frames, state = frontend.step(torch.zeros(2, 160, device="meta"), frontend.init_state(2))
+    assert frames.shape == (2, 2, 32) and frames.device.type == state.device.type == "meta"
+
+
 def test_log_mel_is_torchaudios_mel_spectrogram(noise):
     reference = torchaudio.transforms.MelSpectrogram(
         8000, n_fft=200, win_length=200, hop_length=80, n_mels=32, f_min=60, f_max=3800, center=False
