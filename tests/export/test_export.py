@@ -113,6 +113,18 @@ def test_the_frontend_in_the_graph_is_torchs(kind):
         assert energies.max() < 1e-5
 
 
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_graphs_with_kaldis_frontend_agree_with_torch(make_trained, quantization):
+    trained = make_trained(frontend={"kind": "kaldi"})
+    metadata, form = describe(trained, quantization, 0.2, {}), FORMS[quantization]
+    assert metadata.chunk_samples == 1280
+    built = build_graph(trained.model, metadata, form)
+    assert verify_graph(built, trained.model, metadata, form).log_probs > 0
+    trained.model.frontend.filters.mul_(1.5)
+    with pytest.raises(ExportError, match="differs from the network"):
+        verify_graph(built, trained.model, metadata, form)
+
+
 @pytest.mark.parametrize("bits", [32, 8, 4])
 def test_a_model_with_kaldis_frontend_is_exported_and_loaded(make_trained, bits, tmp_path):
     trained = make_trained(frontend={"kind": "kaldi"})
