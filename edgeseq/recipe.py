@@ -68,7 +68,7 @@ class FrontendRecipe(_Part):
         if not isinstance(values, Mapping) or values.get("kind") != "kaldi":
             return values
         rate = values.get("sample_rate")
-        return _kaldi_defaults(rate if isinstance(rate, int) else 16_000) | values
+        return _kaldi_defaults(rate if isinstance(rate, int) else 16_000) | dict(values)
 
     @model_validator(mode="after")
     def _fits_together(self) -> FrontendRecipe:

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("yaml")
 
 from edgeseq.errors import RecipeError
-from edgeseq.recipe_file import load_recipe
+from edgeseq.recipe_file import load_recipe, parse_recipe
 
 MINIMAL = """\
 name: tiny
@@ -39,6 +39,23 @@ def test_the_shipped_recipe_is_valid():
     recipe = load_recipe(Path(__file__).parents[1] / "recipes" / "ctc.yaml")
     assert recipe.name == "digits-en"
     assert recipe.frontend.sample_rate == 8000
+
+
+def test_kaldis_frontend_has_defaults_of_its_own(recipe_file):
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi}\n")).frontend
+    assert (frontend.sample_rate, frontend.win_samples, frontend.hop_samples, frontend.n_mels) == (16000, 400, 160, 80)
+    assert (frontend.f_min, frontend.f_max, frontend.limit) == (20, 7600, 5)
+    assert frontend.floor == pytest.approx(1.1920929e-07)
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi, sample_rate: 8000, n_mels: 40}\n")).frontend
+    assert (frontend.win_samples, frontend.hop_samples, frontend.n_mels, frontend.f_max) == (200, 80, 40, 3600)
+    overridden = load_recipe(recipe_file(MINIMAL), ["frontend.kind=kaldi"])
+    assert overridden.frontend.n_mels == 80
+    assert parse_recipe(overridden.model_dump(mode="json"), "stored") == overridden
+
+
+def test_a_stored_frontend_without_a_kind_is_log_mel(recipe_file):
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {sample_rate: 16000, n_mels: 40}\n")).frontend
+    assert (frontend.kind, frontend.win_samples, frontend.f_max) == ("log_mel", 200, 3800)
 
 
 def test_overrides_reach_nested_keys_and_lists(recipe_file):
@@ -75,6 +92,10 @@ def test_unknown_keys_in_a_list_entry_are_named(recipe_file):
     [
         ("frontend: {f_max: 5000}\n", "half of sample_rate"),
         ("frontend: {hop_samples: 300}\n", "larger than win_samples"),
+        ("frontend: {kind: fbank}\n", "line 8: frontend.kind: Input should be 'log_mel' or 'kaldi'"),
+        ("frontend: {kind: kaldi, n_mels: 3}\n", "line 8: frontend: n_mels .3.: the kind 'kaldi' takes at least 4"),
+        ("frontend: {kind: kaldi, sample_rate: fast}\n", "frontend.sample_rate.*'fast'"),
+        ("frontend: {kind: kaldi, sample_rate: 800}\n", "f_max.*greater than 0"),
         ("export: {chunk_ms: 50}\n", "not a multiple of a step"),
         ("augment: {speed: [1.2, 0.8]}\n", "from low to high"),
         ("augment: {speed: [0, 1]}\n", "greater than 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -11,9 +12,10 @@ from edgeseq.training.frontend import Frontend
 
 
 def add_frontend(graph: GraphBuilder, frontend: Frontend, audio: str) -> str:
-    """Add the DFT and what is linear before it, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
+    """Add frame shaping, DFT, mel matrix, logarithm, normalization; returns frames `[batch, n_frames, n_mels]`.
 
-    Real and imaginary parts are one strided convolution. Bins that no mel filter uses are left out.
+    Shaping and the DFT, both linear, are one strided convolution that gives real and imaginary parts. Bins that no mel filter
+    uses are left out.
     """
     n_before = frontend.n_remembered
     before = graph.input("state_samples", ["batch", n_before])
@@ -33,6 +35,17 @@ def add_frontend(graph: GraphBuilder, frontend: Frontend, audio: str) -> str:
     centred = graph.node("Sub", log_mel, graph.constant(to_numpy(frontend.mean)))
     scaled = graph.node("Div", centred, graph.constant(to_numpy(frontend.std)))
     return graph.node("Clip", scaled, graph.floats(-frontend.limit), graph.floats(frontend.limit))
+
+
+def build_frontend_graph(frontend: Frontend, chunk_samples: int) -> onnx.ModelProto:
+    """Build the graph of the frontend alone, for comparing: its output is `frames` `[batch, n_frames, n_mels]`.
+
+    `chunk_samples` is a whole number of hops.
+    """
+    graph = GraphBuilder()
+    frames = add_frontend(graph, frontend, graph.input("audio", ["batch", chunk_samples]))
+    graph.output("frames", frames, ["batch", chunk_samples // frontend.hop_samples, len(frontend.mean)])
+    return graph.finish("frontend", {})
 
 
 def dft_kernels(frontend: Frontend) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -102,7 +102,8 @@ def trace_height(trace: Trace) -> float:
 
 
 def _extent(trace: Trace) -> tuple[float, float, float, float]:
-    return 0, len(trace.frames) * trace.frame_seconds, 0, trace.frames.shape[1]
+    left = trace.first_frame_seconds - trace.frame_seconds / 2
+    return left, left + len(trace.frames) * trace.frame_seconds, 0, trace.frames.shape[1]
 
 
 def _draw_frames(axes: Axes, trace: Trace, spans: Sequence[tuple[str, float, float]]) -> None:

@@ -66,6 +66,8 @@ class Trace:
     frames: Floats
     """log-mel as the network reads it (without weights: a plain spectrogram in dB), `[n_frames, n_mels]`"""
     frame_seconds: float
+    first_frame_seconds: float
+    """centre of the first frame: negative, as zeros came before the sound"""
     log_probs: Floats
     """natural logarithm, `[n_rows, n_tokens]`"""
     row_seconds: float
@@ -115,6 +117,7 @@ def trace(trained: Trained, samples: Floats) -> Trace:
         sample_rate=rate,
         frames=frames[0].detach().numpy(),
         frame_seconds=recipe.frontend.hop_samples / rate,
+        first_frame_seconds=model.frontend.first_centre / rate,
         log_probs=log_probs[0].detach().numpy(),
         row_seconds=recipe.row_samples / rate,
         tokens=trained.tokens,
@@ -138,6 +141,7 @@ def trace_file(network: Network, samples: Floats) -> Trace:
         sample_rate=about.sample_rate,
         frames=spectrogram(heard, about.sample_rate),
         frame_seconds=HOP_SECONDS,
+        first_frame_seconds=HOP_SECONDS - WINDOW_SECONDS / 2,
         log_probs=together.numpy(),
         row_seconds=about.step_samples / about.sample_rate,
         tokens=about.token_table,

@@ -1,8 +1,8 @@
 """Waveform to normalized log-mel frames, whole or by chunk.
 
-Two kinds: `LogMel` is torchaudio's `MelSpectrogram` with `center=False`; `KaldiFbank` is Kaldi's filter bank, which sherpa-onnx's
-programs compute too. `edgeseq.export` puts the same arithmetic into the graph. Every hop of samples completes one frame: a
-stream begins as if zeros had come before it.
+Two kinds: `LogMel` is torchaudio's `MelSpectrogram` with `center=False`; `KaldiFbank` is Kaldi's filter bank, which sherpa-onnx
+computes too. `edgeseq.export` puts the same arithmetic into the graph. A stream begins as if zeros had come before it, and
+every hop of samples completes one frame.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from edgeseq.errors import RecipeError
 from edgeseq.recipe import FrontendRecipe
 from edgeseq.training.torchaudio_import import torchaudio
 
@@ -43,6 +44,11 @@ class Frontend(nn.Module):
     def n_remembered(self) -> int:
         """Samples that a stream remembers where it has heard a whole number of hops."""
         raise NotImplementedError
+
+    @property
+    def first_centre(self) -> float:
+        """Centre of a stream's first frame, in samples from the first that was heard: negative, as zeros came before."""
+        return self.win_samples / 2 - self.n_remembered
 
     @property
     def mel_matrix(self) -> Tensor:
@@ -163,7 +169,7 @@ class KaldiFbank(Frontend):
 
     @property
     def n_remembered(self) -> int:
-        """Samples before the one where the oldest frame that is not complete ends: Kaldi's frames lie half a hop off the hops."""
+        """The fewest with which every hop completes a frame and frames lie on Kaldi's grid: 280 of windows of 400 every 160."""
         before = self.win_samples // 2 - self.hop_samples // 2
         missing = self.win_samples - self.hop_samples - before
         return before + -(-missing // self.hop_samples) * self.hop_samples
@@ -197,7 +203,7 @@ def build_frontend(recipe: FrontendRecipe) -> Frontend:
 
 def _refuse_empty_filters(mel_matrix: Tensor, win_samples: int, f_min: float, f_max: float) -> None:
     if bool((mel_matrix.sum(dim=0) == 0).any()):
-        raise ValueError(
+        raise RecipeError(
             f"{mel_matrix.shape[1]} mel filters between {f_min:g} and {f_max:g} Hz are too many for a window of {win_samples} "
-            "samples: some hold no frequency bin. Use fewer filters or a longer window."
+            "samples: some hold no frequency bin.\n  Use fewer filters (frontend.n_mels) or a longer window (win_samples)."
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edgeseq.errors import ExportError, ModelError
-from edgeseq.export import builder, exporter, frontend, products
+from edgeseq.export import exporter, frontend, products
 from edgeseq.export.exporter import describe, export
 from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.graph import build_graph
@@ -17,6 +17,9 @@ from edgeseq.export.simulation import quantize_rows
 from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
+from edgeseq.recipe import FrontendRecipe
+from edgeseq.session import open_session
+from edgeseq.training.frontend import build_frontend
 from edgeseq.training.weight_grids import quantize_columns
 from edgeseq.training.weights import load_trained
 
@@ -91,29 +94,45 @@ def test_nothing_is_written_when_the_second_graph_fails(make_trained, tmp_path, 
     assert not (tmp_path / "model").exists()
 
 
-def test_the_frontend_in_the_graph_is_torchaudios(make_trained):
+@pytest.mark.parametrize("kind", ["log_mel", "kaldi"])
+def test_the_frontend_in_the_graph_is_torchs(kind):
     """Log-mel within 1e-4 where a bin is within 40 dB of its frame's largest (design of the model format)."""
-    import onnxruntime
-
-    trained = make_trained()
-    log_mel = trained.model.frontend
-    log_mel.mean.zero_(), log_mel.std.fill_(1.0)
-    log_mel.limit = 100.0
-    graph = builder.GraphBuilder()
-    frames = frontend.add_frontend(graph, log_mel, graph.input("audio", ["batch", 6400]))
-    graph.output("frames", frames, ["batch", 80, 32])
-    built = graph.finish("frontend", describe(trained, "float32", 0.2, {}).to_strings())
-    session = onnxruntime.InferenceSession(built.SerializeToString())
+    n_mels = 32
+    log_mel = build_frontend(FrontendRecipe(kind=kind, sample_rate=8000, n_mels=n_mels, limit=100.0))
+    session = open_session(frontend.build_frontend_graph(log_mel, 6400).SerializeToString())
     time = torch.arange(6400) / 8000
     speechlike = sum(0.1 / k * torch.sin(2 * torch.pi * 130 * k * time * (1 + 0.1 * time)) for k in range(1, 25))
     for audio in (random_audio(1, 6400, 0), speechlike[None], 1e-3 * speechlike[None]):
         state = log_mel.init_state(1)
         found = session.run(["frames"], {"audio": audio.numpy(), "state_samples": state.numpy()})[0]
         wanted = log_mel.step(audio, state)[0].numpy()
+        assert found.shape == (1, 80, n_mels)
         near = wanted > wanted.max(axis=2, keepdims=True) - np.log(1e4)
         assert np.abs(found - wanted)[near].max() < 1e-4
         energies = np.abs(np.exp(found) - np.exp(wanted)) / np.exp(wanted).max(axis=2, keepdims=True)
         assert energies.max() < 1e-5
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_graphs_with_kaldis_frontend_agree_with_torch(make_trained, quantization):
+    trained = make_trained(frontend={"kind": "kaldi"})
+    metadata, form = describe(trained, quantization, 0.2, {}), FORMS[quantization]
+    assert metadata.chunk_samples == 1280
+    built = build_graph(trained.model, metadata, form)
+    assert verify_graph(built, trained.model, metadata, form).log_probs > 0
+    trained.model.frontend.filters.mul_(1.5)
+    with pytest.raises(ExportError, match="differs from the network"):
+        verify_graph(built, trained.model, metadata, form)
+
+
+@pytest.mark.parametrize("bits", [32, 8, 4])
+def test_a_model_with_kaldis_frontend_is_exported_and_loaded(make_trained, bits, tmp_path):
+    trained = make_trained(frontend={"kind": "kaldi"})
+    (written,) = export(trained, tmp_path, scores={}, bits=[bits], flush_seconds=0.2).files
+    network = Network(written.path)
+    assert network.metadata.config["frontend"]["kind"] == "kaldi"
+    assert network.init_state()["state_samples"].shape == (1, 280)
+    assert load_trained(tmp_path).recipe == trained.recipe
 
 
 @pytest.mark.parametrize("quantization", ["float32", "int8"])

@@ -67,6 +67,7 @@ def test_the_words_are_those_of_a_stream(tone_run):
     rows = [row for word in seen.words for row in word.rows]
     assert rows == sorted(rows) and seen.log_probs.shape == (len(seen.layers[0].outputs), 4)
     assert len(seen.frames) * seen.frame_seconds == pytest.approx(seen.seconds)
+    assert seen.first_frame_seconds == (100 - 120) / 8000, "the middle of a window whose first 120 samples are zeros"
 
 
 def test_words_begin_where_a_token_says_so():

@@ -89,13 +89,14 @@ def draw_picture(heard: Sequence[Heard], recipe: Recipe, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rate, hop = recipe.frontend.sample_rate, recipe.frontend.hop_samples
+    left = (build_frontend(recipe.frontend).first_centre - hop / 2) / rate
     seconds = max(len(one.samples) for one in heard) / rate
     figure = Figure(figsize=(10, 1.9 * len(heard)), layout="constrained")
     axes = figure.subplots(len(heard), 2, squeeze=False, sharex=True)
     for (wave, mel), one in zip(axes, heard, strict=True):
         wave.plot(np.arange(len(one.samples)) / rate, one.samples, linewidth=0.3)
         wave.set(title=one.title, ylim=(-1, 1), xlim=(0, seconds))
-        extent = (0.0, len(one.log_mel) * hop / rate, 0.0, float(one.log_mel.shape[1]))
+        extent = (left, left + len(one.log_mel) * hop / rate, 0.0, float(one.log_mel.shape[1]))
         mel.imshow(one.log_mel.T, origin="lower", aspect="auto", extent=extent, interpolation="nearest")
         mel.set(ylabel="mel")
     for bottom in axes[-1]:
