@@ -20,19 +20,19 @@ from edgeseq.errors import RecipeError
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.recipe import Recipe, SourceRecipe
 from edgeseq.tokens import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, build_model
+from edgeseq.training.acoustic_model import AcousticModel, EncoderState, build_model
 from edgeseq.training.augmentation.sound_library import find_sounds
 from edgeseq.training.averaging import average_in, share_of_new
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
 from edgeseq.training.resident.rendering import Renderer
 from edgeseq.training.resident.rows import Choice, PlannedBatch, Planner
 from edgeseq.training.resident.scoring import HeldOut, error_rate
+from edgeseq.training.resident.stack import Stack
 from edgeseq.training.resident.store import Store, decode_all, fill_store, speeds_between
 
 STATISTICS_BATCHES = 8
 """Augmented batches from which mean and deviation of each mel band are taken."""
 REPORT_EVERY = 50
-GRU_WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -109,11 +109,12 @@ def train(
     seconds: float | None = None,
     consistency: float = 0.0,
     begin: Mapping[str, Tensor] | None = None,
+    recorded: bool = False,
     workers: int = 4,
 ) -> Path:
     """Train until `train.steps`, or for so many `seconds`; returns the last checkpoint.
 
-    `begin` are weights to go on from, with their statistics. `consistency` weighs the agreement of two masked views of each row (CR-CTC; Yao et al. 2024).
+    `begin` are weights to go on from, with their statistics; `recorded` layers are replayed as CUDA graphs. `consistency` weighs the agreement of two masked views of each row (CR-CTC; Yao et al. 2024).
     """
     recipe, device = prepared.recipe, prepared.store.samples.device
     torch.manual_seed(recipe.train.seed)
@@ -127,6 +128,7 @@ def train(
     )
     if begin is None:
         _set_statistics(model, renderer, planner)
+    stack = Stack(model.encoder, recorded=recorded)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay, fused=device.type == "cuda"
     )
@@ -134,16 +136,16 @@ def train(
     average: dict[str, Tensor] | None = None
     state: EncoderState | None = None
     losses, heard, step = [], 0.0, 0
-    for batch in planner.loader(workers):
+    for planned in planner.loader(workers):
+        batch = planned.pin_memory() if device.type == "cuda" else planned
         step = batch.step
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(recipe, step, clock.progress(step))
-        loss, state = _step(model, renderer, batch, state, prepared.tokens.blank_id, consistency)
+        loss, state = _step(model, stack, renderer, batch, state, prepared.tokens.blank_id, consistency)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.train.grad_clip)
-        if bool(torch.isfinite(norm)):
-            optimizer.step()
+        norm = _clip(model, recipe.train.grad_clip)
+        optimizer.step()
         average = average_in(average, model.state_dict(), share_of_new(recipe.train.averaging, step, recipe.train.steps))
         losses.append(loss.detach())
         heard += batch.n_samples * len(batch.target_lengths) / recipe.frontend.sample_rate
@@ -169,8 +171,18 @@ def train(
     return _save(prepared, folder, step, model, average)
 
 
+def _clip(model: AcousticModel, most: float) -> Tensor:
+    """Bound the gradient's norm; one that is no number becomes zero. Nothing here waits for the device."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), most)
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
+    return norm
+
+
 def _step(
     model: AcousticModel,
+    stack: Stack,
     renderer: Renderer,
     batch: PlannedBatch,
     before: EncoderState | None,
@@ -184,44 +196,19 @@ def _step(
         frames, _ = model.frontend.step(sound, model.frontend.init_state(n_rows))
         views = 2 if consistency > 0 else 1
         frames = torch.cat([renderer.mask(frames, batch.difficulty) for _ in range(views)])
-    state = _carried(model, before, batch.restart.to(sound.device), views)
-    log_probs, state = stacked_step(model.encoder, frames, state)
-    lengths = batch.target_lengths.to(sound.device)
-    rows = torch.full((n_rows,), log_probs.shape[1], device=sound.device)
-    targets = batch.targets.to(sound.device)
+    state = _carried(model, before, batch.restart.to(sound.device, non_blocking=True), views)
+    log_probs, state = stack.step(frames, state)
+    rows = torch.full((n_rows,), log_probs.shape[1])  # on the processor, like the other lengths: ctc_loss reads them there
+    targets = batch.targets.to(sound.device, non_blocking=True)
     losses = [
-        nn.functional.ctc_loss(view.transpose(0, 1), targets, rows, lengths, blank_id, "sum", zero_infinity=True)
+        nn.functional.ctc_loss(view.transpose(0, 1), targets, rows, batch.target_lengths, blank_id, "sum", zero_infinity=True)
         for view in log_probs.chunk(views)
     ]
     loss = torch.stack(losses).mean()
     if consistency > 0:
         one, other = log_probs.chunk(2)
         loss = loss + consistency * 0.5 * (_divergence(one, other) + _divergence(other, one))
-    return loss / batch.target_lengths.sum().clamp_min(1), state.detach()
-
-
-def stacked_step(encoder: Encoder, frames: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
-    """Do what `Encoder.step` does, in training, with one call for all layers where that is possible.
-
-    On a GPU the layers of one call run side by side, each a step behind the one below it; dropout is drawn for the whole batch.
-    """
-    layers = encoder.recurrent_layers
-    if encoder.cell != "gru" or layers[0].layer_norm or layers[0].projection is not None:
-        return encoder.step(frames, state, BatchDropout())  # type: ignore[arg-type]
-    n_steps = frames.shape[1] // encoder.subsampling
-    stacked = frames[:, : n_steps * encoder.subsampling].reshape(len(frames), n_steps, -1)
-    weights = [getattr(layer.rnn, name) for layer in layers for name in GRU_WEIGHTS]
-    hidden = state.hidden[0].contiguous()
-    outputs, after = torch._VF.gru(stacked, hidden, weights, True, len(layers), encoder.dropout, True, False, True)
-    return encoder.log_probs(outputs), EncoderState(state.frames, (after,))
-
-
-class BatchDropout:
-    """Draws dropout for a whole batch; see `RowChance` for rows that each have their own generator."""
-
-    def dropout(self, values: Tensor, probability: float) -> Tensor:
-        """Set a share of `values` to zero and scale the others up (Srivastava et al. 2014)."""
-        return nn.functional.dropout(values, probability)
+    return loss / max(1, len(batch.targets)), state.detach()
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:

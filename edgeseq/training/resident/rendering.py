@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,16 +87,21 @@ class Renderer:
         """Put clips where they belong, all at the same level but for `clip_level_db`."""
         line = torch.zeros(n_rows * batch.n_samples, device=self.device)
         if len(batch.clips):
-            lengths, clips, speeds = batch.lengths.to(self.device), batch.clips.numpy(), batch.speeds.numpy()
+            lengths, clips, speeds = batch.lengths.to(self.device, non_blocking=True), batch.clips.numpy(), batch.speeds.numpy()
             numbers = torch.repeat_interleave(lengths, output_size=int(batch.lengths.sum()))
             offsets = torch.arange(len(numbers), device=self.device) - (torch.cumsum(lengths, 0) - lengths)[numbers]
-            sources = torch.from_numpy(self.store.starts[speeds, clips]).to(self.device)
+            sources = self._send(self.store.starts[speeds, clips])
             low, high = self.augment.clip_level_db
             varied = _from_db(self._uniform(len(clips), low * batch.difficulty, high * batch.difficulty))
-            gains = torch.from_numpy(self.store.gains[clips]).to(self.device) * varied
+            gains = self._send(self.store.gains[clips]) * varied
             sound = self.store.samples[sources[numbers] + offsets].float() * gains[numbers]
-            line[batch.places.to(self.device)[numbers] + offsets] = sound
+            line[batch.places.to(self.device, non_blocking=True)[numbers] + offsets] = sound
         return line.view(n_rows, batch.n_samples)
+
+    def _send(self, values: NDArray[Any]) -> Tensor:
+        """Copy values to the device without waiting for what it still has to do."""
+        tensor = torch.from_numpy(values)
+        return (tensor.pin_memory() if self.device.type == "cuda" else tensor).to(self.device, non_blocking=True)
 
     def _rooms(self, n_rows: int, share: float) -> Tensor:
         """Draw impulse responses, `[n_rows, n_samples]`; a single 1 where there is no room."""
