@@ -31,7 +31,18 @@ DATA_VARIABLE = "EDGESEQ_DATA"
 SYNTH = "edgeseq data synth --text recipes"
 BRINGERS = {
     **{
-        name: f"edgeseq data import {name}" for name in ("fsdd", "librispeech", "speechcommands", "ljspeech", "vctk", "aishell")
+        name: f"edgeseq data import {name}"
+        for name in (
+            "fsdd",
+            "librispeech",
+            "minilibrispeech",
+            "speechcommands",
+            "speechocean762",
+            "an4",
+            "ljspeech",
+            "vctk",
+            "aishell",
+        )
     },
     "synth-digits": f"{SYNTH}/digits.txt --per-text 600 --out data/synth-digits",
     "synth-strings": f"{SYNTH}/digit-strings.txt --per-text 12 --out data/synth-strings",

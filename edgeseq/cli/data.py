@@ -47,9 +47,10 @@ def import_(
 ) -> None:
     """Bring a corpus from its public home, or from a folder or archive already here: a manifest for each of its splits.
 
-    Corpora: librispeech, speechcommands, ljspeech, vctk, aishell (AISHELL-1), fsdd (Free Spoken Digits) are downloaded
-    where --from names nothing; commonvoice (any language) is fetched by hand. Other data: kaldi (data directories), nemo
-    (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a .txt beside each, or a CSV or TSV).
+    Corpora: librispeech, minilibrispeech, speechcommands, speechocean762, an4, ljspeech, vctk, aishell (AISHELL-1), fsdd
+    (Free Spoken Digits) are downloaded where --from names nothing; commonvoice (any language) is fetched by hand. Other
+    data: kaldi (data directories), nemo (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a
+    .txt beside each, or a CSV or TSV).
 
     A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. A download that broke off goes on where it ended.
 
