@@ -14,7 +14,9 @@ from edgeseq.cli import app
 from edgeseq.metadata import ModelMetadata
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(path for where in (".", "docs", "demo", "deploy", "models/*", "recipes") for path in ROOT.glob(f"{where}/*.md"))
+PAGES = sorted(
+    path for where in (".", "docs", "demo", "deploy", "models/*", "recipes", "recipes/*") for path in ROOT.glob(f"{where}/*.md")
+)
 OTHERS = [*ROOT.glob("recipes/*.yaml"), *ROOT.glob("deploy/*.service")]
 HAS_MODEL = (ROOT / "models/digits-en/model.int8.onnx").is_file()
 

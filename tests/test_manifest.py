@@ -160,6 +160,9 @@ def test_missing_data_names_the_command_that_brings_it(tmp_path, monkeypatch):
     [
         ("librispeech/train-clean-360.jsonl", "edgeseq data import librispeech --parts train-clean-360"),
         ("librispeech/train.jsonl", "edgeseq data import librispeech"),
+        ("minilibrispeech/train-clean-5.jsonl", "edgeseq data import minilibrispeech"),
+        ("speechocean762/train.jsonl", "edgeseq data import speechocean762"),
+        ("an4/train.jsonl", "edgeseq data import an4"),
         ("librispeech/lexicon.txt", "edgeseq lexicon make data/librispeech/*.jsonl --out data/librispeech/lexicon.txt"),
         ("commonvoice/eu/train.jsonl", "edgeseq data import commonvoice --from ARCHIVE (of commonvoice.mozilla.org)"),
         ("mine/train.jsonl", ""),

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import shutil
+import sys
 import tarfile
 import threading
 import zipfile
@@ -229,6 +230,25 @@ def test_a_folder_gives_a_manifest_for_each_split(name, tmp_path):
     (tmp_path / "corpus").mkdir()
     expected = LAYOUTS[name](tmp_path / "corpus")
     check(bring(name, tmp_path, tmp_path / "corpus" / ("data" if name == "kaldi" else "")), tmp_path / "out", expected)
+
+
+@pytest.mark.parametrize("name", [name for name, corpus in CORPORA.items() if not corpus.needs_lhotse])
+def test_some_corpora_need_no_lhotse(name, tmp_path, monkeypatch):
+    expected = LAYOUTS[name](tmp_path / "corpus")
+    monkeypatch.setitem(sys.modules, "lhotse", None)
+    check(bring(name, tmp_path, tmp_path / "corpus"), tmp_path / "out", expected)
+
+
+@pytest.mark.parametrize("missing", ["text", "wav.scp", "spk2age"])
+def test_tables_of_speechocean_that_are_missing(missing, tmp_path):
+    speechocean762(tmp_path / "so")
+    (tmp_path / "so/speechocean762/train" / missing).unlink()
+    if missing == "text":
+        with pytest.raises(ManifestError, match=r"train/text: missing. Wanted: wav.scp, text, utt2spk"):
+            bring("speechocean762", tmp_path, tmp_path / "so")
+    else:
+        manifests = bring("speechocean762", tmp_path, tmp_path / "so").manifests
+        assert [path.stem for path in manifests] == (["test"] if missing == "wav.scp" else ["test", "train"])
 
 
 @pytest.mark.parametrize("name", ["librispeech", "nemo", "lhotse", "huggingface", "folder"])
