@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli import record
+from edgeseq.cli import label, record
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
@@ -267,6 +267,7 @@ def synth(
 
 
 app.command("record")(record.record)
+app.command("label")(label.label)
 
 
 @app.command()
