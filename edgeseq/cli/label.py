@@ -67,7 +67,8 @@ def label(
     if out is not None and out.resolve() == source.resolve():
         raise UsageError(f"{out}: is what --out would overwrite. Name another file.")
     known = find_teacher(teacher)
-    recordings = recordings_of(source)
+    recordings, broken = recordings_of(source)
+    _show_failures(broken)
     journal_file = answers or (out.with_suffix(".answers.jsonl") if out else None)
     with (
         progress(f"Asking {known.name}", unit="recordings") as show,

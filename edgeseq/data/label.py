@@ -88,21 +88,20 @@ class CheckReport:
     stopped: bool
 
 
-def recordings_of(source: Path) -> list[Recording]:
-    """List what a manifest names, texts or none, or the sound files in a folder.
+def recordings_of(source: Path) -> tuple[list[Recording], list[str]]:
+    """List what a manifest names, with texts or without, or the sound files in a folder; and why files there are no sound.
 
-    Raises ManifestError where there are none, or a file in the folder is no sound.
+    Raises ManifestError where there are no recordings.
     """
     if not source.is_dir() or (source / SHAR_INDEX).is_file():
-        return read_manifest(find_data(source), allow_empty_text=True)
+        return read_manifest(find_data(source), allow_empty_text=True), []
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SOUND and not path.name.startswith("."))
     faults: list[str] = []
     recordings = list(measure([Spoken(path, "") for path in files], faults))
-    if faults:
-        raise ManifestError(f"{source}: {len(faults)} files are no sound, such as {faults[0]}.\n  Replace or remove them.")
     if not recordings:
-        raise ManifestError(f"{source}: holds no sound files. Wanted: files that end in {' '.join(SOUND)}, or a manifest.")
-    return recordings
+        why = f"no sound files, but {faults[0]}" if faults else "no sound files"
+        raise ManifestError(f"{source}: holds {why}.\n  Wanted: files that end in {' '.join(SOUND)}, or a manifest.")
+    return recordings, faults
 
 
 def label(

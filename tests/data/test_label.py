@@ -141,6 +141,9 @@ def test_a_recording_that_cannot_be_read_is_counted(tmp_path):
     result = run(tmp_path / "in.jsonl", "--teacher", running(tmp_path), "--out", tmp_path / "out.jsonl")
     assert result.exit_code == 0 and "no answer:" in result.stderr and "bad.flac" in result.stderr
     assert len(read_manifest(tmp_path / "out.jsonl")) == 1
+    result = run(folder, "--teacher", running(tmp_path), "--out", tmp_path / "folder.jsonl")
+    assert result.exit_code == 0 and "no answer:" in result.stderr and "bad.flac" in result.stderr
+    assert len(read_manifest(tmp_path / "folder.jsonl")) == 1
 
 
 def test_a_teacher_that_never_works_ends_the_command(tmp_path):
