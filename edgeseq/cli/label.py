@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -75,7 +75,7 @@ def label(
         stop_on_signals() as stop,
         closing(Journal(journal_file, known.asked())) if journal_file else nullcontext() as journal,
     ):
-        options = {"journal": journal, "stop": lambda: stop.requested, "on_progress": show}
+        options: dict[str, Any] = {"journal": journal, "stop": lambda: stop.requested, "on_progress": show}
         if out is None:
             compared = check_texts(recordings, known, max_wer=max_wer, min_confidence=min_confidence, **options)
         else:
