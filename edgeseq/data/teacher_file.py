@@ -3,8 +3,8 @@
     name: whisper-base
     licence: MIT                       # of its weights
     install: pip install faster-whisper
-    command: [python3, "{here}/whisper.py", base.en]
-    min_confidence: 0.8
+    command: [python3, "{here}/whisper.py", base]
+    min_confidence: 0.65
 
 A command that names {file} is run once a recording, any other is started once; `teachers` says how they answer.
 """

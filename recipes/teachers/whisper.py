@@ -1,6 +1,6 @@
 """Transcribes English with faster-whisper, for `edgeseq data label`: a path a line in, a line of JSON for each out.
 
-python3 whisper.py MODEL        (a name such as base.en, or a folder with model.bin)
+python3 whisper.py MODEL        (a name such as base, or a folder with model.bin)
 """
 
 import json

@@ -317,7 +317,7 @@ from types import SimpleNamespace as S
 
 class WhisperModel:
     def __init__(self, name, **options):
-        assert name == "base.en"
+        assert name == "base"
 
     def transcribe(self, path, **options):
         segments = [S(text=" Hello", avg_logprob=-0.1, tokens=[1]), S(text=" there.", avg_logprob=-0.4, tokens=[1, 2])]
