@@ -164,10 +164,12 @@ def adjusted_counts(counts: Sequence[Counts], vocabulary: tuple[str, ...]) -> li
     """
     adjusted = []
     for shorter, longer in pairwise(counts):
-        continuations = np.bincount(longer.suffix, minlength=len(shorter))
+        before = np.bincount(longer.suffix, minlength=len(shorter))
+        continuations = np.maximum(before, np.minimum(shorter.count, 1))  # of a vocabulary: only unknown words were before it
         adjusted.append(np.where(shorter.begins, shorter.count, continuations))
     adjusted.append(counts[-1].count.copy())
-    adjusted[0][vocabulary.index(BEGIN)] = 0  # never predicted
+    for special in (BEGIN, UNKNOWN):
+        adjusted[0][vocabulary.index(special)] = 0  # never predicted, never seen
     return adjusted
 
 

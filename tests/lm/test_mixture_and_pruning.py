@@ -128,6 +128,14 @@ def test_words_outside_the_vocabulary_are_in_no_longer_ngram():
     assert unigram[unknown] == unigram[found.vocabulary.index("c")], "an unknown word is as likely as one never seen"
 
 
+@pytest.mark.parametrize("continuations", [True, False])
+def test_what_only_unknown_words_precede_counts_all_the_same(continuations):
+    found = estimate([["x", "a", "b"], ["a"], ["c", "d"]] * 2, 3, vocabulary=["a", "b", "c", "d"], continuations=continuations)
+    np.testing.assert_allclose(sums_of(found.ngrams), 1.0, atol=1e-9)
+    a, b, d = (found.ngrams.vocabulary.index(word) for word in "abd")
+    assert after(found.ngrams, d, a)[b] > 0.3 > after(found.ngrams, d, a)[d]
+
+
 def test_building_from_files(tmp_path):
     for name, seed in (("books.txt", 1), ("talk.txt", 2), ("dev.txt", 1)):
         (tmp_path / name).write_text("\n".join(" ".join(words) for words in text(seed, 200, 8)))
