@@ -130,6 +130,16 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
     return Lexicon(spellings)
 
 
+def known_words(tokens: TokenTable, path: Path | None) -> list[str]:
+    """List the words that may be said: those of a model of phones, or of letters those of the lexicon `path`, none without."""
+    if tokens.kind == "phones":
+        return list(tokens.pronunciations)
+    if path is None:
+        return []
+    lexicon = read_lexicon(path, tokens)
+    return [word for spelling in lexicon.spellings for word in lexicon.words(spelling)]
+
+
 def _empty(path: Path) -> WordListError:
     return WordListError(f"{path}: the lexicon is empty; wanted a word a line.\n  Without --lexicon every word may be said.")
 

@@ -125,12 +125,16 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
 def _check_words(metadata: ModelMetadata) -> str:
     """Open lexicon and language model as a stream does."""
     from edgeseq.beam import load_beam
+    from edgeseq.lexicon import known_words
+    from edgeseq.lm.model import LanguageModel
 
-    fusion = load_beam(metadata).fusion
-    if fusion.lm is not None:
-        fusion.lm.check_whole()
-    n_words = "any word" if fusion.lexicon is None else f"{len(fusion.lexicon.spellings):,} spellings"
-    return f"{n_words}, {'no language model' if fusion.lm is None else f'a language model of {len(fusion.lm):,} words'}"
+    load_beam(metadata)
+    words, files = known_words(metadata.token_table, metadata.companion_files.get("lexicon")), metadata.companion_files
+    if "language_model" not in files:
+        return f"{len(words):,} words, no language model"
+    lm = LanguageModel(files["language_model"])
+    lm.check_whole()
+    return f"{f'{len(words):,} words' if words else 'any word'}, a language model of {len(lm):,}"
 
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:

@@ -70,8 +70,8 @@ def test_options_override_what_the_model_brings(shelf, parts, tmp_path):
     assert heard(shelf, parts, "--nbest", "2", "--beam", "9") == "one two", "a wider beam with the model's own words"
     (tmp_path / "other.dict").write_text("eins one\nzwei two\n")
     assert heard(shelf, parts, "--lexicon", tmp_path / "other.dict") == "eins zwei"
-    (tmp_path / "phrases.txt").write_text("one three\none two\n")
-    assert heard(shelf, parts, "--phrases", tmp_path / "phrases.txt") == "one two"
+    (tmp_path / "phrases.yaml").write_text("intents: {x: [one three, one two]}")
+    assert heard(shelf, parts, "--phrases", tmp_path / "phrases.yaml") == "one two"
 
 
 def test_greedy_leaves_the_companions_aside(shelf, parts, tmp_path):
@@ -122,8 +122,8 @@ def test_models_list_info_and_verify_show_companions(shelf, parts):
     assert about["search"] == {"beam": 5, "lm_weight": 0.7, "word_bonus": 0.0}
     assert '"usual.lm"' in run("models", "info", "dictating", env=on(shelf)).stdout
     done = run("models", "verify", "dictating", env=on(shelf))
-    assert done.returncode == 0 and "ok  language model: usual.lm" in done.stdout and "4 spellings" not in done.stdout
-    assert "ok  words: 3 spellings, a language model of 6 words" in done.stdout
+    assert done.returncode == 0 and "ok  language model: usual.lm" in done.stdout
+    assert "ok  words: 4 words, a language model of 6" in done.stdout
 
 
 def test_a_damaged_language_model_fails_verification_even_if_it_is_the_one_that_was_named(shelf):

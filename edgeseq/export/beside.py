@@ -10,6 +10,7 @@ from typing import Any
 from edgeseq.beam import load_beam
 from edgeseq.companions import SearchDefaults
 from edgeseq.errors import ExportError
+from edgeseq.lexicon import known_words
 from edgeseq.lm.model import LanguageModel
 from edgeseq.manifest import find_data
 from edgeseq.metadata import ModelMetadata
@@ -51,7 +52,7 @@ def check_companions(metadata: ModelMetadata) -> None:
     if not files:
         return
     load_beam(metadata)
-    path, words = files.get("language_model"), _words(metadata)
+    path, words = files.get("language_model"), known_words(metadata.token_table, files.get("lexicon"))
     if path is None or not words:
         return
     lm = LanguageModel(path)
@@ -62,15 +63,6 @@ def check_companions(metadata: ModelMetadata) -> None:
             f"{path}: knows {n_known:,} of the {len(words):,} words of the lexicon.\n"
             f"  Build it with those words: edgeseq lm build TEXT --vocabulary {files['lexicon']} --out {path.name}"
         )
-
-
-def _words(metadata: ModelMetadata) -> list[str]:
-    """List the words of the lexicon; of letters, where any word may be said, none."""
-    if metadata.token_table.kind == "phones":
-        return list(metadata.token_table.pronunciations)
-    decoder = load_beam(metadata)
-    lexicon = decoder.fusion.lexicon
-    return [] if lexicon is None else [word for spelling in lexicon.spellings for word in lexicon.words(spelling)]
 
 
 def _double(files: Mapping[str, Path]) -> str:
