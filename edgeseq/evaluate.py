@@ -1,11 +1,13 @@
 """How well a model does: error rates through the streaming path, and paired differences of two models.
 
 The error rate ("words wrong") is (S + D + I) / N: words substituted, deleted and inserted, by the words of
-the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference.
+the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference. A clip without
+words is "accepted" when words were heard in it; they count among the inserted ones.
 """
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections import Counter
@@ -32,6 +34,8 @@ CHUNK_SECONDS = 0.08
 
 RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
+NORMAL_95 = 1.959964
+"""Standard deviations within which 95 % of a normal distribution lie."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips heard and to hear."""
@@ -94,22 +98,56 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class WithoutWords:
+    """What was made of clips in which nothing is said."""
+
+    clips: int
+    accepted: int
+    """those in which words were heard"""
+    inserted: int
+    """words heard in them"""
+
+    @property
+    def share(self) -> float:
+        """Fraction of the clips that was accepted."""
+        return self.accepted / self.clips
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """The 95 % interval of `share` (Wilson 1927): none accepted of few clips is no proof of zero."""
+        middle = (self.accepted + NORMAL_95**2 / 2) / (self.clips + NORMAL_95**2)
+        spread = math.sqrt(self.clips * self.share * (1 - self.share) + NORMAL_95**2 / 4)
+        half = NORMAL_95 / (self.clips + NORMAL_95**2) * spread
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the figures as `edgeseq eval --json` prints them."""
+        return {
+            "clips": self.clips,
+            "accepted": self.accepted,
+            "share": round(self.share, 5),
+            "ci95": [round(bound, 5) for bound in self.ci95],
+            "inserted": self.inserted,
+        }
+
+
+@dataclass(frozen=True)
 class Report:
     """Figures of one model over some clips."""
 
     heard: tuple[Heard, ...] = field(repr=False)
     failed: tuple[str, ...]
     """clips that could not be heard, and why"""
-    wer: float
-    """fraction, not percent"""
-    cer: float
-    """fraction, spaces counted"""
+    wer: float | None
+    """fraction, not percent; None where the references hold no word"""
+    cer: float | None
+    """fraction, spaces counted; None where the references hold no letter"""
     errors: int
     words: int
     right: int
     """clips whose text is exactly the reference"""
     clips: int
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
     """of `wer`, by bootstrap over clips"""
     rtf: float
     """compute time by time of sound, reading and resampling excluded"""
@@ -123,15 +161,26 @@ class Report:
         """Count the clips of which nothing was given out."""
         return sum(not heard.hypothesis for heard in self.heard)
 
+    @property
+    def without_words(self) -> WithoutWords | None:
+        """What was made of the clips without words; None where there are none."""
+        wordless = [heard for heard in self.heard if not heard.n_words]
+        if not wordless:
+            return None
+        accepted = sum(bool(heard.hypothesis) for heard in wordless)
+        return WithoutWords(len(wordless), accepted, sum(heard.errors for heard in wordless))
+
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --json` prints them."""
         digits = {"wer": 5, "cer": 5, "rtf": 5, "p99_ms": 3, "rss_mb": 1}
         keys = ("wer", "cer", "errors", "words", "right", "clips", "ci95", "rtf", "p99_ms", "rss_mb")
         figures = {key: getattr(self, key) for key in keys}
+        wordless = self.without_words
         return {
-            **{key: round(value, digits[key]) if key in digits else value for key, value in figures.items()},
-            "ci95": [round(bound, 5) for bound in self.ci95],
+            **{key: round(v, digits[key]) if key in digits and v is not None else v for key, v in figures.items()},
+            "ci95": None if self.ci95 is None else [round(bound, 5) for bound in self.ci95],
             "failed": len(self.failed),
+            **({} if wordless is None else {"without_words": wordless.to_dict()}),
         }
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
@@ -333,7 +382,7 @@ def compare_heard(heard: Sequence[Heard], other: Sequence[Heard]) -> Comparison:
 def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int) -> tuple[float, float]:
     """Give the 95 % interval of a statistic over clips drawn anew with replacement (Efron's percentiles).
 
-    `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw. Always the same draws.
+    `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw, NaN where there is none. Always the same draws.
     """
     random = np.random.default_rng(BOOTSTRAP_SEED)
     n_at_once = max(1, 1_000_000 // n_clips)  # 8 MB of clip numbers
@@ -341,8 +390,13 @@ def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_
         statistic(random.integers(n_clips, size=(min(n_at_once, RESAMPLES - first), n_clips)))
         for first in range(0, RESAMPLES, n_at_once)
     ]
-    low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
+    low, high = np.nanpercentile(np.concatenate(values), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _ratios(errors: npt.NDArray[np.int64], words: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Divide; NaN where there are no words."""
+    return np.divide(errors, words, out=np.full(len(words), np.nan), where=words > 0)
 
 
 def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
@@ -353,16 +407,20 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
     errors = np.array([one.errors for one in heard])
     words = np.array([one.n_words for one in heard])
     chunk_ms = np.concatenate([one.chunk_ms for one in heard])
+    has_letters = any(one.reference for one in heard)
+    cer = jiwer.cer([one.reference for one in heard], [one.hypothesis for one in heard]) if has_letters else None
     return Report(
         heard=tuple(heard),
         failed=tuple(failed),
-        wer=float(errors.sum() / words.sum()),
-        cer=float(jiwer.cer([one.reference for one in heard], [one.hypothesis for one in heard])),
+        wer=float(errors.sum() / words.sum()) if has_letters else None,
+        cer=None if cer is None else float(cer),
         errors=int(errors.sum()),
         words=int(words.sum()),
         right=sum(one.hypothesis == one.reference for one in heard),
         clips=len(heard),
-        ci95=bootstrap(lambda rows: errors[rows].sum(axis=1) / words[rows].sum(axis=1), len(heard)),
+        ci95=bootstrap(lambda rows: _ratios(errors[rows].sum(axis=1), words[rows].sum(axis=1)), len(heard))
+        if has_letters
+        else None,
         rtf=sum(one.compute_seconds for one in heard) / sum(one.seconds for one in heard),
         p99_ms=float(np.percentile(chunk_ms, 99)),
         rss_mb=rss_mb,

@@ -81,8 +81,8 @@ def read_manifest(
     """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
 
     Raises ManifestError that names every fault at once: lines that are not JSON objects, keys that
-    are missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there
-    (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
+    are missing or of a wrong type, empty texts (unless `allow_empty_text`: nothing is said there), audio files that are
+    not there (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """
     path = Path(path)
     lines = scan_manifest(path, allow_empty_text=allow_empty_text, check_files=check_files, hint=hint)
@@ -254,7 +254,7 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
     if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
-        yield "'text' is empty; write what is said, or leave the line out"
+        yield "'text' is empty: good to measure on, not here; write what is said, or leave the line out"
 
 
 def _speaker(value: str | int | None) -> str | None:

@@ -68,6 +68,9 @@ def evaluate(
     words of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the
     five connected passes (or those of --connected). Error rates in the JSON are fractions.
 
+    Recordings whose text is empty hold no words: those in which words are heard are counted as accepted, and these words
+    as inserted.
+
     With --phrases only the phrases of a file are understood, and clips of which nothing was given out are counted as
     rejected (their words are wrong, too). With --compare, both models understand them.
 
@@ -83,7 +86,7 @@ def evaluate(
       edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
       edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration --picture reliability.png
     """
-    from edgeseq.evaluate import check_texts, connected_clips, single_clips, timed_clips
+    from edgeseq.evaluate import check_texts, single_clips
     from edgeseq.manifest import find_data, read_manifest
 
     asked = Asked(times, partials, calibration or picture is not None, picture)
@@ -95,13 +98,12 @@ def evaluate(
     other_model, other_bits = _with_bits(compare or "")
     other_hearing = replace(hearing, model=other_model, bits=other_bits) if compare else None
     other = other_hearing.recognizer() if other_hearing else None
-    recordings: list[Recording] = read_manifest(find_data(manifest))[:limit]
+    recordings: list[Recording] = read_manifest(find_data(manifest), allow_empty_text=True)[:limit]
     for one in (recognizer, other):
         if one is not None:
             check_texts(recordings, one.metadata.token_table)
             _tell_unknown_words(one, recordings)
-    join = timed_clips if times else connected_clips
-    clips: list[Clip] = join(recordings, seeds) if seeds else single_clips(recordings)
+    clips = _joined(recordings, seeds, times) if seeds else single_clips(recordings)
     if other is not None:
         clips = single_clips(recordings) + clips
     report = _hear(hearing, recognizer, clips, jobs, journal, asked.calibration)
@@ -116,6 +118,16 @@ def evaluate(
         typer.echo(f"not heard: {failure}", err=True)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[Clip]:
+    """Join single words to strings; recordings without words are none."""
+    from edgeseq.evaluate import connected_clips, timed_clips
+
+    words = [recording for recording in recordings if recording.text.strip()]
+    if not words:
+        raise UsageError("None of the recordings holds a word; leave out --connected, --compare and --times.")
+    return (timed_clips if timed else connected_clips)(words, seeds)
 
 
 def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> None:
@@ -241,11 +253,8 @@ def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_j
 
 
 def _table(report: Report, rejected: bool = False) -> str:
-    low, high = (100 * bound for bound in report.ci95)
     lines = [
-        f"words wrong   {100 * report.wer:.2f} %  ({report.errors:,} of {report.words:,}; "
-        f"95 % interval {low:.2f} to {high:.2f} %)",
-        f"letters wrong {100 * report.cer:.2f} %",
+        *_rates(report),
         f"clips right   {100 * report.right / report.clips:.2f} %  ({report.right:,} of {report.clips:,})",
         *([f"rejected      {100 * report.silent / report.clips:.2f} %  ({report.silent:,} of {report.clips:,})"] * rejected),
         f"real time     {1 / report.rtf:,.0f} times faster (rtf {report.rtf:.4f}; without resampling)",
@@ -255,6 +264,25 @@ def _table(report: Report, rejected: bool = False) -> str:
     for said, heard, n in report.confusions():
         lines.append(f"  {n:4} x  {said or '(nothing)'} heard as {heard or '(nothing)'}")
     return "\n".join(lines)
+
+
+def _rates(report: Report) -> list[str]:
+    """Say how many words and letters are wrong, and in how many clips without words some were heard."""
+    lines = []
+    if report.wer is not None and report.ci95 is not None:
+        low, high = (100 * bound for bound in report.ci95)
+        counts = f"({report.errors:,} of {report.words:,}; 95 % interval {low:.2f} to {high:.2f} %)"
+        lines += [f"words wrong   {100 * report.wer:.2f} %  {counts}"]
+    if report.cer is not None:
+        lines += [f"letters wrong {100 * report.cer:.2f} %"]
+    if report.without_words is not None:
+        wordless = report.without_words
+        low, high = (100 * bound for bound in wordless.ci95)
+        lines += [
+            f"accepted      {100 * wordless.share:.2f} %  ({wordless.accepted:,} of {wordless.clips:,} clips without words; "
+            f"95 % interval {low:.2f} to {high:.2f} %; words inserted: {wordless.inserted:,})"
+        ]
+    return lines
 
 
 def _verdict(comparison: Comparison) -> str:

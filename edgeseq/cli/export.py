@@ -36,12 +36,16 @@ def export(
         Path | None, typer.Option(help="Word delays and confidences, from `edgeseq eval --times --calibration --json`.")
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Write the files, marked as unproven, even if they change what is understood.")
+    ] = False,
 ) -> None:
     """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
-    hear them; what changes their words by more than export.most_difference is not written (see `edgeseq prove`).
+    hear them; what changes their words (of phone models: or phones) by more than export.most_difference is not written (see
+    `edgeseq prove`). --unproven writes it all the same; `edgeseq models info` then says why it is unproven.
 
     What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 
@@ -79,6 +83,7 @@ def export(
             target=target,
             flush_seconds=flush_seconds,
             measured=found,
+            unproven=unproven,
             on_progress=lambda way, done, total: show(done, total),
         )
     for file in exported.files:
@@ -87,4 +92,7 @@ def export(
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
-    typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+    if exported.proof is not None:
+        typer.echo(exported.proof.to_text(), err=True)
+    if exported.unproven:
+        typer.echo(f"not proven: {exported.unproven}", err=True)

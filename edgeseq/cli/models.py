@@ -88,11 +88,20 @@ def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> Non
     typer.echo("all checks passed")
 
 
+def _proof_in_words(proof: dict[str, Any]) -> str:
+    """Say whether the files understand what torch does, with the figures."""
+    figures = json.dumps({key: value for key, value in proof.items() if key != "unproven"}, ensure_ascii=False)
+    if not proof:
+        return "none"
+    return f"UNPROVEN: {proof['unproven']} {figures}" if "unproven" in proof else figures
+
+
 def _described(path: Path, metadata: ModelMetadata) -> str:
     fields: dict[str, Any] = asdict(metadata)
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
     fields["token_details"] = metadata.token_table.kind
+    fields["proof"] = _proof_in_words(metadata.proof)
     del fields["config"]
     lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
     return "\n".join(printable(line) for line in lines)

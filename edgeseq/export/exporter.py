@@ -20,7 +20,7 @@ from edgeseq.evaluate import Clip
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
-from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse_difference
+from edgeseq.export.proof import Progress, Proof, find_difference, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.manifest import Recording, find_data
 from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
@@ -56,7 +56,7 @@ class Export:
     files: tuple[Exported, ...]
     proof: Proof | None
     unproven: str
-    """why there is no proof"""
+    """why there is no proof, or which step changed what is understood; empty where the proof holds"""
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,12 @@ class Built:
     graph: onnx.ModelProto
     difference: Difference
 
-    def pack(self, proof: Proof | None = None) -> bytes:
-        """Give the bytes of the file; with a proof, it is kept in the metadata."""
+    def pack(self, proof: Proof | None = None, unproven: str = "") -> bytes:
+        """Give the bytes of the file; with a proof, it is kept in the metadata, and with it why it does not hold."""
         if proof is not None:
             strings = {entry.key: entry.value for entry in self.graph.metadata_props}
-            kept = strings | {PREFIX + "proof": json.dumps(proof.to_dict(), ensure_ascii=False)}
+            figures = proof.to_dict() | ({"unproven": unproven} if unproven else {})
+            kept = strings | {PREFIX + "proof": json.dumps(figures, ensure_ascii=False)}
             onnx.helper.set_model_props(self.graph, kept)
         return self.graph.SerializeToString()
 
@@ -85,14 +86,16 @@ def export(
     target: str = "generic",
     flush_seconds: float | None = None,
     measured: dict[str, Any] | None = None,
+    unproven: bool = False,
     on_progress: Progress = lambda way, done, total: None,
 ) -> Export:
     """Write `weights.safetensors` and, for each of `bits` a weight, a graph to `folder`, in the form that suits `target`.
 
     Every graph is verified before the first file is written, and proven if the recipe's validation recordings are here: torch
     and all graphs hear them. `flush_seconds` is measured on the recipe's clips unless given or known from an earlier release;
-    `measured` (word delays, confidence maps) is kept from there too. Raises ExportError when a graph differs from torch,
-    NotProvenError when error rates differ by more than the recipe allows, UsageError for an unknown target or number of bits;
+    `measured` (word delays, confidence maps) is kept from there too. With `unproven` the files are written though error rates
+    differ by more than the recipe allows, and their metadata say so. Raises ExportError when a graph differs from torch,
+    NotProvenError when error rates differ by more than that, UsageError for an unknown target or number of bits;
     `folder` is then untouched.
     """
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
@@ -101,12 +104,13 @@ def export(
     built = [build(trained, form, flush, scores, target) for form in forms]
     valid = find_validation(trained.recipe)
     proof = prove_built(trained, built, flush, valid.clips, valid.manifests, on_progress) if valid.clips else None
-    if proof is not None:
+    difference = valid.missing if proof is None else find_difference(proof, trained.recipe.export.most_difference)
+    if proof is not None and not unproven:
         refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
-    packed = {FILES[one.form.bits]: one.pack(proof) for one in built}
+    packed = {FILES[one.form.bits]: one.pack(proof, difference) for one in built}
     write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)})
     files = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
-    return Export(tuple(files), proof, valid.missing)
+    return Export(tuple(files), proof, difference)
 
 
 def build(trained: Trained, form: Form, flush: float, scores: dict[str, Any], target: str = "generic") -> Built:

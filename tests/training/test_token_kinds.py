@@ -102,7 +102,7 @@ class Trained:
     kind: str
     run: Path
     model: Path
-    wer: float
+    valid: ValidReport
     recognizer: Recognizer
 
 
@@ -115,7 +115,7 @@ def trained(corpus, tmp_path_factory, request):
     (valid,) = [report for report in reports if isinstance(report, ValidReport)]
     export(load_trained(folder / "run"), folder / "model", scores={})
     recognizer = edgeseq.load(folder / "model", bits=8)
-    return Trained(kind, folder / "run", folder / "model", next(iter(valid.wer.values())), recognizer)
+    return Trained(kind, folder / "run", folder / "model", valid, recognizer)
 
 
 every_kind = pytest.mark.parametrize("trained", KINDS, indirect=True)
@@ -139,7 +139,10 @@ def text_of(events):
 
 @every_kind
 def test_words_that_were_trained_are_heard(trained):
-    assert trained.wer == 0
+    assert set(trained.valid.wer.values()) == {0.0}
+    assert (trained.valid.metric, list(trained.valid.per.values())) == (
+        ("per", [0.0]) if trained.kind == "phones" else ("wer", [])
+    )
     for text in ("toast", "so as oats", "sat sat tot toast as"):
         assert text_of(hear(trained.recognizer, text)) == text
 
@@ -198,6 +201,17 @@ def test_hotwords_change_what_is_heard_of_a_mixture(trained):
     for word in ("tot", "sat"):
         beam = load_beam(trained.recognizer.metadata, hotwords=[Hotword(word, 3.0)])
         assert set(trained.recognizer.with_decoder(beam).transcribe(mixture).text.split()) == {word}
+
+
+@every_kind
+def test_files_are_proven_by_words_and_by_phones_where_they_are_tokens(trained):
+    proof = read_metadata(trained.model / "model.int8.onnx").proof
+    assert proof["words"] == 24 and set(proof["errors"].values()) == {0}
+    assert ("phone_figures" in proof) == (trained.kind == "phones")
+    if trained.kind == "phones":
+        phones = proof["phone_figures"]
+        assert phones["phones"] == 4 * sum(map(len, WORDS)) and set(phones["errors"].values()) == {0}
+        assert list(phones["per"]) == list(proof["wer"]) == ["torch_whole", "torch_streamed", "float32", "int8"]
 
 
 @only["phones"]
