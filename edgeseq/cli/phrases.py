@@ -51,7 +51,7 @@ def check(
     sentences there are (counted on the graph), the graph's size and how long it took to make, examples with
     their intents and slots, and warnings: sentences that can be understood in two ways, names that nothing uses.
 
-    Example: edgeseq phrases check recipes/coffee.yaml
+    Example: edgeseq phrases check recipes/phrases/house.yaml
     """
     from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
     from edgeseq.phrases.compiling import to_graph, to_tokens, to_words
@@ -145,7 +145,7 @@ def false_accepts(
     Recordings whose text holds a word of the phrase file are left out. The utterances nearest to a phrase are
     listed with their scores, so that the price of another threshold can be read off.
 
-    Example: edgeseq phrases false-accepts recipes/digits.yaml --manifest librispeech/train.jsonl
+    Example: edgeseq phrases false-accepts recipes/phrases/digits.yaml --manifest librispeech/train.jsonl
     """
     import edgeseq
     from edgeseq.manifest import find_data, read_manifest
