@@ -5,6 +5,7 @@
     compiling.py  Phrases and a model's tokens                             -> PhraseGraph, shared and minimal
     search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
     checking.py   what a file allows: how many sentences, examples, what cannot be told apart
+    measuring.py  false acceptances, and the cost of the search; thresholds.py: which threshold
     changing.py   other phrases while a stream runs
     importers/    other notations to phrase files
 

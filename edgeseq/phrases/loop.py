@@ -100,6 +100,4 @@ def phone_prior(tokens: TokenTable, weight: float = PRIOR_WEIGHT) -> Prior:
     first[start] += len(ids)
     first[tokens.blank_id] = 0.0
     with np.errstate(divide="ignore"):
-        return Prior(
-            weight * np.log(first / first.sum()), weight * np.log(counts / counts.sum(axis=1, keepdims=True))
-        )
+        return Prior(weight * np.log(first / first.sum()), weight * np.log(counts / counts.sum(axis=1, keepdims=True)))

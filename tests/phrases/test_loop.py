@@ -52,7 +52,9 @@ def test_the_prior_counts_pairs_of_the_lexicon():
     # behind the beginning of a word: a twice, b once, and half a time each of the three for what was not seen
     assert likely[start, [start, a, b]] == pytest.approx(np.array([0.5, 2.5, 1.5]) / 4.5)
     assert phone_prior(PHONES).next[start, a] == pytest.approx(PRIOR_WEIGHT * np.log(2.5 / 4.5))
-    assert prior.of([]) == 0.0 and prior.of([start, a, b]) == pytest.approx(np.log(np.exp(prior.first[start]) * (2.5 / 4.5) * likely[a, b]))
+    assert prior.of([]) == 0.0 and prior.of([start, a, b]) == pytest.approx(
+        np.log(np.exp(prior.first[start]) * (2.5 / 4.5) * likely[a, b])
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
