@@ -1,9 +1,10 @@
 """The phrase decoder: exact Viterbi search of a phrase graph over the rows of a network, as they come.
 
-Scores are differences to a free loop of all tokens (loop.py), so that 0 is what the network itself would say and a phrase's
-score is what it costs, in nats, to have said that phrase instead. Before and behind a phrase stands a filler: a row costs
-there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the best is given up; with `beam`
-infinite nothing is.
+Scores are differences to a free loop of all tokens, whose best way is the best symbol of each row: 0 is what the network
+itself would say, and a phrase's score is what it costs, in nats, to have said that phrase instead. Where tokens are phones,
+what the phrase costs more than any words of the lexicon (word_loop.py) counts, too, and more. Before and behind a phrase
+stands a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the
+best is given up; with `beam` infinite nothing is.
 
 What was said shortly before and was no phrase counts against a phrase, too: people who talk about something else make pauses,
 and what lies between two of them may sound like a phrase. How much it counts is how unsure the network was of it (the
@@ -29,8 +30,8 @@ from edgeseq.errors import UsageError
 from edgeseq.events import Word
 from edgeseq.metadata import ModelMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
-from edgeseq.phrases.loop import LoopState, TokenLoop, phone_prior
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
+from edgeseq.phrases.word_loop import LoopState, word_loop
 
 DEFAULT_THRESHOLD = -0.5
 """Lowest score of a phrase that is given out, of models whose own was not measured; nats a token."""
@@ -45,6 +46,8 @@ def usual_threshold(metadata: ModelMetadata) -> float:
     return DEFAULT_THRESHOLD if metadata.phrase_threshold is None else metadata.phrase_threshold
 
 
+OTHER_WORDS_WEIGHT = 2.0
+"""How much the nats count by which words of the lexicon fit better than the phrase. docs/phrases.md tells how it was chosen."""
 MOST_DOUBT = 5.0
 """Nats that other speech before a phrase costs at most."""
 FADING_SECONDS = 1.5
@@ -83,7 +86,7 @@ class PhraseState:
     free: FreePath = field(default_factory=FreePath)
     front: Front = field(default_factory=Front)
     loop: LoopState | None = None
-    """where tokens are phones; for others the best symbol of each row is the loop's best way"""
+    """other words, where tokens are phones"""
 
 
 class PhraseDecoder:
@@ -123,7 +126,7 @@ class PhraseDecoder:
         self._reject_below = DEFAULT_THRESHOLD if threshold is None else threshold
         self._fading = math.exp(-self._step_seconds / FADING_SECONDS)
         self._trellis = Trellis(graph, metadata.blank_id, beam)
-        self._loop = TokenLoop(phone_prior(metadata.token_table), metadata.blank_id) if graph.phones else None
+        self._loop = word_loop(metadata.token_table) if graph.phones else None
         self._longest_said = max(
             [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
         )
@@ -235,7 +238,7 @@ class PhraseDecoder:
         way = way_to(state.front.history, last)
         arcs = [arc for arc, *_ in way]
         acoustic = score - self._prior(arcs, has_ended)
-        phrase_score = self._phrase_score(acoustic, way, state)
+        phrase_score = self._phrase_score(acoustic, way, state, has_ended)
         if self.threshold is not None and phrase_score < self.threshold:
             return None
         reading = self._read(tuple(arcs), has_ended)
@@ -247,14 +250,14 @@ class PhraseDecoder:
             phrase_score=phrase_score,
         )
 
-    def _phrase_score(self, acoustic: float, way: list[PastToken], state: PhraseState) -> float:
-        """Rate a phrase, in nats a token: what it costs to believe in it, and what was said before that was none."""
-        free, against = state.free, acoustic
+    def _phrase_score(self, acoustic: float, way: list[PastToken], state: PhraseState, has_ended: bool) -> float:
+        """Rate a phrase, in nats a token: what it costs to believe in it, against symbols, against words of the lexicon, and
+        against what was said before that was none."""
+        free, other_words = state.free, 0.0
         if self._loop is not None and state.loop is not None:
-            said = self.graph.label[self.graph.target[[arc for arc, *_ in way]]]
-            against += self._loop.prior.of(said) - state.loop.score
+            other_words = max(0.0, self._loop.score(state.loop, ended=has_ended) - acoustic)
         doubt = free.doubt_before * self._fading ** (way[0][2] - free.first_step)
-        return min((against - doubt) / len(way), 0.0)
+        return min((acoustic - OTHER_WORDS_WEIGHT * other_words - doubt) / len(way), 0.0)
 
     def _best_score(self, state: PhraseState) -> float:
         """Give the score of the best phrase if the utterance ends here; -inf if none has ended."""
@@ -262,7 +265,8 @@ class PhraseDecoder:
         if last < 0:
             return -math.inf
         way = way_to(state.front.history, last)
-        return self._phrase_score(score - self._prior([arc for arc, *_ in way], has_ended=True), way, state)
+        acoustic = score - self._prior([arc for arc, *_ in way], has_ended=True)
+        return self._phrase_score(acoustic, way, state, has_ended=True)
 
     def _prior(self, arcs: list[int], has_ended: bool) -> float:
         """Sum the weights of a way; they help to choose between phrases, not to reject them."""
