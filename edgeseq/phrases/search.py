@@ -134,7 +134,8 @@ class PhraseDecoder:
     @property
     def identity(self) -> str:
         """Name the search, the phrases and whatever else a saved state depends on."""
-        return f"phrases {self.graph.digest} {self.threshold} {self.beam} {self.filler}"
+        words = "" if self._loop is None else f" {self._loop.identity}"
+        return f"phrases {self.graph.digest} {self.threshold} {self.beam} {self.filler}{words}"
 
     def init_state(self) -> PhraseState:
         """Open a stream."""

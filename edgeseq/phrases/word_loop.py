@@ -56,6 +56,11 @@ class WordLoop:
         self._label[ROOT] = word_start_id
         self._n_children = np.diff(tree.first_child)
 
+    @property
+    def identity(self) -> str:
+        """Tell these words from others: the nodes of a saved state are numbers of their tree."""
+        return self._tree.identity
+
     def init_state(self) -> LoopState:
         """Begin an utterance."""
         return LoopState(np.zeros(0, np.int32), np.zeros(0), np.zeros(0))
