@@ -75,6 +75,8 @@ class Thresholds:
     """recordings of other speech"""
     at_best: int
     """recordings of phrases that are right when nothing is rejected"""
+    accept: float
+    """share of other speech that may be accepted"""
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `--json` prints them; `measured` is for `edgeseq export --measured`."""
@@ -106,7 +108,19 @@ class Thresholds:
             ),
             f"suggested: {self.suggested.threshold:g} ({100 * self.suggested.right / self.said:.1f} % right; accepts "
             f"{100 * self.suggested.accepted / self.other:.1f} % of other speech, 95 % interval {low:.1f} to {high:.1f} %)",
+            *([] if self.is_reached else [self._unreached()]),
         ]
+
+    @property
+    def is_reached(self) -> bool:
+        """Tell whether any threshold accepts no more than is allowed."""
+        return self.suggested.accepted <= self.accept * self.other
+
+    def _unreached(self) -> str:
+        return (
+            f"No threshold accepts as little as {100 * self.accept:g} %: to the network itself the rest sounds like phrases "
+            "and nothing else.\n  Train it on other words, too."
+        )
 
 
 def hear_nearest(
@@ -136,7 +150,7 @@ def choose_threshold(said: Sequence[Heard], other: Sequence[Heard], accept: floa
 
     rows = {row.threshold: row for row in map(row, SHARES)}
     at_best = sum(one.is_right(-math.inf) for one in said)
-    return Thresholds(tuple(rows.values()), row(accept), len(said), len(other), at_best)
+    return Thresholds(tuple(rows.values()), row(accept), len(said), len(other), at_best, accept)
 
 
 def _threshold_for(scores: Iterable[float], share: float) -> float:

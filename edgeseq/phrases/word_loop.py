@@ -79,7 +79,7 @@ class WordLoop:
         child, entered = self._enter(cost, state, best)
         top = max(opened, nothing, *(float(scores.max(initial=-math.inf)) for scores in (token, blank, entered)))
         likely = entered > top - BEAM
-        nodes = np.concatenate([[ROOT], state.node, child[likely]]).astype(np.int32)
+        nodes = np.concatenate([np.array([ROOT], np.int32), state.node, child[likely]])
         none = np.full(np.count_nonzero(likely), -np.inf)
         token, blank = np.concatenate([[opened], token, entered[likely]]), np.concatenate([[-np.inf], blank, none])
         return _kept(nodes, token, blank, top - BEAM, nothing)
@@ -89,7 +89,7 @@ class WordLoop:
         counts = self._n_children[state.node]
         owner = np.repeat(np.arange(len(state.node)), counts)
         offset = self._tree.first_child[state.node] - np.cumsum(counts) + counts
-        child = np.repeat(offset, counts) + np.arange(len(owner))
+        child = (np.repeat(offset, counts) + np.arange(len(owner))).astype(np.int32)
         label = self._label[child]
         repeats = label == self._label[state.node][owner]
         return child, np.where(repeats, state.blank[owner], best[owner]) + cost[label]

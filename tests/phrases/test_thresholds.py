@@ -29,8 +29,10 @@ def test_the_lowest_threshold_that_lets_no_more_through_than_allowed():
 
 
 def test_a_score_at_zero_cannot_be_refused():
-    row = choose_threshold(SAID, [_heard(0.0, said="")], 0.0).suggested
-    assert (row.threshold, row.accepted) == (0.0, 1)
+    result = choose_threshold(SAID, [_heard(0.0, said="")], 0.0)
+    assert (result.suggested.threshold, result.suggested.accepted, result.is_reached) == (0.0, 1, False)
+    assert "No threshold accepts as little as 0 %" in result.to_lines()[-1]
+    assert choose_threshold(SAID, OTHER, 0.0).is_reached
 
 
 def test_rows_are_shown_the_strictest_first_each_once():
