@@ -139,7 +139,8 @@ class DataRecipe(_Part):
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`"""
+    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`. Recordings
+    may be without words (`"text": ""`): those in which words are heard are counted"""
 
     @model_validator(mode="after")
     def _has_a_beginning(self) -> DataRecipe:
@@ -327,10 +328,13 @@ class TrainRecipe(_Part):
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = "32"
     """of the network's arithmetic in training; weights are kept in 32 bit"""
+    threads: PositiveInt | None = None
+    """of each training process on a CPU; by default OMP_NUM_THREADS, or the cores that loaders leave, at most 4"""
     quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()
     patience: PositiveInt | None = None
-    """stop after so many validations that bring nothing better, and keep the best weights"""
+    """stop after so many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
+    where tokens are phones, else words"""
     most_bad_steps: NonNegativeInt = 20
     """steps whose loss or gradient is no number are skipped; more than this end the training"""
     lr: PositiveFloat = 2e-3
@@ -362,8 +366,8 @@ class ExportRecipe(_Part):
 
     chunk_ms: PositiveInt = 80
     most_difference: NonNegativeFloat = 1.0
-    """of error rates on `data.valid`, in percent of the words: torch on whole clips, torch streamed, the float file, quantized
-    files; what differs by more is not written. A single word is always allowed"""
+    """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
+    torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""
 
 
 class Recipe(_Part):

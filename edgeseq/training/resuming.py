@@ -22,6 +22,7 @@ FREE = (
     "train.valid_every",
     "train.checkpoint_every",
     "train.loggers",
+    "train.threads",
     "train.patience",
     "train.most_bad_steps",
 )

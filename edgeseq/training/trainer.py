@@ -91,6 +91,7 @@ def train(
     devices = devices or Devices()
     refuse_missing(recipe.train.loggers)
     fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
+    processes.set_threads(fabric, devices.nodes, recipe.train.threads, workers)
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
     if found and not resume:
