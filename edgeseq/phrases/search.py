@@ -2,8 +2,8 @@
 
 Scores are differences to a free loop of all tokens, whose best way is the best symbol of each row: 0 is what the network
 itself would say, and a phrase's score is what it costs, in nats, to have said that phrase instead. Where tokens are phones,
-what the phrase costs more than any words of the lexicon (word_loop.py) counts, too, and more. Before and behind a phrase
-stands a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the
+what the phrase costs more than the best words of the lexicon (word_loop.py) counts as much. Before and behind a phrase stands
+a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the
 best is given up; with `beam` infinite nothing is.
 
 What was said shortly before and was no phrase counts against a phrase, too: people who talk about something else make pauses,
@@ -46,8 +46,6 @@ def usual_threshold(metadata: ModelMetadata) -> float:
     return DEFAULT_THRESHOLD if metadata.phrase_threshold is None else metadata.phrase_threshold
 
 
-OTHER_WORDS_WEIGHT = 2.0
-"""How much the nats count by which words of the lexicon fit better than the phrase. docs/phrases.md tells how it was chosen."""
 MOST_DOUBT = 5.0
 """Nats that other speech before a phrase costs at most."""
 FADING_SECONDS = 1.5
@@ -254,11 +252,12 @@ class PhraseDecoder:
     def _phrase_score(self, acoustic: float, way: list[PastToken], state: PhraseState, has_ended: bool) -> float:
         """Rate a phrase, in nats a token: what it costs to believe in it, against symbols, against words of the lexicon, and
         against what was said before that was none."""
-        free, other_words = state.free, 0.0
+        free, against = state.free, acoustic
         if self._loop is not None and state.loop is not None:
-            other_words = max(0.0, self._loop.score(state.loop, ended=has_ended) - acoustic)
+            against_words = min(acoustic - self._loop.score(state.loop, ended=has_ended), 0.0)
+            against = (acoustic + against_words) / 2
         doubt = free.doubt_before * self._fading ** (way[0][2] - free.first_step)
-        return min((acoustic - OTHER_WORDS_WEIGHT * other_words - doubt) / len(way), 0.0)
+        return min((against - doubt) / len(way), 0.0)
 
     def _best_score(self, state: PhraseState) -> float:
         """Give the score of the best phrase if the utterance ends here; -inf if none has ended."""

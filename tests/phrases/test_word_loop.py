@@ -9,7 +9,7 @@ from phrase_sentences import viterbi
 
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
-from edgeseq.phrases.search import OTHER_WORDS_WEIGHT, PhraseDecoder
+from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.word_loop import MOST_WAYS, word_loop
 from edgeseq.saving import pack, unpack
 from edgeseq.tokens import TokenTable
@@ -55,9 +55,9 @@ def test_a_phrase_is_rated_against_the_words_of_the_lexicon(seed):
     decoder = PhraseDecoder(compile_phrases(parse_phrases("intents: {x: [ahb ah]}"), PHONES), METADATA, threshold=None)
     said = PHONES.encode("ahb ah")
     phrase = viterbi(rows, said, 0, decoder.filler)
-    words = max(0.0, LOOP.score(_heard(LOOP, rows), ended=True) - phrase)
+    against_words = min(phrase - LOOP.score(_heard(LOOP, rows), ended=True), 0.0)
     final = decoder.final(decoder.step(rows, decoder.init_state()))
-    assert final.phrase_score == pytest.approx((phrase - OTHER_WORDS_WEIGHT * words) / len(said), abs=1e-9)
+    assert final.phrase_score == pytest.approx((phrase + against_words) / 2 / len(said), abs=1e-9)
     assert final.phrase_score < 0
 
 
@@ -76,8 +76,8 @@ def test_another_word_costs_more_than_the_same_word_said_indistinctly():
     start, a, b = (PHONES.ids[symbol] for symbol in ("▁", "a", "b"))
     assert score([start, a, b]) == pytest.approx(0, abs=1e-9)
     # "abb" is no word, so that only the filler behind the phrase counts; "a" is one, and b costs the phrase 7 nats
-    assert score([start, a, b, b]) == pytest.approx(-3 / 3, abs=0.01)
-    assert score([start, a]) == pytest.approx(-7 * (1 + OTHER_WORDS_WEIGHT) / 3, abs=0.05)
+    assert score([start, a, b, b]) == pytest.approx(-3 / 2 / 3, abs=0.01)
+    assert score([start, a]) == pytest.approx(-7 / 3, abs=0.02)
 
 
 def test_a_new_utterance_begins_with_an_empty_loop_and_a_state_can_be_saved():
