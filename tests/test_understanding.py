@@ -1,9 +1,11 @@
 """Intents and slots against those of a manifest."""
 
+import doctest
 from pathlib import Path
 
 import pytest
 
+import edgeseq.intervals as intervals
 from edgeseq.errors import ManifestError
 from edgeseq.events import Final, Partial
 from edgeseq.intervals import wilson_interval
@@ -73,6 +75,7 @@ def test_what_was_understood_is_counted():
 
 
 def test_wilson():
+    assert doctest.testmod(intervals).failed == 0
     # Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20
     for n, of, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)):
         assert wilson_interval(n, of) == pytest.approx((low, high), abs=1e-4)
