@@ -22,6 +22,7 @@ METADATA = SimpleNamespace(
 
 MEANINGS = [
     ("house", "turn on the kitchen lights", "lights", {"state": "on", "room": "kitchen"}),
+    ("house", "turn the lights off in the dining room", "lights", {"state": "off", "room": "dining room"}),
     ("house", "please switch the lamp off", "lights", {"state": "off"}),
     ("house", "dim the living room lights to thirty five percent", "brightness", {"room": "living room", "percent": 35}),
     ("house", "make the office light brighter", "brightness", {"room": "office", "change": "brighter"}),
