@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
     report_faults(faults, f"wanted words with the phones of the model ({' '.join(sorted(tokens.symbols))}).")
     if not entries:
         raise _empty(path)
-    return TokenTable(tokens.symbols, lexicon=written(entries))
+    return replace(tokens, lexicon=written(entries))
 
 
 def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:

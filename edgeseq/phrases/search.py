@@ -124,6 +124,7 @@ class PhraseDecoder:
         self._reject_below = DEFAULT_THRESHOLD if threshold is None else threshold
         self._fading = math.exp(-self._step_seconds / FADING_SECONDS)
         self._trellis = Trellis(graph, metadata.blank_id, beam)
+        self._silent = [metadata.blank_id, metadata.token_table.word_start_id] if graph.phones else [metadata.blank_id]
         self._loop = word_loop(metadata.token_table) if graph.phones else None
         self._longest_said = max(
             [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
@@ -152,8 +153,9 @@ class PhraseDecoder:
         """Take one row `[n_tokens]`."""
         free = self._listen(row, state.free)
         cost = row - row[free.symbol]
-        filler = max(float(cost[self._blank_id]), -self.filler)
-        front = self._trellis.advance(state.front, Row(cost, filler, free.n_steps - 1, free.score))
+        between = float(cost[self._silent].max())
+        row_costs = Row(cost, max(between, -self.filler), between, free.n_steps - 1, free.score)
+        front = self._trellis.advance(state.front, row_costs)
         loop = None if self._loop is None or state.loop is None else self._loop.advance(cost, state.loop)
         return PhraseState(free, front, loop)
 

@@ -1,9 +1,9 @@
 """Beside the phrases: the words of the lexicon in any order, so that what fits other words better is not taken for a phrase.
 
-Models of phones bring a lexicon. Its tree is searched by Viterbi over the same rows as the phrases and with the same costs,
-each word opened by `▁`; where a word ends another may begin. A phrase that was said is the loop's best way or near it, however
-indistinctly it was said; where something else was said, the loop knows better words. Only ways within a beam are kept, as
-numpy arrays: a row costs about the same for a thousand words and for fifty thousand.
+Models of phones bring a lexicon. Its tree is searched by Viterbi over the same rows as the phrases and with the same costs;
+where a word ends another may begin, and `▁` between words counts as blank. A phrase that was said is the loop's best way or
+near it, however indistinctly it was said; where something else was said, the loop knows better words. Only ways within a beam
+are kept, as numpy arrays: a row costs about the same for a thousand words and for fifty thousand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.lexicon_tree import ROOT, LexiconTree, phone_entries
+from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
 from edgeseq.tokens import TokenTable
 
 BEAM = 10.0
@@ -25,6 +26,7 @@ MOST_WAYS = 500
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class LoopState:
     """The ways that are open; scores are sums of costs since the utterance began."""
 
     node: Ints
-    """of the tree, ascending; the root's token is `▁`, `[n_ways]`"""
+    """of the tree, ascending, without its root, `[n_ways]`"""
     token: Floats
     """score of the best way whose last row said the node's token, `[n_ways]`"""
     blank: Floats
@@ -52,9 +54,8 @@ class WordLoop:
     def __init__(self, tree: LexiconTree, word_start_id: int, blank_id: int) -> None:
         """Search the words of `tree`."""
         self._tree, self._start, self._blank = tree, word_start_id, blank_id
-        self._label = tree.token.copy()
-        self._label[ROOT] = word_start_id
-        self._n_children = np.diff(tree.first_child)
+        self._first = np.arange(tree.first_child[ROOT], tree.first_child[ROOT + 1], dtype=np.int32)
+        self._first_token = tree.token[self._first]
 
     @property
     def identity(self) -> str:
@@ -72,31 +73,47 @@ class WordLoop:
 
     def advance(self, cost: Floats, state: LoopState) -> LoopState:
         """Take a row of log-probs less the row's best, `[n_tokens]`; `state` is not modified."""
-        best = state.best
-        opened = self.score(state, ended=True) + float(cost[self._start])
-        nothing = state.nothing + float(cost[self._blank])
-        token, blank = state.token + cost[self._label[state.node]], best + cost[self._blank]
-        child, entered = self._enter(cost, state, best)
-        top = max(opened, nothing, *(float(scores.max(initial=-math.inf)) for scores in (token, blank, entered)))
+        tree, best, blank_cost = self._tree, state.best, float(cost[self._blank])
+        between = max(blank_cost, float(cost[self._start]))
+        is_end, nothing = tree.is_end[state.node], state.nothing + between
+        token, blank = state.token + cost[tree.token[state.node]], best + np.where(is_end, between, blank_cost)
+        child, entered = self._enter(state, best)
+        child = np.concatenate([child, self._first])
+        entered = np.concatenate([entered, self._open(state, best, is_end)]) + cost[tree.token[child]]
+        top = max(nothing, *(float(scores.max(initial=-math.inf)) for scores in (token, blank, entered)))
         likely = entered > top - BEAM
-        nodes = np.concatenate([np.array([ROOT], np.int32), state.node, child[likely]])
+        nodes = np.concatenate([state.node, child[likely]])
         none = np.full(np.count_nonzero(likely), -np.inf)
-        token, blank = np.concatenate([[opened], token, entered[likely]]), np.concatenate([[-np.inf], blank, none])
+        token, blank = np.concatenate([token, entered[likely]]), np.concatenate([blank, none])
         return _kept(nodes, token, blank, top - BEAM, nothing)
 
-    def _enter(self, cost: Floats, state: LoopState, best: Floats) -> tuple[Ints, Floats]:
-        """Go on to all children of the open nodes: their numbers, and the scores of entering them."""
-        counts = self._n_children[state.node]
+    def _enter(self, state: LoopState, best: Floats) -> tuple[Ints, Floats]:
+        """List all children of the open nodes, and the scores with which they can be entered."""
+        tree, counts = self._tree, self._tree.n_children[state.node]
         owner = np.repeat(np.arange(len(state.node)), counts)
-        offset = self._tree.first_child[state.node] - np.cumsum(counts) + counts
+        offset = tree.first_child[state.node] - np.cumsum(counts) + counts
         child = (np.repeat(offset, counts) + np.arange(len(owner))).astype(np.int32)
-        label = self._label[child]
-        repeats = label == self._label[state.node][owner]
-        return child, np.where(repeats, state.blank[owner], best[owner]) + cost[label]
+        repeats = tree.token[child] == tree.token[state.node][owner]
+        return child, np.where(repeats, state.blank[owner], best[owner])
+
+    def _open(self, state: LoopState, best: Floats, is_end: Bools) -> Floats:
+        """Give the scores with which words may begin: behind the best of the words that have ended, if their tokens differ."""
+        scores = np.full(len(self._first), state.nothing)
+        ended = np.flatnonzero(is_end)
+        if len(ended) == 0:
+            return scores
+        best, last = best[ended], self._tree.token[state.node[ended]]
+        place = best.argmax()
+        same = last == last[place]
+        joined = np.maximum(state.blank[ended], state.token[ended] - SHARED_SOUND_PRICE)
+        repeated = np.where(same, joined, best).max()
+        return np.maximum(scores, np.where(self._first_token == last[place], repeated, best[place]))
 
 
 def _kept(nodes: Ints, token: Floats, blank: Floats, limit: float, nothing: float) -> LoopState:
     """Join ways to the same node; keep those above the limit, the best of them if they are many."""
+    if len(nodes) == 0:
+        return LoopState(nodes, token, blank, nothing)
     order = np.argsort(nodes, kind="stable")
     nodes = nodes[order]
     first = np.flatnonzero(np.concatenate([[True], nodes[1:] != nodes[:-1]]))

@@ -72,6 +72,8 @@ def token_changes(saved: TokenTable, wanted: TokenTable) -> list[str]:
     if saved.kind != wanted.kind:
         return [f"were {saved.kind}, now {wanted.kind}"]
     changes = _gone_and_new(saved.symbols, wanted.symbols)
+    if saved.word_start != wanted.word_start:
+        changes += [f"word_start was {str(saved.word_start).lower()}, now {str(wanted.word_start).lower()}"]
     if saved.symbols != wanted.symbols and not changes:
         changes = ["the same, in another order"]
     if saved.kind == "phones" and saved.lexicon != wanted.lexicon:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from phrase_sentences import viterbi
+from phrase_sentences import viterbi_of_phones
 
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
@@ -17,15 +17,12 @@ from edgeseq.tokens import TokenTable
 PHONES = TokenTable.of_phones([("ah", ("a",)), ("ahb", ("a", "b")), ("baa", ("b", "a", "a"))])
 METADATA = SimpleNamespace(tokens=PHONES.symbols, token_table=PHONES, blank_id=0, step_samples=640, sample_rate=16000)
 LOOP = word_loop(PHONES)
+WORDS = {tuple(PHONES.ids[phone] for phone in phones) for phones in ("a", "ab", "baa")}
 
 
 def _rows(seed, n_steps, n_tokens=5, sharpness=1.0):
     rows = sharpness * np.random.default_rng(seed).normal(size=(n_steps, n_tokens))
     return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
-
-
-def _collapsed(path):
-    return "".join(PHONES.symbols[id_] for id_, _ in itertools.groupby(path) if id_ != PHONES.blank_id)
 
 
 def _heard(loop, rows):
@@ -38,27 +35,33 @@ def _heard(loop, rows):
 @pytest.mark.parametrize("seed", range(6))
 def test_the_loop_finds_the_best_of_all_words(seed):
     rows = _rows(seed, 6)
-    cost = rows - rows.max(axis=1, keepdims=True)
-    several = (words for n in range(4) for words in itertools.product(("a", "ab", "baa"), repeat=n))
-    words = {"".join(f"▁{word}" for word in said) for said in several}
-    begun = {text[:end] for text in words for end in range(len(text) + 1)}
-    scored = [(_collapsed(path), cost[range(6), path].sum()) for path in itertools.product(range(len(PHONES)), repeat=6)]
+    several = [words for n in range(7) for words in itertools.product(WORDS, repeat=n) if sum(map(len, words)) <= 6]
+    best = max(viterbi_of_phones(rows, words, WORDS) for words in several)
     state = _heard(LOOP, rows)
-    for among, ended in ((words, True), (begun, False)):
-        best = max(score for text, score in scored if text in among)
-        assert LOOP.score(state, ended=ended) == pytest.approx(best, abs=1e-9)
+    assert LOOP.score(state, ended=True) == pytest.approx(best, abs=1e-9)
+    begun = [(*words, word[:n]) for words in several for word in WORDS for n in range(1, len(word))]
+    best = max(best, *(viterbi_of_phones(rows, words, WORDS, complete=False) for words in begun))
+    assert LOOP.score(state, ended=False) == pytest.approx(best, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_phrase_is_rated_against_the_words_of_the_lexicon(seed):
     rows = _rows(seed, 12)
     decoder = PhraseDecoder(compile_phrases(parse_phrases("intents: {x: [ahb ah]}"), PHONES), METADATA, threshold=None)
-    said = PHONES.encode("ahb ah")
-    phrase = viterbi(rows, said, 0, decoder.filler)
+    said = [PHONES.encode(word)[1:] for word in ("ahb", "ah")]
+    phrase = viterbi_of_phones(rows, [tuple(word) for word in said], filler=decoder.filler)
     against_words = min(phrase - LOOP.score(_heard(LOOP, rows), ended=True), 0.0)
     final = decoder.final(decoder.step(rows, decoder.init_state()))
-    assert final.phrase_score == pytest.approx((phrase + against_words) / 2 / len(said), abs=1e-9)
+    assert final.phrase_score == pytest.approx((phrase + against_words) / 2 / 3, abs=1e-9)
     assert final.phrase_score < 0
+
+
+def test_words_may_begin_behind_sure_silence():
+    rows = np.log(np.full((8, len(PHONES)), 1e-9))
+    rows[[0, 1, 2, 3, 4, 5, 6, 7], [0, 0, 0, 2, 3, 0, 0, 2]] = 0.0
+    states = list(itertools.accumulate(rows, lambda state, row: LOOP.advance(row, state), initial=LOOP.init_state()))
+    assert [len(state.node) for state in states[:5]] == [0, 0, 0, 0, 1]
+    assert [LOOP.score(state, ended=True) for state in (states[3], states[5], states[8])] == [0.0, 0.0, 0.0]
 
 
 def _said(ids, surety=7.0):
@@ -76,8 +79,8 @@ def test_another_word_costs_more_than_the_same_word_said_indistinctly():
     start, a, b = (PHONES.ids[symbol] for symbol in ("▁", "a", "b"))
     assert score([start, a, b]) == pytest.approx(0, abs=1e-9)
     # "abb" is no word, so that only the filler behind the phrase counts; "a" is one, and b costs the phrase 7 nats
-    assert score([start, a, b, b]) == pytest.approx(-3 / 2 / 3, abs=0.01)
-    assert score([start, a]) == pytest.approx(-7 / 3, abs=0.02)
+    assert score([start, a, b, b]) == pytest.approx(-3 / 2 / 2, abs=0.01)
+    assert score([start, a]) == pytest.approx(-7 / 2, abs=0.02)
 
 
 def test_a_new_utterance_begins_with_an_empty_loop_and_a_state_can_be_saved():
@@ -103,5 +106,5 @@ def test_the_ways_that_are_kept_do_not_grow_with_the_lexicon():
     tokens = TokenTable.of_phones((word, tuple(word)) for word in spelled)
     loop = word_loop(tokens)
     state = _heard(loop, _rows(0, 30, len(tokens), sharpness=0.2))
-    assert len(loop._label) > 4000 and 0 < len(state.node) <= MOST_WAYS
+    assert len(loop._tree) > 4000 and 0 < len(state.node) <= MOST_WAYS
     assert np.array_equal(state.node, np.unique(state.node))
