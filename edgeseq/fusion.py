@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgeseq.errors import UsageError
 from edgeseq.hotwords import ROOT, Hotwords
-from edgeseq.lexicon import Lexicon, phone_lexicon
+from edgeseq.lexicon import Lexicon
 from edgeseq.lm.model import Context, LanguageModel
 from edgeseq.tokens import WORD_START, TokenTable
 
@@ -70,17 +70,7 @@ class Fusion:
         hotwords: Hotwords | None = None,
         weights: Weights | None = None,
     ) -> None:
-        """Put together what there is; whatever is None does not count, but that phones have the model's own lexicon.
-
-        Raises UsageError for a language model of letters where tokens are phones.
-        """
-        if tokens.kind == "phones":
-            lexicon = phone_lexicon(tokens) if lexicon is None else lexicon
-            if lm is not None and lm.level == "char":
-                raise UsageError(
-                    f"{lm.path} predicts letters, and this model's tokens are phones; wanted a language model of words.\n"
-                    "  Make one: edgeseq lm build --level word"
-                )
+        """Put together what there is; whatever is None does not count."""
         self.weights = Weights() if weights is None else weights
         self.lm, self.lexicon, self.hotwords = lm, lexicon, hotwords
         self.tokens = tokens
