@@ -68,10 +68,15 @@ class DictationOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
-        if self.beam < 1 or self.nbest < 1 or not 0 <= self.token_threshold < 1 or not self.beam_threshold > 0:
+        if self.beam < 1 or self.nbest < 1 or not 0 <= self.token_threshold < 1 or not 0 < self.beam_threshold <= 500:
             raise UsageError(
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
-                f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, more than 0."
+                f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, above 0 to 500."
+            )
+        if not 0 < self.certain_blank <= 1 or not abs(self.blank_penalty) <= 50 or not 0 <= self.joining_penalty <= 50:
+            raise UsageError(
+                f"certain blank {self.certain_blank}, blank penalty {self.blank_penalty}, joining penalty "
+                f"{self.joining_penalty}; wanted above 0 to 1, from -50 to 50 nats, from 0 to 50 nats."
             )
 
 
