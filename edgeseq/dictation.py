@@ -57,6 +57,8 @@ class DictationOptions:
     """tokens less probable than this in a row are left out of it"""
     beam_threshold: float = 12.0
     """hypotheses more than so many nats behind the best are dropped"""
+    word_threshold: float = 9.0
+    """words end only in hypotheses less than so many nats behind the best"""
     certain_blank: float = 0.99
     """rows with more blank than this are nothing but blank"""
     blank_penalty: float = 0.0
@@ -97,13 +99,14 @@ class DictationDecoder:
             len(tokens),
             beam=self.options.beam,
             beam_threshold=self.options.beam_threshold,
+            word_threshold=self.options.word_threshold,
             joining_penalty=self.options.joining_penalty,
         )
         self._blank_id = tokens.blank_id
         self._hotwords_identity = "" if self.hotwords is None else self.hotwords.identity
         threshold = self.options.token_threshold
         self._log_threshold = math.log(threshold) if threshold > 0 else -math.inf
-        self._log_certain = math.log(self.options.certain_blank)
+        self.log_certain_blank = math.log(self.options.certain_blank)
 
     def with_hotwords(self, hotwords: Hotwords | None) -> DictationDecoder:
         """Return a decoder that goes on from the states of this one with other hotwords, none if None."""
@@ -125,7 +128,7 @@ class DictationDecoder:
             state = self._weigh_anew(state)
         for row in log_probs:
             blank = float(row[self._blank_id])
-            if blank > self._log_certain:
+            if blank > self.log_certain_blank:
                 masses = state.masses if state.settled else settle(state.masses)
                 state = replace(
                     state, masses=masses, settled=True, log_scale=state.log_scale + blank, n_steps=state.n_steps + 1

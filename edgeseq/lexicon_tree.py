@@ -113,6 +113,11 @@ class LexiconTree:
         """Count the nodes."""
         return len(self.token)
 
+    @property
+    def n_words(self) -> int:
+        """Count the words."""
+        return len(self._first_letter) - 1
+
     def name(self, word: int) -> str:
         """Give a word by its number."""
         return self._names[self._first_letter[word] : self._first_letter[word + 1] - 1].decode()

@@ -95,16 +95,16 @@ class TreeSearch:
     """Steps hypotheses. Read-only but for the memory of `WordEnds`."""
 
     def __init__(
-        self, ends: WordEnds, separator: int, n_tokens: int, *, beam: int, beam_threshold: float, joining_penalty: float
+        self, ends: WordEnds, separator: int, n_tokens: int, *, beam: int, beam_threshold: float, word_threshold: float, joining_penalty: float
     ) -> None:
         """Keep at most `beam` hypotheses, none more than `beam_threshold` nats behind the best.
 
-        A word before which the separator is left out costs `joining_penalty` nats.
+        Words end only within `word_threshold` nats. A word before which the separator is left out costs `joining_penalty` nats.
         """
         self.ends, self.tree = ends, ends.tree
         self._separator, self._n_tokens = separator, n_tokens
         self._joining = math.exp(-joining_penalty)
-        self._beam, self._cutoff = beam, math.exp(-beam_threshold)
+        self._beam, self._cutoff, self._word_cutoff = beam, math.exp(-beam_threshold), math.exp(-word_threshold)
         openers = np.arange(self.tree.first_child[ROOT], self.tree.first_child[ROOT + 1])
         self._opens = np.full(n_tokens, NO_TOKEN)
         """by token: the node that it leads to between words"""
@@ -155,6 +155,7 @@ class TreeSearch:
         """End words, in case that the next token begins another; what is between words already is closed, too."""
         node = state.numbers[:, NODE]
         least = floor / max(float((heard.probabilities[:-1] * self._opening).max()), TINY)
+        least = max(least, float(total[0]) * self._word_cutoff)
         between = np.flatnonzero((node == ROOT) & (total > least))
         rows = np.flatnonzero(self.tree.is_end[node] & (total > least))
         ended = self.ends.at(node[rows], state.numbers[rows, HOTWORD:])

@@ -37,7 +37,7 @@ TOKENS = TokenTable.of_phones(ENTRIES)
 SEPARATOR, A, B = (TOKENS.ids[symbol] for symbol in ("▁", "A", "B"))
 TREE = LexiconTree(phone_entries(TOKENS))
 SENTENCES = ["a bee", "be ab a", "ab a bah aba", "bee bee", "a be", "bah aba ab"]
-EVERYTHING = DictationOptions(10**6, token_threshold=0.0, beam_threshold=500.0, certain_blank=1.0, joining_penalty=0.5)
+EVERYTHING = DictationOptions(10**6, token_threshold=0.0, beam_threshold=500.0, word_threshold=500.0, certain_blank=1.0, joining_penalty=0.5)
 
 
 @pytest.fixture(scope="module")
