@@ -124,6 +124,7 @@ class BeamDecoder:
         self._log_threshold = math.log(threshold) if threshold > 0 else -math.inf
         self._cutoff = math.exp(-self.options.beam_threshold)
         self._idle = fusion.is_idle
+        self._blank_penalty = fusion.weights.blank_penalty
         self._steps: dict[FusionState, dict[int, tuple[float, float, FusionState]]] = {}
         self._n_remembered = 0
 
@@ -158,7 +159,7 @@ class BeamDecoder:
                     beams, settled = _settle(beams), True
                 log_scale += float(row[self._blank_id])
             else:
-                grown = self._advance(beams, heard, math.exp(row[self._blank_id]), n_steps)
+                grown = self._advance(beams, heard, math.exp(row[self._blank_id] - self._blank_penalty), n_steps)
                 if grown:
                     beams, log_scale = _scale(grown, log_scale)
                     settled = False

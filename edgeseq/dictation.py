@@ -61,8 +61,6 @@ class DictationOptions:
     """words end only in hypotheses less than so many nats behind the best"""
     certain_blank: float = 0.99
     """rows with more blank than this are nothing but blank"""
-    blank_penalty: float = 0.0
-    """nats that blank loses in every row; more of it makes more phones"""
     joining_penalty: float = 2.0
     """nats that a word costs before which the separator of words is left out"""
     nbest: int = 1
@@ -75,10 +73,10 @@ class DictationOptions:
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
                 f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, above 0 to 500."
             )
-        if not 0 < self.certain_blank <= 1 or not abs(self.blank_penalty) <= 50 or not 0 <= self.joining_penalty <= 50:
+        if not 0 < self.certain_blank <= 1 or not self.word_threshold > 0 or not 0 <= self.joining_penalty <= 100:
             raise UsageError(
-                f"certain blank {self.certain_blank}, blank penalty {self.blank_penalty}, joining penalty "
-                f"{self.joining_penalty}; wanted above 0 to 1, from -50 to 50 nats, from 0 to 50 nats."
+                f"certain blank {self.certain_blank}, word threshold {self.word_threshold}, joining penalty "
+                f"{self.joining_penalty}; wanted above 0 to 1, more than 0, from 0 to 100 nats."
             )
 
 
@@ -145,7 +143,7 @@ class DictationDecoder:
         tokens = [token for token, value in enumerate(row.tolist()) if value > self._log_threshold and token != self._blank_id]
         for token in tokens:
             probabilities[token] = math.exp(row[token])
-        blank = math.exp(row[self._blank_id] - self.options.blank_penalty)
+        blank = math.exp(row[self._blank_id] - self.ends.weights.blank_penalty)
         return Heard(blank, np.array(tokens, np.int64), probabilities)
 
     def partial(self, state: TreeState) -> Hypothesis | None:

@@ -44,18 +44,21 @@ class _Beginning:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much language counts against sound."""
+    """How much language counts against sound, and blank against all else."""
 
     lm: float = 0.5
     """of the language model's natural logarithm"""
     word_bonus: float = 0.0
     """nats for each word; more of it makes more and shorter words"""
+    blank_penalty: float = 0.0
+    """nats that blank loses in each row; more of it makes more letters or phones"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers that cannot be meant."""
-        if not 0 <= self.lm <= 100 or not -100 <= self.word_bonus <= 100:
+        if not 0 <= self.lm <= 100 or not abs(self.word_bonus) <= 100 or not abs(self.blank_penalty) <= 100:
             raise UsageError(
-                f"language model weight {self.lm}, word bonus {self.word_bonus}; wanted 0 to 100, and -100 to 100 nats."
+                f"language model weight {self.lm}, word bonus {self.word_bonus}, blank penalty {self.blank_penalty}; "
+                "wanted 0 to 100, and twice -100 to 100 nats."
             )
 
 

@@ -80,6 +80,7 @@ class WordEnds:
         """of all but the hotwords"""
         self.n_context = 0 if lm is None else lm.order - 1
         self._separator = separator
+        self.weights = weights
         self._scale = weights.lm * LN10
         self._ahead = self._look_ahead()
         steps = self._ahead - self._ahead[tree.parent]

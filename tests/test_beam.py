@@ -328,3 +328,11 @@ def test_weights_out_of_range_and_rows_of_another_width():
     one = decoder(BeamOptions())
     with pytest.raises(UsageError, match=r"\[3, 5\]; wanted \[n_steps, 4\]"):
         one.step(np.zeros((3, 5), dtype=np.float32), one.init_state())
+
+
+def test_blank_may_be_made_less_likely():
+    rows = spoken("a", height=0.98)
+    rows[2] = np.log([0.7, 0.02, 0.26, 0.02])
+    for penalty, text in ((0.0, ""), (2.0, "a")):
+        one = decoder(BeamOptions(), weights=Weights(blank_penalty=penalty))
+        assert text_of(one.final(decode(one, rows))) == text

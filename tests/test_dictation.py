@@ -310,7 +310,7 @@ def test_blank_may_be_made_less_likely():
     rows = spoken("a", 0.98)
     rows[2] = np.log([0.7, 0.02, 0.26, 0.02])
     for penalty, text in ((0.0, ""), (2.0, "a")):
-        one = decoder(DictationOptions(blank_penalty=penalty))
+        one = decoder(weights=Weights(blank_penalty=penalty))
         assert text_of(one.final(decode(one, rows))) == text
 
 

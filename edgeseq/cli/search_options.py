@@ -42,6 +42,12 @@ class Search:
     word_bonus: Annotated[
         float | None, typer.Option("--word-bonus", metavar="NATS", help="More of it makes more words.  [default: 0]")
     ] = None
+    blank_penalty: Annotated[
+        float | None,
+        typer.Option(
+            "--blank-penalty", metavar="NATS", help="What blank loses in each row: more makes more letters or phones.  [default: 0]"
+        ),
+    ] = None
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
     ] = None
@@ -79,6 +85,7 @@ class Search:
             weights=Weights(
                 weights.lm if self.lm_weight is None else self.lm_weight,
                 weights.word_bonus if self.word_bonus is None else self.word_bonus,
+                weights.blank_penalty if self.blank_penalty is None else self.blank_penalty,
             ),
         )
 
