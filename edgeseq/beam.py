@@ -77,7 +77,12 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
-        if (self.beam is not None and self.beam < 1) or self.nbest < 1 or not 0 <= self.token_threshold < 1 or not self.beam_threshold > 0:
+        if (
+            (self.beam is not None and self.beam < 1)
+            or self.nbest < 1
+            or not 0 <= self.token_threshold < 1
+            or not self.beam_threshold > 0
+        ):
             raise UsageError(
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
                 f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, more than 0."

@@ -257,11 +257,11 @@ class DictationDecoder:
 
     def _weigh_anew(self, state: TreeState) -> TreeState:
         """Take hypotheses over that other hotwords weighed: the words that are still open are weighed by these."""
-        weighed = [self.ends.replayed(NOTHING, 0.0, ())]
+        weighed = [self.ends.replayed((NOTHING, 0.0), ())]
         for parent, node in state.history.links[:, [PARENT, PLACE]].tolist():
-            weighed.append(self.ends.replayed(*weighed[parent + 1], self.tree.path(node), closes=True))
+            weighed.append(self.ends.replayed(weighed[parent + 1], self.tree.path(node), closes=True))
         rows = state.numbers[:, [PAST, NODE]].tolist()
-        now = [self.ends.replayed(*weighed[past + 1], self.tree.path(node)) for past, node in rows]
+        now = [self.ends.replayed(weighed[past + 1], self.tree.path(node)) for past, node in rows]
         numbers, masses = state.numbers.copy(), state.masses.copy()
         numbers[:, HOTWORD] = [node for node, _ in now]
         change = np.array([boost for _, boost in now]) - masses[:, BOOST]

@@ -95,7 +95,15 @@ class TreeSearch:
     """Steps hypotheses. Read-only but for the memory of `WordEnds`."""
 
     def __init__(
-        self, ends: WordEnds, separator: int, n_tokens: int, *, beam: int, beam_threshold: float, word_threshold: float, joining_penalty: float
+        self,
+        ends: WordEnds,
+        separator: int,
+        n_tokens: int,
+        *,
+        beam: int,
+        beam_threshold: float,
+        word_threshold: float,
+        joining_penalty: float,
     ) -> None:
         """Keep at most `beam` hypotheses, none more than `beam_threshold` nats behind the best.
 
@@ -146,7 +154,7 @@ class TreeSearch:
         token = self.tree.token[child]
         factor = heard.probabilities[token] * self.ends.gain[child]
         fits = np.flatnonzero(factor * total[owner] > floor)
-        owner, child, token = owner[fits], child[fits], token[fits]
+        owner, child, token = owner[fits], child[fits].astype(np.int64), token[fits].astype(np.int64)
         repeats = token == state.numbers[owner, LAST]
         value = factor[fits] * np.where(repeats, state.masses[owner, BLANK], total[owner])
         return self._said(_Grown(state.numbers[owner], state.masses[owner]), child, token, value, heard, state.n_steps, floor)
@@ -192,9 +200,7 @@ class TreeSearch:
         begun.masses[:, PRODUCT] = begun.masses[:, PEAK] = 1.0
         return self._said(begun, child[column], tokens[column], value[owner, column], heard, step, floor)
 
-    def _said(
-        self, before: _Grown, node: Ints, token: Ints, value: Floats, heard: Heard, step: int, floor: float
-    ) -> _Grown:
+    def _said(self, before: _Grown, node: Ints, token: Ints, value: Floats, heard: Heard, step: int, floor: float) -> _Grown:
         """Let hypotheses (which are modified) say a token, by which they come to a node with so much probability."""
         numbers, masses = before
         numbers[:, NODE], numbers[:, LAST], numbers[:, BEGUN] = node, token, step

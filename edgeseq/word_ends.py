@@ -8,7 +8,7 @@ tell them apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import NamedTuple
 
@@ -82,12 +82,16 @@ class WordEnds:
         self._separator = separator
         self.weights = weights
         self._scale = weights.lm * LN10
-        self._ahead = self._look_ahead()
-        steps = self._ahead - self._ahead[tree.parent]
+        ahead = self._look_ahead()
+        steps = ahead - ahead[tree.parent]
         steps[ROOT] = 0.0
         steps[tree.first_child[ROOT] : tree.first_child[ROOT + 1]] += weights.word_bonus
         self.gain = np.exp(steps)
         """factor of entering each node, `[n_nodes]`"""
+        self._promised = (ahead - ahead[ROOT]).data
+        """by node: how much likelier than the likeliest word of all its likeliest word is, without context; weighed"""
+        self._best = float(ahead[ROOT])
+        self._first_word, self._word = tree.first_word.data, tree.word.data
         self._factors = mixed(2 + self.n_context)
         self._most_alike = int(np.diff(tree.first_word).max())
         self._forget()
@@ -106,15 +110,15 @@ class WordEnds:
 
     def at(self, nodes: Ints, before: Ints) -> Ends:
         """List the words that end in `nodes`, `before` as `Ends.after`."""
-        keys = nodes * self._factors[0] + before @ self._factors[1:]
-        places = [self._places.get(key, -1) for key in keys.tolist()]
+        keys = (nodes * self._factors[0] + before @ self._factors[1:]).tolist()
+        places = [self._places.get(key, -1) for key in keys]
         if -1 in places:
-            if self._n_remembered > MOST_REMEMBERED - self._most_alike * len(places):
-                self._forget()
-                places = [-1] * len(places)
-            for n, place in enumerate(places):
-                if place < 0:
-                    places[n] = self._ask(int(keys[n]), int(nodes[n]), before[n].tolist())
+            missing = [n for n, place in enumerate(places) if place < 0]
+            if self._n_remembered + self._most_alike * len(missing) > MOST_REMEMBERED:
+                self._forget(self._most_alike * len(keys))
+                missing = list(range(len(keys)))
+            self._ask([keys[n] for n in missing], nodes[missing].tolist(), before[missing].tolist())
+            places = [self._places[key] for key in keys]
         first = np.array(places, np.int64)
         counts = self._counts[first]
         owner = np.repeat(np.arange(len(first)), counts)
@@ -127,8 +131,9 @@ class WordEnds:
         steps = [self.hotwords.step(node, token) for node, token in zip(hotwords.tolist(), tokens.tolist(), strict=True)]
         return np.array([added for added, _ in steps]), np.array([node for _, node in steps], np.int64)
 
-    def replayed(self, node: int, boost: float, tokens: Sequence[int], closes: bool = False) -> tuple[int, float]:
-        """Move a node of the hotwords on by tokens, and what they have added; NOTHING for the beginning of an utterance."""
+    def replayed(self, before: tuple[int, float], tokens: Sequence[int], closes: bool = False) -> tuple[int, float]:
+        """Move a node of the hotwords, and what they have added, on by tokens; NOTHING for the beginning of an utterance."""
+        node, boost = before
         if self.hotwords is None:
             return NO_HOTWORD, 0.0
         if node == NOTHING:
@@ -141,7 +146,7 @@ class WordEnds:
     def last(self, after: Ints) -> float:
         """Give what the end of an utterance adds to a hypothesis that is between words, natural log."""
         node, context = int(after[0]), self._trimmed(after[1:].tolist())
-        added = -float(self._ahead[ROOT])
+        added = -self._best
         if self.lm is not None:
             added += self._scale * self.lm.score(context, self.lm.end_id)[0]
         return added + (0.0 if self.hotwords is None else self.hotwords.end(node))
@@ -150,47 +155,54 @@ class WordEnds:
         """Give each node the weighed score of the likeliest word below it, without context."""
         names = self.tree.names
         if self.lm is None:
-            self._numbers, self._shares = np.zeros(len(names), np.int64), np.zeros(len(names))
             return np.zeros(len(self.tree))
-        self._numbers = self.lm.word_ids(names)
-        unknown = self._numbers == self.lm.unknown_id
-        self._shares = np.where(unknown, -math.log10(max(1, np.count_nonzero(unknown))), 0.0)
-        return self.tree.best_below(self._scale * (self.lm.unigrams()[self._numbers] + self._shares))
+        numbers = self.lm.word_ids(names)
+        unknown = numbers == self.lm.unknown_id
+        shares = np.where(unknown, -math.log10(max(1, int(np.count_nonzero(unknown)))), 0.0)
+        self._numbers, self._shares = numbers.data, shares.data
+        return self.tree.best_below(self._scale * (self.lm.unigrams()[numbers] + shares))
 
-    def _forget(self) -> None:
-        """Begin the memory."""
+    def _forget(self, n_needed: int = 0) -> None:
+        """Begin the memory, with room for so many words at least."""
+        n = max(MOST_REMEMBERED, n_needed)
         self._places: dict[int, int] = {}
         self._n_remembered = 0
-        self._counts = np.zeros(MOST_REMEMBERED, np.int64)
-        self._words = np.zeros(MOST_REMEMBERED, np.int64)
-        self._weights = np.zeros((MOST_REMEMBERED, 2))
-        self._after = np.zeros((MOST_REMEMBERED, 1 + self.n_context), np.int64)
+        self._counts, self._words = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        self._weights, self._after = np.zeros((n, 2)), np.zeros((n, 1 + self.n_context), np.int64)
 
-    def _ask(self, key: int, node: int, before: list[int]) -> int:
-        """Weigh the words of a node; remember them and give their place."""
-        place = at = self._n_remembered
-        promised = float(self._ahead[node]) - float(self._ahead[ROOT])
-        hotword, boost = before[0], 0.0
-        if self.hotwords is not None:
-            boost, hotword = self.hotwords.step(hotword, self._separator)
-        context = self._trimmed(before[1:])
-        known: set[int] = set()
-        for word in self.tree.words_at(node).tolist():
-            number, score, after = int(self._numbers[word]), 0.0, Context()
-            if number in known:
-                continue
-            known.add(number)
-            if self.lm is not None:
-                score, after = self.lm.score(context, number)
-            weight = self._scale * (score + float(self._shares[word])) - promised + boost
-            self._words[at] = word
-            self._weights[at] = math.exp(min(weight, LARGEST)), boost
-            self._after[at] = (hotword, *self._padded(after))
-            at += 1
-        self._counts[place] = at - place
+    def _ask(self, keys: list[int], nodes: list[int], before: list[list[int]]) -> None:
+        """Weigh the words of nodes, and remember them."""
+        first = at = self._n_remembered
+        words: list[int] = []
+        weights: list[tuple[float, float]] = []
+        after: list[tuple[int, ...]] = []
+        for key, node, (hotword, *rows) in zip(keys, nodes, before, strict=True):
+            boost = 0.0
+            if self.hotwords is not None:
+                boost, hotword = self.hotwords.step(hotword, self._separator)
+            promised = self._promised[node] - boost
+            for word, score, context in self._words_of(node, rows):
+                words.append(word)
+                weights.append((math.exp(min(self._scale * score - promised, LARGEST)), boost))
+                after.append((hotword, *context))
+            self._places[key], self._counts[at] = at, first + len(words) - at
+            at = first + len(words)
         self._n_remembered = at
-        self._places[key] = place
-        return place
+        self._words[first:at], self._weights[first:at], self._after[first:at] = words, weights, after
+
+    def _words_of(self, node: int, rows: list[int]) -> Iterator[tuple[int, float, tuple[int, ...]]]:
+        """Yield the words of a node that language can tell apart: log10 of each one's probability, context after it."""
+        alike = self._word[self._first_word[node] : self._first_word[node + 1]]
+        if self.lm is None:
+            yield alike[0], 0.0, ()
+            return
+        context, known = self._trimmed(rows), set[int]()
+        for word in alike:
+            number = self._numbers[word]
+            if number not in known:
+                known.add(number)
+                score, now = self.lm.score(context, number)
+                yield word, score + self._shares[word], self._padded(now)
 
     def _padded(self, context: Context) -> tuple[int, ...]:
         return context + (-1,) * (self.n_context - len(context))

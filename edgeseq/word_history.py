@@ -7,6 +7,7 @@ share is the path to their last common word.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace
 from typing import NamedTuple
 
 import numpy as np
@@ -84,12 +85,17 @@ class History:
 
     def shared(self, ends: Ints) -> int:
         """Give the last word that all of `ends` have in their past, NOTHING if there is none."""
-        open_ends = set(ends.tolist())
-        while len(open_ends) > 1:
-            latest = max(open_ends)
-            open_ends.remove(latest)
-            open_ends.add(int(self.links[latest, PARENT]))
-        return open_ends.pop()
+        seen = set(ends.tolist())
+        latest_first = [-end for end in seen]
+        heapify(latest_first)
+        while len(latest_first) > 1:  # of several the latest cannot be in the past of another
+            parent = int(self.links[-latest_first[0], PARENT])
+            if parent in seen:
+                heappop(latest_first)
+            else:
+                seen.add(parent)
+                heapreplace(latest_first, -parent)
+        return -latest_first[0]
 
     def without(self, told: int, ends: Ints) -> tuple[History, Ints]:
         """Keep what lies between `told`, which counts as NOTHING now, and `ends`; give the new numbers of `ends`, too."""

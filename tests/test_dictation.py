@@ -37,7 +37,9 @@ TOKENS = TokenTable.of_phones(ENTRIES)
 SEPARATOR, A, B = (TOKENS.ids[symbol] for symbol in ("▁", "A", "B"))
 TREE = LexiconTree(phone_entries(TOKENS))
 SENTENCES = ["a bee", "be ab a", "ab a bah aba", "bee bee", "a be", "bah aba ab"]
-EVERYTHING = DictationOptions(10**6, token_threshold=0.0, beam_threshold=500.0, word_threshold=500.0, certain_blank=1.0, joining_penalty=0.5)
+EVERYTHING = DictationOptions(
+    10**6, token_threshold=0.0, beam_threshold=500.0, word_threshold=500.0, certain_blank=1.0, joining_penalty=0.5
+)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +174,7 @@ def test_without_limits_every_hypothesis_has_the_sum_of_its_alignments(lm, parts
         context = tuple(row for row in numbers[CONTEXT:].tolist())
         while context and context[-1] < 0:
             context = context[:-1]
-        promised = one.ends._ahead[node] - one.ends._ahead[0]
+        promised = one.ends._promised[node]
         key = (phones_of(node), bool(numbers[LAST] == SEPARATOR), context, int(numbers[CONTEXT - 1]))
         found[key] = (masses[BLANK] + masses[TOKEN]) * math.exp(state.log_scale - promised)
     expected = Reference(model, weights, 0.5, hotwords).masses(rows)
@@ -282,7 +284,7 @@ def test_words_that_the_language_model_lacks_share_its_unknown_word(lm):
     ended = one.ends.at(np.array([one_node("A", "A")]), one.ends.start()[None])
     assert len(ended.word) == 1  # it cannot tell them apart, so the first stands for both
     unknown = lm.score(lm.begin, lm.unknown_id)[0] - math.log10(2)
-    promised = one.ends._ahead[one_node("A", "A")] - one.ends._ahead[0]
+    promised = one.ends._promised[one_node("A", "A")]
     assert math.log(ended.factor[0]) == pytest.approx(0.5 * LN10 * unknown - promised)
 
 

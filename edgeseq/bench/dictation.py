@@ -77,7 +77,9 @@ class DictationFigures:
 def read_lexicon(path: Path) -> Lexicon:
     """Read pronunciations as CMUdict writes them, without stress."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return pronunciations_of((word, tuple(STRESS.sub("", phone) for phone in phones)) for _, word, phones in read_entries(lines))
+    return pronunciations_of(
+        (word, tuple(STRESS.sub("", phone) for phone in phones)) for _, word, phones in read_entries(lines)
+    )
 
 
 def likeliest(lexicon: Lexicon, lm: LanguageModel, n: int) -> Lexicon:
@@ -97,9 +99,7 @@ def spoken(sentences: Iterable[str], lexicon: Lexicon, most: int) -> list[str]:
 
 def simulate(sentences: Sequence[str], tokens: TokenTable, wrong: float, separated: bool) -> list[Rows]:
     """Give rows for each sentence."""
-    simulator = Simulator(
-        tokens.symbols, tokens.blank_id, tokens.word_start_id, wrong=wrong, separated=separated, seed=SEED
-    )
+    simulator = Simulator(tokens.symbols, tokens.blank_id, tokens.word_start_id, wrong=wrong, separated=separated, seed=SEED)
     said = ([tokens.pronunciations[word][0] for word in sentence.split()] for sentence in sentences)
     return [simulator.rows([[tokens.ids[phone] for phone in phones] for phones in words]) for words in said]
 
@@ -162,10 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     speakable = likeliest(lexicon, lm, min(sizes))
     sentences = spoken(asked.sentences.read_text(encoding="utf-8").splitlines(), speakable, asked.n)
     if not sentences:
-        raise EdgeseqError(f"{asked.sentences}: the {len(speakable):,} likeliest words of {asked.lexicon} spell no sentence of it.")
-    tokens = TokenTable.of_phones(
-        (word, way) for word, ways in likeliest(lexicon, lm, asked.words[0]).items() for way in ways
-    )
+        raise EdgeseqError(
+            f"{asked.sentences}: the {len(speakable):,} likeliest words of {asked.lexicon} spell no sentence of it."
+        )
+    tokens = TokenTable.of_phones((word, way) for word, ways in likeliest(lexicon, lm, asked.words[0]).items() for way in ways)
     utterances = simulate(sentences, tokens, asked.wrong, asked.separated)
     options = DictationOptions(asked.beam, joining_penalty=DictationOptions.joining_penalty if asked.separated else 0.0)
     figures = bench_dictation(tokens, lm, sentences, utterances, Weights(asked.lm_weight, asked.word_bonus), options)

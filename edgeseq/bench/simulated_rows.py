@@ -1,4 +1,4 @@
-"""Rows of log-probs as a model of phones might give them for sentences: what dictation can be measured with before there is one.
+"""Rows of log-probs as a model of phones might give them for sentences, to measure dictation without one.
 
 A phone is a peak of one or two rows, most rows between are blank. Of a share of the phones another of the same kind is the
 likelier (a vowel for a vowel near it), some are missed, and now and then one comes from nowhere.

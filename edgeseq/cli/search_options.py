@@ -45,7 +45,9 @@ class Search:
     blank_penalty: Annotated[
         float | None,
         typer.Option(
-            "--blank-penalty", metavar="NATS", help="What blank loses in each row: more makes more letters or phones.  [default: 0]"
+            "--blank-penalty",
+            metavar="NATS",
+            help="What blank loses in each row: more makes more letters or phones.  [default: 0]",
         ),
     ] = None
     lexicon: Annotated[
