@@ -154,10 +154,10 @@ class TreeSearch:
         token = self.tree.token[child]
         factor = heard.probabilities[token] * self.ends.gain[child]
         fits = np.flatnonzero(factor * total[owner] > floor)
-        owner, child, token = owner[fits], child[fits].astype(np.int64), token[fits].astype(np.int64)
-        repeats = token == state.numbers[owner, LAST]
+        owner, into, said = owner[fits], child[fits].astype(np.int64), token[fits].astype(np.int64)
+        repeats = said == state.numbers[owner, LAST]
         value = factor[fits] * np.where(repeats, state.masses[owner, BLANK], total[owner])
-        return self._said(_Grown(state.numbers[owner], state.masses[owner]), child, token, value, heard, state.n_steps, floor)
+        return self._said(_Grown(state.numbers[owner], state.masses[owner]), into, said, value, heard, state.n_steps, floor)
 
     def _close(self, state: TreeState, heard: Heard, total: Floats, floor: float) -> _Closed:
         """End words, in case that the next token begins another; what is between words already is closed, too."""
