@@ -58,13 +58,6 @@ class Lexicon:
         return bisect_left(self.spellings, beginning, low, high), bisect_left(self.spellings, beginning + LAST, low, high)
 
 
-def phone_lexicon(tokens: TokenTable) -> Lexicon:
-    """Make a lexicon of the words that a model of phones brings along, spelled as `tokens.texts`."""
-    return Lexicon(
-        ("".join(f"{phone} " for phone in phones), word) for word, ways in tokens.pronunciations.items() for phones in ways
-    )
-
-
 def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
     """Read a lexicon file for a model of phones: its tokens with these words instead of those it brings along.
 

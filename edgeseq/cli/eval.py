@@ -162,13 +162,13 @@ def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[
 
 def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> None:
     """Say how many words the lexicon lacks, where that decides what can be understood."""
-    from edgeseq.beam import BeamDecoder
+    from edgeseq.dictation import DictationDecoder
     from edgeseq.evaluate import words_outside
 
     decoder = recognizer.decoder
-    if not isinstance(decoder, BeamDecoder) or decoder.fusion.tokens.kind != "phones":
+    if not isinstance(decoder, DictationDecoder):
         return
-    unknown = words_outside(recordings, decoder.fusion.tokens)
+    unknown = words_outside(recordings, decoder.tokens)
     if unknown:
         shown = ", ".join(word for word, _ in unknown.most_common(SHOWN_WORDS)) + (" ..." if len(unknown) > SHOWN_WORDS else "")
         typer.echo(f"words that the lexicon lacks, and that count as wrong: {unknown.total():,} ({shown})", err=True)
