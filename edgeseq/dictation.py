@@ -62,7 +62,7 @@ class DictationOptions:
     certain_blank: float = 0.99
     """rows with more blank than this are nothing but blank"""
     joining_penalty: float = 2.0
-    """nats that a word costs before which the separator of words is left out"""
+    """nats that a word costs before which the separator of words is left out, if the model says one at all"""
     nbest: int = 1
     """texts that are told, the best included"""
 
@@ -98,7 +98,7 @@ class DictationDecoder:
             beam=self.options.beam,
             beam_threshold=self.options.beam_threshold,
             word_threshold=self.options.word_threshold,
-            joining_penalty=self.options.joining_penalty,
+            joining_penalty=self.options.joining_penalty if tokens.word_start else 0.0,
         )
         self._blank_id = tokens.blank_id
         self._hotwords_identity = "" if self.hotwords is None else self.hotwords.identity

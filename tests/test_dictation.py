@@ -350,6 +350,14 @@ def test_hypotheses_that_never_agree_are_decided():
     assert len(one.final(state).words) == 300
 
 
+def test_where_no_separator_is_said_leaving_it_out_costs_nothing():
+    rows = spoken("ab bah a", separated=False)
+    ends = WordEnds(TREE, None, Weights(), SEPARATOR, None)
+    costing, free = (DictationOptions(joining_penalty=nats) for nats in (5.0, 0.0))
+    alone = DictationDecoder(replace(TOKENS, word_start=False), 0.04, ends, costing)
+    assert packed(decode(alone, rows)) == packed(decode(decoder(free), rows)) != packed(decode(decoder(costing), rows))
+
+
 @pytest.mark.parametrize(
     ("options", "seen"),
     [({"beam": 0}, "beam 0"), ({"nbest": 0}, "n-best 0"), ({"token_threshold": 1.0}, "1.0"), ({"certain_blank": 0.0}, "0.0")],
