@@ -31,7 +31,7 @@ from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
-    from edgeseq.beam import BeamDecoder
+    from edgeseq.beam import AnyBeam
     from edgeseq.blocks import Floats, Lost
     from edgeseq.recognizer import Recognizer
 
@@ -182,7 +182,7 @@ def _with_phrases(
     return recognizer.with_decoder(changing), watch.during
 
 
-def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> tuple[Recognizer, Watched]:
+def _with_beam(recognizer: Recognizer, decoder: AnyBeam, search: Search) -> tuple[Recognizer, Watched]:
     """Let a recognizer search with a beam, and take hotwords anew whenever their file changes."""
     if search.hotwords is None:
         return recognizer.with_decoder(decoder), lambda blocks: blocks
@@ -193,7 +193,7 @@ def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> 
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.fusion.tokens)),
+        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.tokens)),
         cast(Any, changing),
         _report,
     )
