@@ -461,7 +461,7 @@ def load_beam(
     """Make a beam search for a model, ready for `Recognizer.with_decoder`; over a lexicon tree, where tokens are phones.
 
     lm: a compiled language model. lexicon: a list of the words that may be said (of phones: instead of the model's
-    own). Without them those of the model count, if it has companions, and so do its weights and width. hotwords: a file or list.
+    own). Without them those of the model count, if it has companions, and so do its weights and width. hotwords: file or list.
     Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened; UsageError for a
     language model of letters where tokens are phones.
     """

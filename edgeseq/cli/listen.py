@@ -31,8 +31,8 @@ from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
-    from edgeseq.beam import AnyBeam
     from edgeseq.blocks import Floats, Lost
+    from edgeseq.decoding import Decoder
     from edgeseq.recognizer import Recognizer
 
 
@@ -182,11 +182,13 @@ def _with_phrases(
     return recognizer.with_decoder(changing), watch.during
 
 
-def _with_beam(recognizer: Recognizer, decoder: AnyBeam, search: Search) -> tuple[Recognizer, Watched]:
-    """Let a recognizer search with a beam, and take hotwords anew whenever their file changes."""
-    if search.hotwords is None:
+def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
+    """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
+    from edgeseq.beam import BeamDecoder, ChangingHotwords
+    from edgeseq.dictation import DictationDecoder
+
+    if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
         return recognizer.with_decoder(decoder), lambda blocks: blocks
-    from edgeseq.beam import ChangingHotwords
     from edgeseq.hotwords import Hotwords
     from edgeseq.phrases.changing import PhraseWatch
 

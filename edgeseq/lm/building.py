@@ -55,7 +55,7 @@ def build(texts: Sequence[Path], plan: Plan, on_progress: Progress = lambda done
     vocabulary = _vocabulary(texts, plan)
     groups = [[text] for text in texts] if plan.tune else [list(texts)]
     estimates = [_estimate(group, plan, vocabulary, on_progress) for group in groups]
-    weights = (1.0,)
+    weights: tuple[float, ...] = (1.0,)
     ngrams, shares = estimates[0].ngrams, list(estimates[0].shares)
     if plan.tune and len(estimates) > 1:
         models = [one.ngrams for one in estimates]
