@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ ALIGNMENT = 8
 TYPES: dict[str, np.dtype[Any]] = {"B": np.dtype("u1"), "H": np.dtype("<u2"), "I": np.dtype("<u4"), "f": np.dtype("<f4")}
 """Types of sections, as struct and memoryview name them."""
 MOST_CODE = 2**16 - 1
+HEADER_ALLOWANCE = 4096
+"""Bytes that the header and the gaps between sections take at most."""
 RARE = -30.0
 """Stand-ins for "never" (-99 of `<s>`, -100 of an unknown word) are kept out of the range of 16-bit codes."""
 
@@ -95,6 +98,15 @@ def write_compiled(ngrams: Ngrams, path: Path, bits: int = 32, source: str = "")
     text += b" " * (-(len(MAGIC) + 9 + len(text)) % ALIGNMENT)
     write_whole(path, MAGIC + VERSION + struct.pack("<II", len(text), zlib.crc32(text)) + text + body)
     return header
+
+
+def file_bytes(counts: Sequence[int], vocabulary: Sequence[str], bits: int) -> int:
+    """Tell how large the compiled file of a model will be: bytes, from the number of n-grams of each order."""
+    number, word = bits // 8, 2 if len(vocabulary) <= MOST_CODE else 4
+    size = HEADER_ALLOWANCE + sum(len(entry.encode()) for entry in vocabulary) + 4 * len(vocabulary)
+    for order, count in enumerate(counts, start=1):
+        size += count * (number + (word if order > 1 else 0) + (number + 4 if order < len(counts) else 0))
+    return size
 
 
 def _sections(ngrams: Ngrams, bits: int) -> tuple[dict[str, Section], dict[str, list[float]], float]:
