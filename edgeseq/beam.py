@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.beam_words import BeamWords, Said, append, joined, same
+from edgeseq.companions import SearchDefaults
 from edgeseq.decoding import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
@@ -444,11 +445,17 @@ def load_beam(
 ) -> BeamDecoder:
     """Make a beam search for a model, ready for `Recognizer.with_decoder`.
 
-    lm: a compiled language model. lexicon: a list of the words that may be said (of phones: instead of the model's own).
-    hotwords: a file, or hotwords.
+    lm: a compiled language model. lexicon: a list of the words that may be said. Without them the model's own count, where it
+    has companions, and so do its weights and its width. hotwords: a file, or hotwords.
     Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened.
     """
-    tokens = metadata.token_table
+    tokens, own, usual = metadata.token_table, metadata.companion_files, SearchDefaults.of(metadata.companions)
+    lm = lm or own.get("language_model")
+    if lexicon is None and tokens.kind != "phones":
+        lexicon = own.get("lexicon")
+    if "language_model" in own:
+        options = options or BeamOptions(usual.beam)
+        weights = weights or Weights(usual.lm_weight, usual.word_bonus)
     if lexicon is not None and tokens.kind == "phones":
         tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
     words = read_hotwords(Path(hotwords)) if isinstance(hotwords, str | Path) else hotwords

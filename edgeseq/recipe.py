@@ -393,6 +393,19 @@ class ExportRecipe(_Part):
     most_difference: NonNegativeFloat = 1.0
     """of error rates on `data.valid`, in percent of the words: torch on whole clips, torch streamed, the float file, quantized
     files; what differs by more is not written. A single word is always allowed"""
+    lexicon: str | None = None
+    """of phones: a file of the words that the model brings along, instead of those it was trained with; a path, or under ./data
+    or $EDGESEQ_DATA"""
+    lm: str | None = None
+    """a compiled language model (`edgeseq lm build`) that the model brings along and searches with; found likewise"""
+    guesser: str | None = None
+    """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
+    beam: PositiveInt | None = None
+    """beginnings that the search keeps, where the model brings a language model; 32"""
+    lm_weight: NonNegativeFloat | None = None
+    """how much that counts against sound; 0.5"""
+    word_bonus: float | None = None
+    """nats for each word; 0"""
 
 
 class Recipe(_Part):

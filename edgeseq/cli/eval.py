@@ -16,6 +16,7 @@ from edgeseq.cli.hearing import Hearing
 from edgeseq.cli.options import JobsOption, JournalOption, PhrasesOption, RejectOption, ThresholdOption
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ SHOWN_WORDS = 10
 @searches
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")],
-    model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = "digits-en",
+    model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = DEFAULT_MODEL,
     bits: Annotated[int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: 8]")] = None,
     connected: Annotated[
         str, typer.Option(help="Join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")

@@ -11,7 +11,6 @@ import typer
 
 from edgeseq.cli.display import Display, Format
 from edgeseq.cli.options import (
-    DEFAULT_MODEL,
     BitsOption,
     CompleteOption,
     EndpointOption,
@@ -28,6 +27,7 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli.options import DEFAULT_MODEL, BitsOption, ModelOption
+from edgeseq.cli.options import BitsOption, ModelOption
 from edgeseq.cli.progress import progress
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:

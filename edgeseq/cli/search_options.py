@@ -14,7 +14,7 @@ import typer
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.beam import BeamDecoder
+    from edgeseq.decoding import Decoder
     from edgeseq.hotwords import Hotword
     from edgeseq.metadata import ModelMetadata
 
@@ -60,27 +60,37 @@ class Search:
         int | None, typer.Option("--nbest", min=1, max=1000, metavar="N", help="Tell N texts of each final (jsonl).")
     ] = None
 
-    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> BeamDecoder | None:
+    greedy: Annotated[
+        bool | None,
+        typer.Option("--greedy", help="Take the best symbol of each row, even if the model has a language model of its own."),
+    ] = None
+
+    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> Decoder[Any] | None:
         """Make the search that is asked for, None if none is. Raises UsageError for options that exclude each other."""
-        if all(getattr(self, option.name) in (None, []) for option in fields(self)):
+        given = [option.name for option in fields(self) if getattr(self, option.name) not in (None, [])]
+        if not given:
             return None
         if phrases is not None:
             raise UsageError("--phrases searches its phrases and nothing else; leave out --beam and the options of the beam.")
-        if self.lm is None and self.lm_weight is not None:
+        if self.greedy:
+            return _greedy(given, metadata)
+        own = metadata.companion_files
+        if self.lm is None and self.lm_weight is not None and "language_model" not in own:
             raise UsageError("--lm-weight is about a language model; give --lm FILE.lm, too.")
         from edgeseq.beam import BeamOptions, load_beam
+        from edgeseq.companions import SearchDefaults
         from edgeseq.fusion import Weights
 
-        weights = Weights()
+        usual = SearchDefaults.of(metadata.companions)
         return load_beam(
             metadata,
-            BeamOptions(self.beam or DEFAULT_BEAM, nbest=self.nbest or 1),
+            BeamOptions(self.beam or (usual.beam if "language_model" in own else DEFAULT_BEAM), nbest=self.nbest or 1),
             lm=self.lm,
             lexicon=self.lexicon,
             hotwords=self.all_hotwords(),
             weights=Weights(
-                weights.lm if self.lm_weight is None else self.lm_weight,
-                weights.word_bonus if self.word_bonus is None else self.word_bonus,
+                usual.lm_weight if self.lm_weight is None else self.lm_weight,
+                usual.word_bonus if self.word_bonus is None else self.word_bonus,
             ),
         )
 
@@ -94,6 +104,15 @@ class Search:
         listed = [] if self.hotwords is None else read_hotwords(self.hotwords)
         names = {hotword.phrase for hotword in typed}
         return [*(hotword for hotword in listed if hotword.phrase not in names), *typed]
+
+
+def _greedy(given: list[str], metadata: ModelMetadata) -> Decoder[Any]:
+    if given != ["greedy"]:
+        others = ", ".join("--" + name.replace("_", "-") for name in given if name != "greedy")
+        raise UsageError(f"--greedy searches nothing; leave out {others}, or --greedy.")
+    from edgeseq.greedy import GreedyDecoder
+
+    return GreedyDecoder(metadata)
 
 
 def searches(command: Callable[..., None]) -> Callable[..., None]:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import numpy as np
 import onnx
 import torch
 
+from edgeseq.companions import named
 from edgeseq.errors import EdgeseqError, ExportError
 from edgeseq.evaluate import Clip
+from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
@@ -85,28 +87,34 @@ def export(
     target: str = "generic",
     flush_seconds: float | None = None,
     measured: dict[str, Any] | None = None,
+    companions: Mapping[str, Path] | None = None,
+    search: Mapping[str, float | None] | None = None,
     on_progress: Progress = lambda way, done, total: None,
 ) -> Export:
     """Write `weights.safetensors` and, for each of `bits` a weight, a graph to `folder`, in the form that suits `target`.
 
     Every graph is verified before the first file is written, and proven if the recipe's validation recordings are here: torch
     and all graphs hear them. `flush_seconds` is measured on the recipe's clips unless given or known from an earlier release;
-    `measured` (word delays, confidence maps) is kept from there too. Raises ExportError when a graph differs from torch,
+    `measured` (word delays, confidence maps) is kept from there too, and so are companions (files
+    by role, see companions.py), which are copied to `folder`, and how to search with them (`search`). Raises ExportError when a graph differs from torch,
     NotProvenError when error rates differ by more than the recipe allows, UsageError for an unknown target or number of bits;
     `folder` is then untouched.
     """
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
     flush = choose_flush(trained, flush_seconds)
     trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
+    trained = beside.with_companions(trained, companions or {}, search or {})
+    beside.check_companions(describe(trained, QUANTIZATIONS[32], flush, scores))
     built = [build(trained, form, flush, scores, target) for form in forms]
     valid = find_validation(trained.recipe)
     proof = prove_built(trained, built, flush, valid.clips, valid.manifests, on_progress) if valid.clips else None
     if proof is not None:
         refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
     packed = {FILES[one.form.bits]: one.pack(proof) for one in built}
-    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)})
-    files = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
-    return Export(tuple(files), proof, valid.missing)
+    files = beside.contents(trained.companion_files, folder)
+    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)} | files)
+    written = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
+    return Export(tuple(written), proof, valid.missing)
 
 
 def build(trained: Trained, form: Form, flush: float, scores: dict[str, Any], target: str = "generic") -> Built:
@@ -146,7 +154,8 @@ def describe(
     trained: Trained, quantization: str, flush_seconds: float, scores: dict[str, Any], target: str = "generic"
 ) -> ModelMetadata:
     """Fill in the metadata of one file."""
-    recipe = trained.recipe
+    recipe, files = trained.recipe, trained.companion_files
+    details = trained.tokens.details
     return ModelMetadata(
         format=FORMATS[trained.tokens.kind],
         name=recipe.name,
@@ -156,7 +165,7 @@ def describe(
         hop_samples=recipe.frontend.hop_samples,
         subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
         tokens=trained.tokens.symbols,
-        token_details=trained.tokens.details,
+        token_details={"kind": "phones"} if "lexicon" in files and trained.tokens.kind == "phones" else details,
         blank_id=trained.tokens.blank_id,
         language=recipe.language,
         text_normalization=TEXT_NORMALIZATION,
@@ -167,6 +176,8 @@ def describe(
         scores=scores,
         config=recipe.model_dump(mode="json"),
         target=target,
+        companions=named(files, trained.search) if files else {},
+        companion_files=files,
         **trained.measured,
     )
 

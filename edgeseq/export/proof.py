@@ -19,6 +19,7 @@ import torch
 
 from edgeseq.errors import ExportError, ManifestError
 from edgeseq.evaluate import Clip, Comparison, Heard, Report, compare_heard, compare_texts, evaluate, single_clips
+from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.manifest import find_data, read_manifest
 from edgeseq.metadata import ModelMetadata
@@ -157,6 +158,7 @@ def prove(
     heard: dict[str, Sequence[Heard]] = {WHOLE: hear_whole(model, metadata, clips, on_progress)}
     reports: dict[str, Report] = {}
     with TemporaryDirectory(prefix="edgeseq-proof-") as folder:
+        link_into(Path(folder), metadata.companion_files)
         networks: dict[str, Network] = {STREAMED: TorchNetwork(model, metadata)}
         for way, content in graphs.items():
             path = Path(folder) / f"{way}.onnx"

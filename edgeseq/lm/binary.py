@@ -100,13 +100,17 @@ def write_compiled(ngrams: Ngrams, path: Path, bits: int = 32, source: str = "")
     return header
 
 
+def ngram_bytes(order: int, n_vocabulary: int, bits: int) -> list[int]:
+    """Tell how many bytes an n-gram of each length takes in the compiled file of a model, its words' letters aside."""
+    number, word = bits // 8, 2 if n_vocabulary <= MOST_CODE else 4
+    return [number + (word if length > 1 else 4) + (number + 4 if length < order else 0) for length in range(1, order + 1)]
+
+
 def file_bytes(counts: Sequence[int], vocabulary: Sequence[str], bits: int) -> int:
-    """Tell how large the compiled file of a model will be: bytes, from the number of n-grams of each order."""
-    number, word = bits // 8, 2 if len(vocabulary) <= MOST_CODE else 4
-    size = HEADER_ALLOWANCE + sum(len(entry.encode()) for entry in vocabulary) + 4 * len(vocabulary)
-    for order, count in enumerate(counts, start=1):
-        size += count * (number + (word if order > 1 else 0) + (number + 4 if order < len(counts) else 0))
-    return size
+    """Tell how large the compiled file of a model will be at most: bytes, from the number of n-grams of each order."""
+    sizes = ngram_bytes(len(counts), len(vocabulary), bits)
+    letters = sum(len(word.encode()) for word in vocabulary)
+    return HEADER_ALLOWANCE + letters + sum(count * size for count, size in zip(counts, sizes, strict=True))
 
 
 def _sections(ngrams: Ngrams, bits: int) -> tuple[dict[str, Section], dict[str, list[float]], float]:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.binary import file_bytes
+from edgeseq.lm.binary import file_bytes, ngram_bytes
 from edgeseq.lm.corpus import read_sentences
 from edgeseq.lm.kneser_ney import Estimate, estimate
 from edgeseq.lm.mixture import mix, mixed_shares, weights_for
 from edgeseq.lm.ngrams import SPECIAL, Level, Ngrams
 from edgeseq.lm.pruning import prune_to
+from edgeseq.lm.tables import Floats
 
 Progress = Callable[[int, int], None]
 """Called with the number of sentences read, and 0 for their unknown total."""
@@ -62,7 +63,7 @@ def build(texts: Sequence[Path], plan: Plan, on_progress: Progress = lambda done
         ngrams = mix(models, weights)
         shares = mixed_shares(ngrams, models, [one.shares for one in estimates], weights)
     if plan.size_mb is not None:
-        ngrams = prune_to(ngrams, shares, _fits(ngrams, plan))
+        ngrams = _prune(ngrams, shares, plan, plan.size_mb)
     fallbacks = sorted({order for one in estimates for order in one.fallbacks})
     n_sentences, n_units = (sum(getattr(one, name) for one in estimates) for name in ("n_sentences", "n_units"))
     return Built(ngrams, weights if plan.tune else (), tuple(fallbacks), n_sentences, n_units)
@@ -92,12 +93,13 @@ def _estimate(texts: Sequence[Path], plan: Plan, vocabulary: list[str] | None, o
     )
 
 
-def _fits(ngrams: Ngrams, plan: Plan) -> Callable[[Sequence[int]], bool]:
-    wanted = int((plan.size_mb or 0) * 1e6)
-    least = file_bytes([len(ngrams.vocabulary)] + [0] * (ngrams.order - 1), ngrams.vocabulary, plan.bits)
+def _prune(ngrams: Ngrams, shares: Sequence[Floats], plan: Plan, size_mb: float) -> Ngrams:
+    counts, wanted = [len(ngrams.vocabulary)] + [0] * (ngrams.order - 1), int(size_mb * 1e6)
+    least = file_bytes(counts, ngrams.vocabulary, plan.bits)
     if least > wanted:
         raise LanguageModelError(
-            f"{len(ngrams.vocabulary) - len(SPECIAL):,} words alone take {least / 1e6:.1f} MB; wanted at most {plan.size_mb:g}.\n"
+            f"{len(ngrams.vocabulary) - len(SPECIAL):,} words alone take {least / 1e6:.1f} MB; wanted at most {size_mb:g}.\n"
             "  Give a shorter --vocabulary, or a larger --size."
         )
-    return lambda counts: file_bytes(counts, ngrams.vocabulary, plan.bits) <= wanted
+    sizes = ngram_bytes(ngrams.order, len(ngrams.vocabulary), plan.bits)
+    return prune_to(ngrams, shares, sizes, wanted - least + counts[0] * sizes[0])

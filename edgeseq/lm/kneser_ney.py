@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, NEVER, UNKNOWN, Ngrams, OrderTable
+from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, NEVER, SPECIAL, UNKNOWN, Ngrams, OrderTable
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -124,6 +124,8 @@ def _read(
             on_progress(n_sentences, 0)
     if n_sentences == 0:
         raise LanguageModelError("the text holds no words; wanted at least one line with some.")
+    if known is not None and set(stream) <= set(range(len(SPECIAL))):
+        raise LanguageModelError("no word of the text is in the vocabulary; wanted words as the text writes them.")
     vocabulary = tuple(sorted(ids))
     rank = np.empty(len(ids), dtype=np.int64)
     rank[[ids[unit] for unit in vocabulary]] = np.arange(len(ids))

@@ -5,13 +5,13 @@ For an n-gram (h, w) and the shorter context h', dropping w after h changes the 
 
     -P(h) (p(w|h) (ln p(w|h') + ln b' - ln p(w|h)) + (ln b' - ln b) (1 - sum of p(v|h) over the v that h holds))
 
-with b and b' the backoff of h before and after. P(h) is how often h occurs in the text, not what the model makes of it: the shorter
-n-grams of Kneser-Ney models do not say that.
+with b and b' the backoff of h before and after. P(h) is how often h occurs in the text, not what the model makes of it: the
+shorter n-grams of Kneser-Ney models do not say that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,11 +52,18 @@ def keep_above(ngrams: Ngrams, loss: Sequence[Floats], threshold: float) -> Ngra
     return with_backoffs(replace(ngrams, tables=tuple(tables)))
 
 
-def prune_to(ngrams: Ngrams, shares: Sequence[Floats], fits: Callable[[Sequence[int]], bool]) -> Ngrams:
-    """Drop as few n-grams as needed. fits: tells from the number of n-grams of each order whether the model is small enough."""
+def prune_to(ngrams: Ngrams, shares: Sequence[Floats], sizes: Sequence[int], most: int) -> Ngrams:
+    """Drop n-grams until the rest take at most `most` bytes: first those that lose least for each byte that they free.
+
+    shares: see `Estimate`. sizes: bytes of an n-gram of each order.
+    """
+
+    def fits(counts: Sequence[int]) -> bool:
+        return sum(count * size for count, size in zip(counts, sizes, strict=True)) <= most
+
     if fits([len(table) for table in ngrams.tables]):
         return ngrams
-    loss = losses(ngrams, shares)
+    loss = [of_order / size for of_order, size in zip(losses(ngrams, shares), sizes[1:], strict=True)]
     low, high = 0.0, max(float(of_order.max(initial=0.0)) for of_order in loss)
     for _ in range(HALVINGS):
         middle = (low * high) ** 0.5 if low else high / 1e6
@@ -64,7 +71,7 @@ def prune_to(ngrams: Ngrams, shares: Sequence[Floats], fits: Callable[[Sequence[
             high = middle
         else:
             low = middle
-        if low and high / low < 1.001:
+        if low and high / low < 1.0001:
             break
     return keep_above(ngrams, loss, high)
 

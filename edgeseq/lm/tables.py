@@ -18,6 +18,7 @@ class Finder:
     """Finds n-grams among tables that grow order by order, each sorted by (context, word)."""
 
     def __init__(self, n_vocabulary: int) -> None:
+        """Begin without tables; `keys` takes those of each order, context * n_vocabulary + word, sorted."""
         self.n_vocabulary = n_vocabulary
         self.keys: list[Ints] = []
 

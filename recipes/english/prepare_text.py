@@ -2,8 +2,8 @@
 
     python recipes/english/prepare_text.py BOOKS... --out books.txt --keep-out dev.txt test.txt
 
-Each argument is a folder or a file: `.txt` (books), `.cnxml` (textbooks), `.json`, `.jsonl`, `.csv`, `.tsv` (utterances). A book that
-shares ten or more runs of eight words with the texts of --keep-out is left out whole: readers of those texts read from it.
+Each argument is a folder or a file: `.txt` (books), `.cnxml` (textbooks), `.json`, `.jsonl`, `.csv`, `.tsv` (utterances). A
+book that shares ten or more runs of eight words with the texts of --keep-out is left out whole: they were read from it.
 Needs edgeseq alone.
 """
 
