@@ -30,7 +30,7 @@ class ShipModels(BuildHookInterface[Any]):
 
 
 def _companions(root: Path, model: Path) -> list[str]:
-    """List the companions that a model names in its metadata. edgeseq itself is not installed here; one module of it suffices."""
+    """List the companions that a model names in its metadata; edgeseq is not installed here, but one module suffices."""
     if not model.is_file():
         return []
     module = runpy.run_path(str(root / "edgeseq" / "onnx_file.py"), run_name="onnx_file")

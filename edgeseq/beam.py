@@ -55,6 +55,7 @@ TINY = 2.0**-200
 RESCALE = 2.0**200
 MOST_REMEMBERED = 50_000
 """Extensions whose weights are remembered, about 15 MB."""
+DICTATION_BEAM = 32
 SMALL_VOCABULARY = 100
 """Tokens up to which a row is looked through faster as a list than as an array."""
 
@@ -454,7 +455,7 @@ def load_beam(
     if lexicon is None and tokens.kind != "phones":
         lexicon = own.get("lexicon")
     if "language_model" in own:
-        options = options or BeamOptions(usual.beam)
+        options = options or BeamOptions(usual.beam or DICTATION_BEAM)
         weights = weights or Weights(usual.lm_weight, usual.word_bonus)
     if lexicon is not None and tokens.kind == "phones":
         tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None

@@ -4,7 +4,7 @@ The model's metadata names them with their SHA-256, so that a folder of which a 
 before anything is heard:
 
     {"lexicon": {"file": "en.lexicon", "sha256": "..."}, "language_model": {"file": "en.lm", "sha256": "..."},
-     "search": {"beam": 32, "lm_weight": 0.6, "word_bonus": 0.0}}
+     "search": {"beam": null, "lm_weight": 0.6, "word_bonus": 0.0}}
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ ROLES = {
 }
 """What a companion is, in the metadata and in messages."""
 SEARCH = "search"
-DICTATION_BEAM = 32
-"""Beginnings that are kept where a model's language model is searched with, unless the model says otherwise."""
 
 
 @dataclass(frozen=True)
 class SearchDefaults:
     """How words are searched for where nothing else is asked for; measured on people, for one model and its language model."""
 
-    beam: int = DICTATION_BEAM
+    beam: int | None = None
+    """beginnings that are kept; None: as many as usual"""
     lm_weight: float = 0.5
     word_bonus: float = 0.0
 
@@ -58,8 +57,9 @@ def faults_of(companions: Mapping[str, Any]) -> list[str]:
         elif Path(entry["file"]).name != entry["file"] or entry["file"] in ("", ".", ".."):
             faults.append(f"{role} names {entry['file'][:60]!r}; wanted the name of a file beside the model")
     try:
-        defaults = SearchDefaults.of(companions)
-        if defaults.beam < 1 or not all(isinstance(value, int | float) for value in asdict(defaults).values()):
+        search = SearchDefaults.of(companions)
+        fits = isinstance(search.beam, int | None) and (search.beam is None or search.beam > 0)
+        if not fits or not all(isinstance(value, int | float) for value in (search.lm_weight, search.word_bonus)):
             raise TypeError
     except TypeError:
         faults.append(f"{SEARCH} is not an object of {', '.join(asdict(SearchDefaults()))}")

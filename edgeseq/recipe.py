@@ -401,7 +401,7 @@ class ExportRecipe(_Part):
     guesser: str | None = None
     """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
     beam: PositiveInt | None = None
-    """beginnings that the search keeps, where the model brings a language model; 32"""
+    """beginnings that the search keeps, where the model brings a language model; null: as many as usual"""
     lm_weight: NonNegativeFloat | None = None
     """how much that counts against sound; 0.5"""
     word_bonus: float | None = None

@@ -44,7 +44,7 @@ def export(
     ] = None,
     guesser: Annotated[Path | None, typer.Option(help="What guesses how words sound that the lexicon lacks.")] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Beginnings that its search keeps.  [default: the recipe's, or 32]")
+        int | None, typer.Option(min=1, help="Beginnings that its search keeps.  [default: the recipe's, or as many as usual]")
     ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")

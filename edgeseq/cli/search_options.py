@@ -84,7 +84,7 @@ class Search:
         usual = SearchDefaults.of(metadata.companions)
         return load_beam(
             metadata,
-            BeamOptions(self.beam or (usual.beam if "language_model" in own else DEFAULT_BEAM), nbest=self.nbest or 1),
+            BeamOptions(self.beam or usual.beam or DEFAULT_BEAM, nbest=self.nbest or 1),
             lm=self.lm,
             lexicon=self.lexicon,
             hotwords=self.all_hotwords(),

@@ -29,11 +29,8 @@ def with_companions(trained: Trained, given: Mapping[str, Path], search: Mapping
     recipe = trained.recipe.export
     files = {**trained.companion_files, **_named(recipe), **given}
     wanted = {one.name: (search.get(one.name), getattr(recipe, one.name)) for one in fields(SearchDefaults)}
-    changes: dict[str, Any] = {
-        name: recipes if asked is None else asked
-        for name, (asked, recipes) in wanted.items()
-        if (asked, recipes) != (None, None)
-    }
+    chosen = {name: recipes if asked is None else asked for name, (asked, recipes) in wanted.items()}
+    changes: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     known = trained.search or (SearchDefaults() if "language_model" in files else None)
     return replace(trained, companion_files=files, search=None if known is None else replace(known, **changes))
 

@@ -95,10 +95,10 @@ def export(
 
     Every graph is verified before the first file is written, and proven if the recipe's validation recordings are here: torch
     and all graphs hear them. `flush_seconds` is measured on the recipe's clips unless given or known from an earlier release;
-    `measured` (word delays, confidence maps) is kept from there too, and so are companions (files
-    by role, see companions.py), which are copied to `folder`, and how to search with them (`search`). Raises ExportError when a graph differs from torch,
-    NotProvenError when error rates differ by more than the recipe allows, UsageError for an unknown target or number of bits;
-    `folder` is then untouched.
+    `measured` (word delays, confidence maps) is kept from there too, and so are companions (files by role, see companions.py),
+    which are copied to `folder`, and how to search with them (`search`).
+    Raises ExportError when a graph differs from torch, NotProvenError when error rates differ by more than the recipe allows,
+    UsageError for an unknown target or number of bits; `folder` is then untouched.
     """
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
     flush = choose_flush(trained, flush_seconds)
