@@ -12,15 +12,20 @@ units, so that any way of cutting a word to subwords is that word.
 from __future__ import annotations
 
 import unicodedata
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from edgeseq.errors import ManifestError
+from edgeseq.packed_lexicon import PackedLexicon
 from edgeseq.pronunciations import Phones, pronunciations_of, read_entries, written
 from edgeseq.subwords import Segmenter
+
+if TYPE_CHECKING:
+    from edgeseq.guessing import Guesser
 
 Kind = Literal["characters", "subwords", "phones"]
 
@@ -50,8 +55,12 @@ class TokenTable:
     symbols: tuple[str, ...]
     scores: tuple[float, ...] = ()
     """of subwords: natural log of each piece's probability, `[n_tokens]`; none for other kinds"""
-    lexicon: str = ""
-    """of phones: the words that there are, `word P1 P2 ...` a line; empty for other kinds"""
+    lexicon: str | PackedLexicon = ""
+    """of phones: the words that there are, `word P1 P2 ...` a line, or packed; empty for other kinds"""
+    guesser: Guesser | None = field(default=None, compare=False, repr=False)
+    """of phones: pronounces words that the lexicon lacks"""
+    guessed: tuple[tuple[str, tuple[Phones, ...]], ...] = ()
+    """words that were so pronounced"""
 
     @classmethod
     def of_characters(cls, texts: Iterable[str]) -> TokenTable:
@@ -75,15 +84,25 @@ class TokenTable:
         return cls((BLANK, WORD_START, *sorted(phones)), lexicon=written(given))
 
     @classmethod
-    def from_details(cls, symbols: Iterable[str], details: Mapping[str, Any]) -> TokenTable:
-        """Put a table together from its symbols and its `details`; raises ValueError that says what does not fit."""
+    def from_details(
+        cls,
+        symbols: Iterable[str],
+        details: Mapping[str, Any],
+        lexicon: PackedLexicon | None = None,
+        guesser: Guesser | None = None,
+    ) -> TokenTable:
+        """Put a table together from its symbols, its `details`, and of phones what lies in files of their own.
+
+        lexicon: instead of that of the details. Raises ValueError that says what does not fit.
+        """
         kind = details.get("kind", "characters")
         if kind == "characters":
             return cls(tuple(symbols))
         if kind == "subwords":
             return cls(tuple(symbols), scores=tuple(float(score) for score in details.get("scores", ())))._checked()
         if kind == "phones":
-            return cls(tuple(symbols), lexicon=str(details.get("lexicon", "")))._checked()
+            words = str(details.get("lexicon", "")) if lexicon is None else lexicon
+            return cls(tuple(symbols), lexicon=words, guesser=guesser)._checked()
         raise ValueError(f"tokens of the kind {kind!r}; wanted characters, subwords or phones")
 
     @property
@@ -91,7 +110,9 @@ class TokenTable:
         """What must be kept besides the symbols: nothing for characters, else the kind and what it needs."""
         if self.kind == "subwords":
             return {"kind": "subwords", "scores": list(self.scores)}
-        return {"kind": "phones", "lexicon": self.lexicon} if self.kind == "phones" else {}
+        if self.kind == "phones":
+            return {"kind": "phones", "lexicon": self.lexicon if isinstance(self.lexicon, str) else self.lexicon.text()}
+        return {}
 
     @property
     def kind(self) -> Kind:
@@ -124,8 +145,14 @@ class TokenTable:
         return tuple(f"{symbol} " if self.kind == "phones" and symbol != WORD_START else symbol for symbol in self.symbols)
 
     @cached_property
-    def pronunciations(self) -> dict[str, tuple[Phones, ...]]:
+    def pronunciations(self) -> Mapping[str, tuple[Phones, ...]]:
         """How words sound, where tokens are phones."""
+        return ChainMap(dict(self.guessed), cast(dict[str, Any], self._listed)) if self.guessed else self._listed
+
+    @cached_property
+    def _listed(self) -> Mapping[str, tuple[Phones, ...]]:
+        if isinstance(self.lexicon, PackedLexicon):
+            return self.lexicon
         return pronunciations_of((word, phones) for _, word, phones in read_entries(self.lexicon.splitlines()))
 
     @cached_property
@@ -145,6 +172,18 @@ class TokenTable:
         if self.kind == "phones":
             return sorted(set(normal.split()) - self.pronunciations.keys())
         return sorted(set(normal) - self.letters - {" "})
+
+    def with_guesses(self, texts: Iterable[str]) -> TokenTable:
+        """Give tokens that know all words of texts, too, those that the lexicon lacks as the guesser pronounces them.
+
+        Without a guesser, and for words that it cannot read, nothing changes; see `unknown`.
+        """
+        if self.guesser is None:
+            return self
+        lacking = sorted({word for text in texts for word in self.unknown(text)})
+        ways = {word: self.guesser.ways(word) for word in lacking}
+        new = tuple((word, of_word) for word, of_word in ways.items() if of_word)
+        return replace(self, guessed=(*self.guessed, *new)) if new else self
 
     def encode(self, text: str) -> list[int]:
         """Spell `text`, every word opened by `▁`; phones are those of the first pronunciation.
@@ -242,6 +281,13 @@ class TokenTable:
             raise ValueError(f"no token {WORD_START!r}")
         if self.kind == "subwords" and len(self.scores) != len(self.symbols):
             raise ValueError(f"{len(self.scores)} scores for {len(self.symbols)} tokens")
+        if self.guesser is not None and self.guesser.phones - self.ids.keys():
+            raise ValueError(f"the guesser has phones that are no tokens: {sorted(self.guesser.phones - self.ids.keys())}")
+        if isinstance(self.lexicon, PackedLexicon):
+            strange = set(self.lexicon.phones) - self.ids.keys()
+            if strange:
+                raise ValueError(f"the lexicon has phones that are no tokens: {sorted(strange)}")
+            return self
         for word, ways in self.pronunciations.items():
             strange = {phone for phones in ways for phone in phones} - self.ids.keys()
             if strange or () in ways:

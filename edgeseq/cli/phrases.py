@@ -57,11 +57,13 @@ def check(
     from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
     from edgeseq.phrases.compiling import to_graph, to_tokens, to_words
     from edgeseq.phrases.file import read_phrases
+    from edgeseq.phrases.spelling import guess_words
 
     began = time.perf_counter()
     phrases = read_phrases(file)
     tokens = _tokens(phrases, model, bits)
     compiling = time.perf_counter()
+    tokens = guess_words(phrases, tokens)
     words = to_words(phrases)
     spelled = to_tokens(words, phrases, tokens)
     graph = to_graph(spelled, tokens)
@@ -76,6 +78,9 @@ def check(
     )
     for reading in examples(graph, n_examples):
         typer.echo(f"  {text_of(reading)}  ->  {_meaning(reading)}")
+    for word, ways in tokens.guessed:
+        sounds = ", ".join(f"/{' '.join(phones)}/" for phones in ways)
+        typer.echo(f"guessed: {word!r} sounds as {sounds}; correct it under `spellings:`")
     for ambiguity in ambiguities(spelled, tokens):
         typer.echo(
             f"warning: {ambiguity.text!r} can be understood in two ways:\n"

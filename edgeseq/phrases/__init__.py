@@ -2,6 +2,7 @@
 
     notation.py   one phrase: words, (a | b), [optional], {slot}           -> tree
     file.py       a YAML file of intents, rules, slots, spellings          -> Phrases, or every fault with line and column
+    spelling.py   what a model's tokens have to spell, words that are guessed, and what they cannot
     compiling.py  Phrases and a model's tokens                             -> PhraseGraph, shared and minimal
     search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
     checking.py   what a file allows: how many sentences, examples, what cannot be told apart

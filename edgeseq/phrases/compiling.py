@@ -19,10 +19,11 @@ import numpy as np
 
 from edgeseq.phrases.automaton import EPSILON, Dfa, Nfa, TooLargeError, determinize, minimize
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import Phrase, Phrases, Slot, all_nodes, references, words
+from edgeseq.phrases.file import Phrase, Phrases, Slot
 from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
+from edgeseq.phrases.spelling import check_spelling, guess_words, n_words, ways
 from edgeseq.tokens import TokenTable
 
 MAX_STATES = 400_000
@@ -262,44 +263,12 @@ def _only_intent(dfa: Dfa, symbols: list[str | Mark]) -> list[int | None]:
     return only
 
 
-def check_spelling(phrases: Phrases, tokens: TokenTable) -> list[Fault]:
-    """Find words that the tokens cannot spell."""
-    faults = []
-    for node in all_nodes(phrases):
-        for word in words(node):
-            if word.text not in phrases.spellings:
-                faults += _spelling_fault(word.text, word.text, word.place, tokens)
-    for word_text, texts in phrases.spellings.items():
-        for text in texts:
-            faults += _spelling_fault(text, word_text, phrases.spelling_places[word_text], tokens)
-    for numbers, place in _ranges(phrases):
-        said = {word.text for word in words(number_phrases(numbers))} - set(phrases.spellings)
-        faults += [fault for text in sorted(said) for fault in _spelling_fault(text, text, place, tokens)]
-    return faults
-
-
-def _ranges(phrases: Phrases) -> list[tuple[NumberRange, Place]]:
-    """List the number ranges of a file, and where they stand."""
-    inline = [(reference.numbers, reference.place) for node in all_nodes(phrases) for reference in references(node)]
-    named = [(slot.numbers, slot.place) for slot in phrases.slots.values()]
-    return [(numbers, place) for numbers, place in (*inline, *named) if numbers is not None]
-
-
-def _spelling_fault(text: str, word: str, place: Place, tokens: TokenTable) -> list[Fault]:
-    unknown = tokens.unknown(text)
-    if not unknown:
-        return []
-    of = f" (in its spelling {text!r})" if text != word else ""
-    if tokens.kind == "phones":
-        missing = f"the lexicon of the model lacks {', '.join(map(repr, unknown))}{of}"
-        return [Fault(place, f"{missing}; wanted words that it has, also under `spellings:`.")]
-    letters = "".join(sorted(tokens.letters))
-    missing = f"{word!r}{of} holds {', '.join(map(repr, unknown))}, which no token spells"
-    return [Fault(place, f"{missing}; wanted letters of {letters!r}, or a spelling under `spellings:`.")]
-
-
 def to_tokens(automaton: WordAutomaton, phrases: Phrases, tokens: TokenTable, max_states: int = MAX_STATES) -> TokenAutomaton:
-    """Spell each word by tokens. Raises PhraseError for words that they cannot spell and for grammars too large."""
+    """Spell each word by tokens, guessing where the model's lexicon lacks one.
+
+    Raises PhraseError for words that they cannot spell and for grammars too large.
+    """
+    tokens = guess_words(phrases, tokens)
     faults = check_spelling(phrases, tokens)
     if faults:
         raise PhraseError(phrases.name, faults)
@@ -336,8 +305,8 @@ class _Speller:
         return [
             (units, mark)
             for text in spellings.get(word, (word,))
-            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, len(text.split())))]
-            for units in tokens.ways(text)
+            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, n_words(text)))]
+            for units in ways(text, tokens)
         ]
 
     def _add_mark(self, mark: Mark) -> int:

@@ -65,8 +65,10 @@ def hotwords(names: Iterable[str], terms: Iterable[str], tokens: TokenTable, mos
     return tuple(found.values())
 
 
-def spelled(text: str, tokens: TokenTable) -> str | None:
+def spelled(text: str, tokens: TokenTable, *, guessing: bool = False) -> str | None:
     """Bring a text that people wrote into words that the tokens spell; None where that is not possible.
+
+    guessing: words count, too, that phrases may hold since a guesser reads them.
 
     >>> spelled("Anna-Lena!", TokenTable.of_characters(["anna lena"])), spelled("42", TokenTable.of_characters(["a"]))
     ('anna lena', None)
@@ -75,7 +77,9 @@ def spelled(text: str, tokens: TokenTable) -> str | None:
         return None
     kept = [letter if letter in tokens.letters or letter.isalnum() else " " for letter in normalize_text(text)]
     phrase = normalize_text("".join(kept))
-    return phrase if phrase and not tokens.unknown(phrase) else None
+    guesser = tokens.guesser if guessing else None
+    can_be_said = phrase and all(guesser is not None and guesser.reads(word) for word in tokens.unknown(phrase))
+    return phrase if can_be_said else None
 
 
 def terms_of_prompt(prompt: str) -> list[str]:

@@ -73,7 +73,8 @@ class PhraseCompiler:
         """
         given = list(phrases)
         self._check_size(sum(map(len, given)))
-        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, recognizer.metadata.token_table))))
+        tokens = recognizer.metadata.token_table
+        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, tokens, guessing=True))))
         if not wanted:
             raise UsageError("the phrase list holds nothing that this model's letters spell; wanted words to be said.")
         return await self.understand(recognizer, joined_phrases(wanted, self._limits.phrases_nodes), reject=UNKNOWN in given)
@@ -100,6 +101,7 @@ class PhraseCompiler:
             "text": text,
             "tokens": tokens.symbols,
             "token_details": tokens.details,
+            "guesser": None if tokens.guesser is None else str(tokens.guesser.path),
             "seconds": limits.phrases_seconds,
             "nodes": limits.phrases_nodes,
             "states": STATES_A_NODE * limits.phrases_nodes,

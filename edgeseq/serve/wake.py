@@ -82,7 +82,7 @@ def _phrases_of(names: Mapping[str, str], recognizer: Recognizer, limits: Limits
     if len(names) > MOST_NAMES:
         raise UsageError(f"{len(names)} wake words; this server listens for at most {MOST_NAMES} at once.")
     tokens = recognizer.metadata.token_table
-    texts = {intent: spelled(_plain(name), tokens) for intent, name in names.items()}
+    texts = {intent: spelled(_plain(name), tokens, guessing=True) for intent, name in names.items()}
     strange = [names[intent][:40] for intent, text in texts.items() if text is None]
     if strange:
         raise UsageError(f"this model cannot spell the wake words {', '.join(strange)}; wanted words of its language.")
