@@ -51,6 +51,7 @@ class Guesser:
                 f"{model.path}: a language model of words; wanted one that guesses how words sound.\n"
                 "  Make it of a dictionary: edgeseq lexicon guesser cmudict.dict --out cmudict.guesser"
             )
+        self._letters = frozenset("".join(self._readings))
         self._longest = max(map(len, self._readings))
 
     @property
@@ -93,12 +94,12 @@ class Guesser:
         return tuple(phones for phones, share in found if share >= found[0][1] + math.log(LEAST_SHARE))
 
     def reads(self, word: str) -> bool:
-        """Say whether there is a letter of a word, and none that stands in the way."""
+        """Say whether the model knows all letters of a word, which is then pronounced, but for rare exceptions."""
         letters = self._known_letters(word)
-        return 0 < len(letters) <= MOST_LETTERS and self._readings.keys() >= set(letters)
+        return 0 < len(letters) <= MOST_LETTERS and self._letters >= set(letters)
 
     def _known_letters(self, word: str) -> str:
-        return "".join(letter if letter in self._readings else unicodedata.normalize("NFD", letter)[0] for letter in word)
+        return "".join(letter if letter in self._letters else unicodedata.normalize("NFD", letter)[0] for letter in word)
 
     def _best(self, beginnings: Beginnings) -> list[tuple[Context, Phones, float]]:
         """Give those worth going on with, best first."""

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +207,9 @@ def load_lexicon(path: Path) -> PackedLexicon:
     try:
         lexicon = _unpack(content[start:])
     except (ValueError, TypeError, KeyError, struct.error, zlib.error) as fault:
-        raise WordListError(f"{path}: the file is damaged or cut short ({fault}).\n  Copy it again, or pack it again.") from fault
+        raise WordListError(
+            f"{path}: the file is damaged or cut short ({fault}).\n  Copy it again, or pack it again."
+        ) from fault
     return lexicon
 
 
@@ -222,7 +224,7 @@ def _unpack(content: bytes) -> PackedLexicon:
     if len(body) != sum(sizes) or not unpacker.eof:
         raise ValueError(f"{len(body):,} bytes or more of words, wanted {sum(sizes):,}")
     bounds = np.append(0, np.cumsum(sizes))
-    words, *others = (body[first:end] for first, end in zip(bounds[:-1], bounds[1:], strict=True))
+    words, *others = (body[first:end] for first, end in pairwise(bounds))
     lexicon = PackedLexicon(phones, words, *(np.frombuffer(part, dtype=np.uint8) for part in others))
     _check(lexicon)
     return lexicon

@@ -16,12 +16,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeseq.errors import WordListError
+from edgeseq.lm.binary import file_bytes, write_compiled
 from edgeseq.lm.kneser_ney import estimate
 from edgeseq.lm.ngrams import Ngrams
+from edgeseq.lm.pruning import prune_to
 from edgeseq.pronunciations import Phones
 
 SHAPES = ((1, 1), (1, 0), (2, 1), (1, 2))
@@ -32,6 +36,9 @@ LEAST_COUNT = 4
 """Entries that need a rarer graphone are left out: abbreviations, errors, foreign words."""
 ORDER = 6
 """Graphones that the model looks at together."""
+SIZE_MB = 1.5
+"""Of its file: CMUdict takes 7 MB unpruned and guesses hardly better (docs/lexicon.md)."""
+BITS = 16
 FLOOR = 1e-12
 """Probability of a pair in the final alignment, at least."""
 
@@ -78,7 +85,7 @@ class Lattice:
             forward[after] += forward[place] * p
         for (place, after, _, _), p in zip(reversed(self.arcs), probability[::-1], strict=True):
             backward[place] += p * backward[after]
-        starts, ends = ([arc[side] for arc in self.arcs] for side in (0, 1))
+        starts, ends = [arc[0] for arc in self.arcs], [arc[1] for arc in self.arcs]
         shares = forward[starts] * probability * backward[ends]
         return np.divide(shares, forward[-1], out=np.zeros_like(shares), where=forward[-1] > 0.0)
 
@@ -140,9 +147,23 @@ def _maximize(groups: Sequence[tuple[Lattice, npt.NDArray[np.int32]]], probabili
     return counts / counts.sum()
 
 
-def train(entries: Iterable[Entry], order: int = ORDER, prune: Sequence[int] = ()) -> Ngrams:
-    """Estimate the model from a dictionary's (word, phones)."""
+def train(entries: Iterable[Entry], size_mb: float = SIZE_MB) -> Ngrams:
+    """Estimate the model from a dictionary's (word, phones), pruned to `size_mb` megabytes (10^6 bytes).
+
+    Raises WordListError for a dictionary without a word whose letters can stand for its phones.
+    """
     aligned = align(entries)
+    if not aligned:
+        raise WordListError(
+            "the dictionary holds no word of letters that can stand for its phones; wanted some thousand words."
+        )
     counts = Counter(pair for pairs in aligned for pair in pairs)
     usual = [pairs for pairs in aligned if all(counts[pair] >= LEAST_COUNT for pair in pairs)]
-    return estimate(usual or aligned, order, prune).ngrams
+    found = estimate(usual or aligned, ORDER)
+    vocabulary, wanted = found.ngrams.vocabulary, size_mb * 1e6
+    return prune_to(found.ngrams, found.shares, lambda counts: file_bytes(counts, vocabulary, BITS) <= wanted)
+
+
+def write_guesser(entries: Iterable[Entry], path: Path, size_mb: float = SIZE_MB, source: str = "") -> None:
+    """Train on a dictionary and write what `edgeseq.guessing.load_guesser` opens."""
+    write_compiled(train(entries, size_mb), path, BITS, source)

@@ -150,7 +150,7 @@ def parse_phrases(text: str, name: str = "phrases") -> Phrases:
     Traceback (most recent call last):
     ...
     edgeseq.phrases.faults.PhraseError: 1 fault in phrases:
-      phrases:1:19: wanted a comma or ']' here, but '[' came (a phrase that holds brackets needs quotes around it).
+      phrases:1:24: wanted a comma or ']' here, but '[' came (a phrase that holds brackets needs quotes around it).
     >>> list(parse_phrases("intents: {light: ['turn [the] light (on | off)']}").intents)
     ['light']
     """
@@ -406,9 +406,7 @@ class _Reader:
                 self._fault(
                     value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`."
                 )
-            texts = [
-                _spelling(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")
-            ]
+            texts = [_spelling(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")]
             if "" in texts:
                 self._fault(value, f"a spelling of {word!r} is empty; wanted letters.")
             spellings[word], places[word] = tuple(dict.fromkeys(texts)), place_of(value)

@@ -67,13 +67,13 @@ def _sound_fault(text: str, of: str, place: Place, tokens: TokenTable) -> list[F
     """The same where tokens are phones."""
     phones = " ".join(sorted(set(tokens.symbols) - {BLANK, WORD_START}))
     if is_phones(text):
-        strange = sorted(set(phones_of(text)) - set(phones.split()))
-        missing = f"{text!r} holds {', '.join(map(repr, strange))}, which the model does not hear"
-        return [Fault(place, f"{missing}; wanted phones of: {phones}.")] if strange or not phones_of(text) else []
+        strange = ", ".join(map(repr, sorted(set(phones_of(text)) - set(phones.split()))))
+        holds = f"{strange}, which the model does not hear" if strange else "no phones"
+        return [Fault(place, f"{text!r} holds {holds}; wanted phones of: {phones}.")] if strange or not phones_of(text) else []
     unknown = tokens.unknown(text)
     if not unknown:
         return []
-    why = "" if tokens.guesser is None else ", and their letters cannot be read"
+    why = "" if tokens.guesser is None else f", and {'their' if unknown[1:] else 'its'} letters cannot be read"
     missing = f"the lexicon of the model lacks {', '.join(map(repr, unknown))}{of}{why}"
     wanted = f"words that it has, or phones between slashes, under `spellings:`, as {unknown[0]}: /P1 P2/ with P1, P2 of"
     return [Fault(place, f"{missing}; wanted {wanted}: {phones}.")]

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
-from edgeseq.lexicon import read_lines, report_faults, words_by_count
+from edgeseq.lexicon import lexicon_entries, report_faults, words_by_count
 from edgeseq.manifest import find_data
-from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
 from edgeseq.training.weights import find_weights, load_trained
@@ -82,7 +81,7 @@ def subwords(words: Mapping[str, int], size: int) -> TokenTable:
 def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
     """Read the lexicon, whose phones become the tokens; it must have all `words`."""
     path = find_data(lexicon)
-    entries = list(read_entries(read_lines(path)))
+    entries = list(lexicon_entries(path))
     silent = [f"{path}:{number}: '{word}' has no phones" for number, word, sounds in entries if not sounds]
     taken = sorted({sound for _, _, sounds in entries for sound in sounds} & {BLANK, WORD_START})
     report_faults(silent + [f"{path}: {sound} is no phone" for sound in taken], "wanted a word and its phones a line: tea T IY")
@@ -93,6 +92,6 @@ def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
     if missing:
         raise ManifestError(
             f"{path}: lacks {len(missing):,} words of the training texts:{words_by_count(missing, words)}\n"
-            "  Add them with their phones, or let espeak-ng write the whole lexicon: edgeseq lexicon make"
+            "  Add them with their phones, or let them be guessed: edgeseq lexicon make --help"
         )
     return tokens
