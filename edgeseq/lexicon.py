@@ -112,6 +112,8 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
 
     Raises WordListError that lists its faults by line, or says that it is empty.
     """
+    if is_packed(path):
+        raise WordListError(f"{path}: a packed lexicon, of phones, and the model's tokens are letters; wanted a word a line.")
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):

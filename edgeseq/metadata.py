@@ -15,6 +15,7 @@ from typing import Any
 from edgeseq.calibration import ConfidenceMap
 from edgeseq.companions import faults_of, find_companions
 from edgeseq.errors import ModelError
+from edgeseq.packed_lexicon import read_words
 from edgeseq.tokens import BLANK, WORD_START, TokenTable
 
 FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
@@ -81,15 +82,24 @@ class ModelMetadata:
     def token_table(self) -> TokenTable:
         """Symbols by output column, and how words are spelled by them.
 
-        Of phones with a lexicon in a file of its own this needs `with_companions`. Raises ModelError for one that does not fit.
+        Of phones with a lexicon in a file of its own this needs `with_companions`. Raises ModelError for one that does not fit,
+        or for a guesser that does not, WordListError and LanguageModelError for files that are neither.
         """
-        path = self.companion_files.get("lexicon")
-        if path is None or self.token_details.get("kind") != "phones":
+        lexicon, guesser = (self.companion_files.get(role) for role in ("lexicon", "guesser"))
+        if self.token_details.get("kind") != "phones" or (lexicon is None and guesser is None):
             return TokenTable.from_details(self.tokens, self.token_details)
+        from edgeseq.guessing import load_guesser
+
         try:
-            return TokenTable.from_details(self.tokens, self.token_details | {"lexicon": path.read_text(encoding="utf-8")})
+            return TokenTable.from_details(
+                self.tokens,
+                self.token_details,
+                None if lexicon is None else read_words(lexicon),
+                None if guesser is None else load_guesser(guesser),
+            )
         except ValueError as fault:
-            raise ModelError(f"{path}: not the lexicon of {self.name}: {fault}.\n  Export the model with another.") from fault
+            files = ", ".join(str(path) for path in (lexicon, guesser) if path is not None)
+            raise ModelError(f"{files}: not made for {self.name}: {fault}.\n  Export the model with others.") from fault
 
     def with_companions(self, model: Path) -> ModelMetadata:
         """Find the companions of `model`, whose metadata this is. Raises ModelError where one is missing or another."""

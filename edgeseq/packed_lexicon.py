@@ -192,6 +192,14 @@ def is_packed(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
+def read_words(path: Path) -> str | PackedLexicon:
+    """Read a lexicon for tokens: packed, or its lines as they stand.
+
+    Raises as `load_lexicon`; ValueError for lines that are not UTF-8.
+    """
+    return load_lexicon(path) if is_packed(path) else path.read_text(encoding="utf-8")
+
+
 def load_lexicon(path: Path) -> PackedLexicon:
     """Read a packed lexicon. Raises WordListError for another file, another version, and one that is damaged; OSError."""
     content = path.read_bytes()

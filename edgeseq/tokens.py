@@ -88,7 +88,7 @@ class TokenTable:
         cls,
         symbols: Iterable[str],
         details: Mapping[str, Any],
-        lexicon: PackedLexicon | None = None,
+        lexicon: str | PackedLexicon | None = None,
         guesser: Guesser | None = None,
     ) -> TokenTable:
         """Put a table together from its symbols, its `details`, and of phones what lies in files of their own.

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import WordListError
-from edgeseq.lm.binary import file_bytes, write_compiled
+from edgeseq.lm.binary import file_bytes, ngram_bytes, write_compiled
 from edgeseq.lm.kneser_ney import estimate
 from edgeseq.lm.ngrams import Ngrams
 from edgeseq.lm.pruning import prune_to
@@ -160,8 +160,9 @@ def train(entries: Iterable[Entry], size_mb: float = SIZE_MB) -> Ngrams:
     counts = Counter(pair for pairs in aligned for pair in pairs)
     usual = [pairs for pairs in aligned if all(counts[pair] >= LEAST_COUNT for pair in pairs)]
     found = estimate(usual or aligned, ORDER)
-    vocabulary, wanted = found.ngrams.vocabulary, size_mb * 1e6
-    return prune_to(found.ngrams, found.shares, lambda counts: file_bytes(counts, vocabulary, BITS) <= wanted)
+    vocabulary = found.ngrams.vocabulary
+    besides = file_bytes([0] * ORDER, vocabulary, BITS)
+    return prune_to(found.ngrams, found.shares, ngram_bytes(ORDER, len(vocabulary), BITS), round(size_mb * 1e6) - besides)
 
 
 def write_guesser(entries: Iterable[Entry], path: Path, size_mb: float = SIZE_MB, source: str = "") -> None:
