@@ -95,8 +95,8 @@ def test_phones_find_their_words_in_the_lexicon_beside_the_model(of_phones, part
             r"strange.lm: knows 0 of the 3 words(?s:.)*--vocab",
         ),
         ({"lexicon": "phones.dict", "language_model": "letters.lm"}, UsageError, "predicts letters"),
-        ({"lexicon": "words.dict"}, ModelError, r"words.dict: not the lexicon of random: .* without phones"),
-        ({"lexicon": "words.lm"}, ModelError, r"words.lm: not the lexicon of random"),
+        ({"lexicon": "words.dict"}, ModelError, r"words.dict: not made for random: .* without phones"),
+        ({"lexicon": "words.lm"}, ModelError, r"words.lm"),
         ({"language_model": "phones.dict"}, edgeseq.EdgeseqError, "not a compiled language model"),
     ],
 )
