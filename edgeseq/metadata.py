@@ -124,7 +124,7 @@ class ModelMetadata:
 
     def to_strings(self) -> dict[str, str]:
         """Write the fields as ONNX metadata: string to string."""
-        values = {one.name: getattr(self, one.name) for one in _stored(self)}
+        values = {one.name: getattr(self, one.name) for one in stored_fields(self)}
         for name in ("token_details", "companions"):
             if not values[name]:
                 del values[name]
@@ -147,7 +147,7 @@ class ModelMetadata:
             )
         _refuse_newer(found.get("format", ""), path)
         values, faults = {}, []
-        for one in _stored(cls):
+        for one in stored_fields(cls):
             if one.name in OPTIONAL and one.name not in found:
                 continue
             try:
@@ -170,7 +170,7 @@ class ModelMetadata:
         return cls(**values)
 
 
-def _stored(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[Any]]:
+def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[Any]]:
     """List the fields that stand in files."""
     return [one for one in fields(metadata) if one.metadata != NOT_IN_FILES]
 

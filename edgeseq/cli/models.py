@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,8 +61,7 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
     path = find_model(model, bits)
     metadata = read_metadata(path)
     if as_json:
-        about = {key: value for key, value in asdict(metadata).items() if key != "companion_files"}
-        typer.echo(json.dumps({"file": str(path), **about}, ensure_ascii=False))
+        typer.echo(json.dumps({"file": str(path), **_fields(metadata)}, ensure_ascii=False))
     else:
         typer.echo(_described(path, metadata))
 
@@ -104,11 +102,17 @@ def _beside(model: ModelFolder) -> str:
     return "".join(f", {ROLES[role]} {path.stat().st_size / 1e6:.2f} MB" for role, path in found.items())
 
 
+def _fields(metadata: ModelMetadata) -> dict[str, Any]:
+    from edgeseq.metadata import stored_fields
+
+    return {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
+
+
 def _described(path: Path, metadata: ModelMetadata) -> str:
-    fields: dict[str, Any] = asdict(metadata) | {"companions": json.dumps(metadata.companions, ensure_ascii=False)}
+    fields = _fields(metadata) | {"companions": json.dumps(metadata.companions, ensure_ascii=False)}
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
     fields["token_details"] = metadata.token_details.get("kind", "characters")
-    del fields["config"], fields["companion_files"]
+    del fields["config"]
     lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
     return "\n".join(printable(line) for line in lines)

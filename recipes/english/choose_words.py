@@ -2,8 +2,8 @@
 
     python recipes/english/choose_words.py books.txt:1 talk.txt:8 --pronounced cmudict.dict --most 50000 --out words.txt
 
-A text counts as often as the number behind its name says. A dictionary has a word and its phones a line; variants are marked `word(2)`.
-Needs nothing but Python.
+A text counts as often as the number behind its name says. A dictionary has a word and its phones a line; variants are marked
+`word(2)`. Needs nothing but Python.
 """
 
 from __future__ import annotations
