@@ -73,8 +73,9 @@ def token_changes(saved: TokenTable, wanted: TokenTable) -> list[str]:
     changes = _gone_and_new(saved.symbols, wanted.symbols)
     if saved.symbols != wanted.symbols and not changes:
         changes = ["the same, in another order"]
-    if saved.kind == "phones" and saved.lexicon != wanted.lexicon:
-        changes += [f"lexicon, {change}" for change in _gone_and_new(saved.lexicon.splitlines(), wanted.lexicon.splitlines())]
+    if saved.kind == "phones":
+        before, after = (str(tokens.details["lexicon"]).splitlines() for tokens in (saved, wanted))
+        changes += [f"lexicon, {change}" for change in _gone_and_new(before, after)]
     return changes or ["the same, with other scores or in another order"]
 
 
