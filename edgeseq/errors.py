@@ -60,6 +60,10 @@ class LanguageModelError(EdgeseqError):
     """A language model, or the text for one, cannot be used."""
 
 
+class TeacherError(EdgeseqError):
+    """A program that writes down speech failed, or answered what cannot be read."""
+
+
 class WordListError(EdgeseqError):
     """A lexicon or a list of hotwords has faults."""
 

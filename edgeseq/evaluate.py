@@ -1,7 +1,9 @@
 """How well a model does: error rates through the streaming path, and paired differences of two models.
 
 The error rate ("words wrong") is (S + D + I) / N: words substituted, deleted and inserted, by the words of
-the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference.
+the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference. A clip without
+words is "accepted" when words were heard in it; they count among the inserted ones. Of a clip without text whose meaning is
+known, no words are counted: it is right when intent and slots are.
 """
 
 from __future__ import annotations
@@ -11,20 +13,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import jiwer
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.data.clips import Samples, read_clip
-from edgeseq.data.connected import WordString, connect
+from edgeseq.data.clips import Samples
 from edgeseq.errors import AudioError, ManifestError
 from edgeseq.events import Event, Final, Word
+from edgeseq.intervals import wilson_interval
 from edgeseq.manifest import MAX_FAULTS, Recording
 from edgeseq.partials import Shown, count_shown
 from edgeseq.recognizer import Recognizer
+from edgeseq.reference_clips import Clip
 from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.understanding import Meaning, Understanding, compare_meanings, understood
 from edgeseq.word_times import Span, TimedString, TimesReport, report_times
 
 CHUNK_SECONDS = 0.08
@@ -35,33 +39,6 @@ BOOTSTRAP_SEED = 0
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips heard and to hear."""
-
-
-class Clip(Protocol):
-    """Something to be heard, whose text is known."""
-
-    @property
-    def text(self) -> str:
-        """What is said."""
-
-    def read(self, sample_rate: int) -> Samples:
-        """Give its sound: float32 [n_samples], mono. Raises AudioError."""
-
-
-@dataclass(frozen=True)
-class SingleClip:
-    """One recording as it is."""
-
-    recording: Recording
-
-    @property
-    def text(self) -> str:
-        """What is said."""
-        return self.recording.text
-
-    def read(self, sample_rate: int) -> Samples:
-        """Read the sound: float32 [n_samples], mono, at `sample_rate`."""
-        return read_clip(self.recording, sample_rate)
 
 
 @dataclass(frozen=True)
@@ -86,11 +63,56 @@ class Heard:
     """all that was told, in order"""
     spans: tuple[Span, ...] = field(default=(), repr=False)
     """when the words of the reference are said, where that is known; seconds"""
+    meaning: Meaning | None = None
+    """what is meant, where that is known"""
 
     @property
     def words(self) -> tuple[Word, ...]:
         """List the words told for good."""
         return tuple(word for event in self.events if isinstance(event, Final) for word in event.words)
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether the text is the reference; where there is only a meaning, whether that was understood."""
+        if self.meaning is not None and not self.reference:
+            return self.meaning.is_like(understood(self.events))
+        return self.hypothesis == self.reference
+
+    @property
+    def is_wordless(self) -> bool:
+        """Tell whether nothing is said in the clip."""
+        return not self.n_words and self.meaning is None
+
+
+@dataclass(frozen=True)
+class WithoutWords:
+    """What was made of clips in which nothing is said."""
+
+    clips: int
+    accepted: int
+    """those in which words were heard"""
+    inserted: int
+    """words heard in them"""
+
+    @property
+    def share(self) -> float:
+        """Fraction of the clips that was accepted."""
+        return self.accepted / self.clips
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """The 95 % interval of `share` ."""
+        return wilson_interval(self.accepted, self.clips)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the figures as `edgeseq eval --json` prints them."""
+        return {
+            "clips": self.clips,
+            "accepted": self.accepted,
+            "share": round(self.share, 5),
+            "ci95": [round(bound, 5) for bound in self.ci95],
+            "inserted": self.inserted,
+        }
 
 
 @dataclass(frozen=True)
@@ -100,16 +122,16 @@ class Report:
     heard: tuple[Heard, ...] = field(repr=False)
     failed: tuple[str, ...]
     """clips that could not be heard, and why"""
-    wer: float
-    """fraction, not percent"""
-    cer: float
-    """fraction, spaces counted"""
+    wer: float | None
+    """fraction, not percent; None where the references hold no word"""
+    cer: float | None
+    """fraction, spaces counted; None where the references hold no letter"""
     errors: int
     words: int
     right: int
     """clips whose text is exactly the reference"""
     clips: int
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
     """of `wer`, by bootstrap over clips"""
     rtf: float
     """compute time by time of sound, reading and resampling excluded"""
@@ -123,15 +145,32 @@ class Report:
         """Count the clips of which nothing was given out."""
         return sum(not heard.hypothesis for heard in self.heard)
 
+    @property
+    def without_words(self) -> WithoutWords | None:
+        """What was made of the clips without words; None where there are none."""
+        wordless = [heard for heard in self.heard if heard.is_wordless]
+        if not wordless:
+            return None
+        accepted = sum(bool(heard.hypothesis) for heard in wordless)
+        return WithoutWords(len(wordless), accepted, sum(heard.errors for heard in wordless))
+
+    @property
+    def understanding(self) -> Understanding | None:
+        """How many of the clips whose meaning is known were understood; None where there are none."""
+        return compare_meanings([(one.meaning, understood(one.events)) for one in self.heard if one.meaning is not None])
+
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --json` prints them."""
         digits = {"wer": 5, "cer": 5, "rtf": 5, "p99_ms": 3, "rss_mb": 1}
         keys = ("wer", "cer", "errors", "words", "right", "clips", "ci95", "rtf", "p99_ms", "rss_mb")
         figures = {key: getattr(self, key) for key in keys}
+        wordless = self.without_words
         return {
-            **{key: round(value, digits[key]) if key in digits else value for key, value in figures.items()},
-            "ci95": [round(bound, 5) for bound in self.ci95],
+            **{key: round(v, digits[key]) if key in digits and v is not None else v for key, v in figures.items()},
+            "ci95": None if self.ci95 is None else [round(bound, 5) for bound in self.ci95],
             "failed": len(self.failed),
+            **({} if wordless is None else {"without_words": wordless.to_dict()}),
+            **({} if self.understanding is None else {"understanding": self.understanding.to_dict()}),
         }
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
@@ -166,22 +205,6 @@ class Comparison:
             "net_extra_errors": self.net_extra_errors,
             "net_extra_ci95": [round(bound, 2) for bound in self.ci95],
         }
-
-
-def single_clips(recordings: Iterable[Recording]) -> list[Clip]:
-    """Hear each recording by itself."""
-    return [SingleClip(recording) for recording in recordings]
-
-
-def connected_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
-    """Hear recordings of single words as strings, in one pass over all of them for each seed."""
-    strings: list[WordString] = [string for seed in seeds for string in connect(recordings, seed)]
-    return list(strings)
-
-
-def timed_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
-    """Hear recordings of single words as strings whose word times are known; see word_times.py."""
-    return [TimedString(string) for seed in seeds for string in connect(recordings, seed)]
 
 
 def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
@@ -240,8 +263,11 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     flush_seconds = time.perf_counter() - began
     events += new
     text = " ".join(event.text for event in events if isinstance(event, Final))
+    meaning = clip.meaning
     compared = compare_texts(clip.text, text, len(samples) / recognizer.sample_rate, sum(chunk_ms) / 1000 + flush_seconds)
-    return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans))
+    if meaning is not None and not clip.text:
+        compared = replace(compared, errors=0, edits=())
+    return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans), meaning=meaning)
 
 
 def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float) -> Heard:
@@ -333,7 +359,7 @@ def compare_heard(heard: Sequence[Heard], other: Sequence[Heard]) -> Comparison:
 def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int) -> tuple[float, float]:
     """Give the 95 % interval of a statistic over clips drawn anew with replacement (Efron's percentiles).
 
-    `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw. Always the same draws.
+    `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw, NaN where there is none. Always the same draws.
     """
     random = np.random.default_rng(BOOTSTRAP_SEED)
     n_at_once = max(1, 1_000_000 // n_clips)  # 8 MB of clip numbers
@@ -341,8 +367,13 @@ def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_
         statistic(random.integers(n_clips, size=(min(n_at_once, RESAMPLES - first), n_clips)))
         for first in range(0, RESAMPLES, n_at_once)
     ]
-    low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
+    low, high = np.nanpercentile(np.concatenate(values), [2.5, 97.5])
     return float(low), float(high)
+
+
+def _ratios(errors: npt.NDArray[np.int64], words: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Divide; NaN where there are no words."""
+    return np.divide(errors, words, out=np.full(len(words), np.nan), where=words > 0)
 
 
 def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
@@ -353,16 +384,21 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
     errors = np.array([one.errors for one in heard])
     words = np.array([one.n_words for one in heard])
     chunk_ms = np.concatenate([one.chunk_ms for one in heard])
+    with_text = [one for one in heard if one.reference or one.meaning is None]
+    has_letters = any(one.reference for one in with_text)
+    cer = jiwer.cer([one.reference for one in with_text], [one.hypothesis for one in with_text]) if has_letters else None
     return Report(
         heard=tuple(heard),
         failed=tuple(failed),
-        wer=float(errors.sum() / words.sum()),
-        cer=float(jiwer.cer([one.reference for one in heard], [one.hypothesis for one in heard])),
+        wer=float(errors.sum() / words.sum()) if has_letters else None,
+        cer=None if cer is None else float(cer),
         errors=int(errors.sum()),
         words=int(words.sum()),
-        right=sum(one.hypothesis == one.reference for one in heard),
+        right=sum(one.is_right for one in heard),
         clips=len(heard),
-        ci95=bootstrap(lambda rows: errors[rows].sum(axis=1) / words[rows].sum(axis=1), len(heard)),
+        ci95=bootstrap(lambda rows: _ratios(errors[rows].sum(axis=1), words[rows].sum(axis=1)), len(heard))
+        if has_letters
+        else None,
         rtf=sum(one.compute_seconds for one in heard) / sum(one.seconds for one in heard),
         p99_ms=float(np.percentile(chunk_ms, 99)),
         rss_mb=rss_mb,

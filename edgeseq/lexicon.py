@@ -11,13 +11,15 @@ piece; phones, if those are the model's tokens. Several lines of one word are se
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from edgeseq.errors import WordListError
+from edgeseq.packed_lexicon import is_packed, load_lexicon
 from edgeseq.pronunciations import Phones, read_entries, written
-from edgeseq.tokens import WORD_START, TokenTable, normalize_text
+from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
 
 MOST_FAULTS = 10
 """Shown of one file."""
@@ -57,19 +59,20 @@ class Lexicon:
         return bisect_left(self.spellings, beginning, low, high), bisect_left(self.spellings, beginning + LAST, low, high)
 
 
-def phone_lexicon(tokens: TokenTable) -> Lexicon:
-    """Make a lexicon of the words that a model of phones brings along, spelled as `tokens.texts`."""
-    return Lexicon(
-        ("".join(f"{phone} " for phone in phones), word) for word, ways in tokens.pronunciations.items() for phones in ways
-    )
+def lexicon_entries(path: Path) -> Iterator[tuple[int, str, Phones]]:
+    """Yield (number of the line, word, phones) of a lexicon file, packed or in lines; see `read_entries`."""
+    lines = load_lexicon(path).text().splitlines() if is_packed(path) else read_lines(path)
+    return read_entries(lines)
 
 
 def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
     """Read a lexicon file for a model of phones: its tokens with these words instead of those it brings along.
 
     A word without phones sounds as the model knows it. Raises WordListError that lists faults by line, or says that the
-    file is empty.
+    file is empty, or in other phones than the model's.
     """
+    if is_packed(path):
+        return _with_packed_lexicon(path, tokens)
     faults: list[str] = []
     entries: list[tuple[str, Phones]] = []
     for number, word, phones in read_entries(read_lines(path)):
@@ -81,7 +84,21 @@ def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
     report_faults(faults, f"wanted words with the phones of the model ({' '.join(sorted(tokens.symbols))}).")
     if not entries:
         raise _empty(path)
-    return TokenTable(tokens.symbols, lexicon=written(entries))
+    return replace(tokens, lexicon=written(entries))
+
+
+def _with_packed_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
+    lexicon = load_lexicon(path)
+    strange = sorted(set(lexicon.phones) - set(tokens.symbols))
+    if strange:
+        hears = " ".join(sorted(set(tokens.symbols) - {BLANK, WORD_START}))
+        raise WordListError(
+            f"{path}: the lexicon is in other phones than the model's: it has {', '.join(strange)}; the model hears {hears}.\n"
+            "  Make it in the model's phones, from the dictionary that the model was trained with: edgeseq lexicon make"
+        )
+    if not lexicon:
+        raise _empty(path)
+    return replace(tokens, lexicon=lexicon)
 
 
 def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
@@ -89,6 +106,8 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
 
     Raises WordListError that lists its faults by line, or says that it is empty.
     """
+    if is_packed(path):
+        raise WordListError(f"{path}: a packed lexicon, of phones, and the model's tokens are letters; wanted a word a line.")
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -103,6 +122,16 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
     if not spellings:
         raise _empty(path)
     return Lexicon(spellings)
+
+
+def known_words(tokens: TokenTable, path: Path | None) -> list[str]:
+    """List the words that may be said: those of a model of phones, or of letters those of the lexicon `path`, none without."""
+    if tokens.kind == "phones":
+        return list(tokens.pronunciations)
+    if path is None:
+        return []
+    lexicon = read_lexicon(path, tokens)
+    return [word for spelling in lexicon.spellings for word in lexicon.words(spelling)]
 
 
 def _empty(path: Path) -> WordListError:

@@ -31,7 +31,18 @@ DATA_VARIABLE = "EDGESEQ_DATA"
 SYNTH = "edgeseq data synth --text recipes"
 BRINGERS = {
     **{
-        name: f"edgeseq data import {name}" for name in ("fsdd", "librispeech", "speechcommands", "ljspeech", "vctk", "aishell")
+        name: f"edgeseq data import {name}"
+        for name in (
+            "fsdd",
+            "librispeech",
+            "minilibrispeech",
+            "speechcommands",
+            "speechocean762",
+            "an4",
+            "ljspeech",
+            "vctk",
+            "aishell",
+        )
     },
     "synth-digits": f"{SYNTH}/digits.txt --per-text 600 --out data/synth-digits",
     "synth-strings": f"{SYNTH}/digit-strings.txt --per-text 12 --out data/synth-strings",
@@ -81,8 +92,9 @@ def read_manifest(
     """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
 
     Raises ManifestError that names every fault at once: lines that are not JSON objects, keys that
-    are missing or of a wrong type, empty texts (unless `allow_empty_text`), audio files that are not there
-    (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
+    are missing or of a wrong type, empty texts (unless `allow_empty_text`: nothing is said there, or only
+    the `intent` is known), audio files that are
+    not there (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """
     path = Path(path)
     lines = scan_manifest(path, allow_empty_text=allow_empty_text, check_files=check_files, hint=hint)
@@ -222,7 +234,7 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
     return Recording(
         path=folder / entry.pop("audio_filepath"),
         duration=float(entry.pop("duration")),
-        text=entry.pop("text"),
+        text=entry.pop("text", ""),
         offset=float(entry.pop("offset", None) or 0.0),
         speaker=_speaker(entry.pop("speaker", None)),
         within=_within(entry.pop("within", None)),
@@ -232,7 +244,8 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
 
 def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str]:
     for key in ("audio_filepath", "duration", "text"):
-        if key not in entry:
+        is_meant = key == "text" and allow_empty_text and "intent" in entry
+        if key not in entry and not is_meant:
             yield f"'{key}' is missing"
     for key in ("audio_filepath", "text"):
         if key in entry and not isinstance(entry[key], str):
@@ -254,7 +267,7 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
     if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
-        yield "'text' is empty; write what is said, or leave the line out"
+        yield "'text' is empty: good to measure on, not here; write what is said, or leave the line out"
 
 
 def _speaker(value: str | int | None) -> str | None:

@@ -6,14 +6,18 @@ A plain dataclass, checked by hand: pydantic would cost a board ten megabytes fo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from edgeseq.calibration import ConfidenceMap
+from edgeseq.companions import faults_of, find_companions
 from edgeseq.errors import ModelError
-from edgeseq.tokens import BLANK, TokenTable
+from edgeseq.packed_lexicon import read_words
+from edgeseq.tokens import BLANK, WORD_START, TokenTable
 
 FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
 """By kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
@@ -21,10 +25,11 @@ FORMAT = max(FORMATS.values())
 """The newest that is read."""
 
 PREFIX = "edgeseq."
-JSON_KEYS = ("tokens", "token_details", "scores", "config", "confidence_maps", "proof")
-MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
+JSON_KEYS = ("tokens", "token_details", "scores", "config", "confidence_maps", "proof", "companions")
+MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps", "phrase_threshold")
 """What is measured of a model, and may not have been yet."""
-OPTIONAL = ("token_details", "target", "proof", *MEASURED)
+OPTIONAL = ("token_details", "target", "proof", "companions", *MEASURED)
+NOT_IN_FILES = {"stored": False}
 POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
 
 
@@ -67,13 +72,42 @@ class ModelMetadata:
     """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
     confidence_maps: dict[str, Any] = field(default_factory=dict)
     """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
+    phrase_threshold: float | None = None
+    """measured: lowest score of a phrase that is given out where nothing else is asked for, nats a token; None: a constant"""
     proof: dict[str, Any] = field(default_factory=dict)
     """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
+    companions: dict[str, Any] = field(default_factory=dict)
+    """files beside the model that it needs, by what they are, with their SHA-256 (see companions.py)"""
+    companion_files: Mapping[str, Path] = field(default_factory=dict, compare=False, metadata=NOT_IN_FILES)
+    """where they lie, once they were found"""
 
     @cached_property
     def token_table(self) -> TokenTable:
-        """Symbols by output column, and how words are spelled by them."""
-        return TokenTable.from_details(self.tokens, self.token_details)
+        """Symbols by output column, and how words are spelled by them.
+
+        Of phones with a lexicon in a file of its own this needs `with_companions`. Raises ModelError for one that does not fit,
+        or for a guesser that does not, WordListError and LanguageModelError for files that are neither.
+        """
+        lexicon, guesser = (self.companion_files.get(role) for role in ("lexicon", "guesser"))
+        if self.token_details.get("kind") != "phones" or (lexicon is None and guesser is None):
+            return TokenTable.from_details(self.tokens, self.token_details)
+        from edgeseq.guessing import load_guesser
+
+        try:
+            return TokenTable.from_details(
+                self.tokens,
+                self.token_details,
+                None if lexicon is None else read_words(lexicon),
+                None if guesser is None else load_guesser(guesser),
+            )
+        except ValueError as fault:
+            files = ", ".join(str(path) for path in (lexicon, guesser) if path is not None)
+            raise ModelError(f"{files}: not made for {self.name}: {fault}.\n  Export the model with others.") from fault
+
+    def with_companions(self, model: Path) -> ModelMetadata:
+        """Find the companions of `model`, whose metadata this is. Raises ModelError where one is missing or another."""
+        files = find_companions(self.companions, model, self.name)
+        return replace(self, companion_files=files) if files else self
 
     def confidence_map(self, decoder: str) -> ConfidenceMap | None:
         """Give what was measured of a kind of decoder; None if nothing was. Raises ModelError when it is broken."""
@@ -93,9 +127,12 @@ class ModelMetadata:
 
     def to_strings(self) -> dict[str, str]:
         """Write the fields as ONNX metadata: string to string."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        if not self.token_details:
-            del values["token_details"]
+        values = {one.name: getattr(self, one.name) for one in stored_fields(self)}
+        for name in ("token_details", "companions"):
+            if not values[name]:
+                del values[name]
+        if self.phrase_threshold is None:
+            del values["phrase_threshold"]
         return {
             PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
             for key, value in values.items()
@@ -115,7 +152,7 @@ class ModelMetadata:
             )
         _refuse_newer(found.get("format", ""), path)
         values, faults = {}, []
-        for one in fields(cls):
+        for one in stored_fields(cls):
             if one.name in OPTIONAL and one.name not in found:
                 continue
             try:
@@ -127,7 +164,9 @@ class ModelMetadata:
             except ValueError as fault:
                 faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
         if not faults:
-            faults = _token_faults(values["tokens"], values.get("token_details", {}))
+            companions = values.get("companions", {})
+            faults = _token_faults(values["tokens"], values.get("token_details", {}), "lexicon" in companions)
+            faults += [f"'{PREFIX}companions': {fault}" for fault in faults_of(companions)]
         if faults:
             raise ModelError(
                 f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"
@@ -136,7 +175,14 @@ class ModelMetadata:
         return cls(**values)
 
 
-def _token_faults(symbols: tuple[str, ...], details: dict[str, Any]) -> list[str]:
+def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[Any]]:
+    """List the fields that stand in files."""
+    return [one for one in fields(metadata) if one.metadata != NOT_IN_FILES]
+
+
+def _token_faults(symbols: tuple[str, ...], details: dict[str, Any], has_lexicon_file: bool) -> list[str]:
+    if has_lexicon_file and details.get("kind") == "phones":
+        return [] if WORD_START in symbols else [f"'{PREFIX}tokens': no {WORD_START!r}"]
     try:
         TokenTable.from_details(symbols, details)
     except (ValueError, TypeError) as fault:
@@ -156,6 +202,13 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError("wanted a number") from None
+
+
+def _threshold(text: str) -> float:
+    number = _number(text)
+    if not -math.inf < number <= 0:
+        raise ValueError("wanted a number of 0 or less")
+    return number
 
 
 def _symbols(text: str) -> tuple[str, ...]:
@@ -184,6 +237,7 @@ def _parse_json(text: str) -> Any:
 READERS: dict[str, Callable[[str], Any]] = {
     "int": _whole_number,
     "float": _number,
+    "float | None": _threshold,
     "str": str,
     "tuple[str, ...]": _symbols,
     "dict[str, Any]": _mapping,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgeseq.companions import ROLES
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network, NetworkState, check_content, read_model_bytes
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from edgeseq.events import Event
     from edgeseq.recognizer import Recognizer
 
-DEFAULT_MODEL = "digits-en"
 FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 """Bits a weight -> file in a model's folder, in the order of preference."""
 
@@ -109,12 +110,31 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
         f"{metadata.name}, {metadata.task}, {len(metadata.tokens)} tokens, format {metadata.format}",
     )
     network = Network(path)
+    for role, companion in network.metadata.companion_files.items():
+        yield ROLES[role], f"{companion.name}, {companion.stat().st_size:,} bytes: the one that the model names"
+    if network.metadata.companion_files:
+        yield "words", _check_words(network.metadata)
     states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
     yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
     noise = np.random.default_rng(0).normal(0, 0.1, metadata.sample_rate).astype(np.float32)
     yield "probabilities", _check_probabilities(network, noise)
     yield "streams", _check_neighbours(network, noise)
     yield "chunks equal the whole", _check_chunks(network, noise)
+
+
+def _check_words(metadata: ModelMetadata) -> str:
+    """Open lexicon and language model as a stream does."""
+    from edgeseq.beam import load_beam
+    from edgeseq.lexicon import known_words
+    from edgeseq.lm.model import LanguageModel
+
+    load_beam(metadata)
+    words, files = known_words(metadata.token_table, metadata.companion_files.get("lexicon")), metadata.companion_files
+    if "language_model" not in files:
+        return f"{len(words):,} words, no language model"
+    lm = LanguageModel(files["language_model"])
+    lm.check_whole()
+    return f"{f'{len(words):,} words' if words else 'any word'}, a language model of {len(lm):,}"
 
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:

@@ -44,10 +44,10 @@ class Network:
     path: Path
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open the file `path`. Raises ModelError when it cannot be used."""
+        """Open the file `path`. Raises ModelError when it cannot be used, or lacks a companion."""
         self.path = Path(path)
         content = read_model_bytes(self.path)
-        self.metadata = check_content(content, self.path)
+        self.metadata = check_content(content, self.path).with_companions(self.path)
         self._session = _open_checked(content, self.path)
         self._state_shapes = _check_interface(self._session, self.metadata, self.path)
         self._outputs = [LOG_PROBS, *(name + NEXT_SUFFIX for name in self._state_shapes)]

@@ -131,6 +131,9 @@ class TokensRecipe(_Part):
     """subwords: how many, such as 200; fewer where the texts do not hold so many"""
     lexicon: str | None = None
     """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
+    word_start: bool = True
+    """phones: whether the network says `▁` before each word; without, it has more room in quick speech, and only the lexicon
+    knows where words begin"""
     model: str | None = None
     """given: whose tokens, such as those of the model that is fine-tuned; a run, a checkpoint, a model's folder or name"""
 
@@ -139,6 +142,8 @@ class TokensRecipe(_Part):
         for key, kind in (("size", "subwords"), ("lexicon", "phones"), ("model", "given")):
             if (getattr(self, key) is not None) != (self.kind == kind):
                 raise ValueError(f"'{key}' belongs to the kind '{kind}', which needs it, and to no other")
+        if not self.word_start and self.kind != "phones":
+            raise ValueError(f"'word_start: false' belongs to the kind 'phones', and the kind is '{self.kind}'")
         return self
 
 
@@ -168,7 +173,8 @@ class DataRecipe(_Part):
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`"""
+    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`. Recordings
+    may be without words (`"text": ""`): those in which words are heard are counted"""
 
     @model_validator(mode="after")
     def _has_a_beginning(self) -> DataRecipe:
@@ -356,10 +362,13 @@ class TrainRecipe(_Part):
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
     precision: Annotated[Literal["32", "bf16"], BeforeValidator(str)] = "32"
     """of the network's arithmetic in training; weights are kept in 32 bit"""
+    threads: PositiveInt | None = None
+    """of each training process on a CPU; by default OMP_NUM_THREADS, or the cores that loaders leave, at most 4"""
     quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()
     patience: PositiveInt | None = None
-    """stop after so many validations that bring nothing better, and keep the best weights"""
+    """stop after so many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
+    where tokens are phones, else words"""
     most_bad_steps: NonNegativeInt = 20
     """steps whose loss or gradient is no number are skipped; more than this end the training"""
     lr: PositiveFloat = 2e-3
@@ -391,8 +400,23 @@ class ExportRecipe(_Part):
 
     chunk_ms: PositiveInt = 80
     most_difference: NonNegativeFloat = 1.0
-    """of error rates on `data.valid`, in percent of the words: torch on whole clips, torch streamed, the float file, quantized
-    files; what differs by more is not written. A single word is always allowed"""
+    """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
+    torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""
+    lexicon: str | None = None
+    """of phones: a file of the words that the model brings along, instead of those it was trained with; a path, or under ./data
+    or $EDGESEQ_DATA"""
+    lm: str | None = None
+    """a compiled language model (`edgeseq lm build`) that the model brings along and searches with; found likewise"""
+    guesser: str | None = None
+    """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
+    beam: PositiveInt | None = None
+    """beginnings that the search keeps, where the model brings a language model; null: as many as usual"""
+    lm_weight: NonNegativeFloat | None = None
+    """how much that counts against sound; 0.5"""
+    word_bonus: float | None = None
+    """nats for each word; 0"""
+    blank_penalty: float | None = None
+    """nats that blank loses in each row; 0"""
 
 
 class Recipe(_Part):

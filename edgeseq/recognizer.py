@@ -422,8 +422,11 @@ class Recognizer:
 
 
 def usual_decoder(metadata: ModelMetadata) -> Decoder[Any]:
-    """Give what a model is decoded with where nothing is asked for: greedy, or its lexicon where tokens are phones."""
-    if metadata.token_table.kind != "phones":
+    """Give what a model is decoded with where nothing is asked for.
+
+    Its language model and its lexicon, where it has companions, or its lexicon, where tokens are phones; else greedy.
+    """
+    if metadata.token_table.kind != "phones" and not metadata.companion_files:
         return GreedyDecoder(metadata)
     from edgeseq.beam import load_beam
 

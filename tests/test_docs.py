@@ -11,10 +11,12 @@ import pytest
 import typer.main
 
 from edgeseq.cli import app
-from edgeseq.metadata import ModelMetadata
+from edgeseq.metadata import ModelMetadata, stored_fields
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(path for where in (".", "docs", "demo", "deploy", "models/*", "recipes") for path in ROOT.glob(f"{where}/*.md"))
+PAGES = sorted(
+    path for where in (".", "docs", "demo", "deploy", "models/*", "recipes", "recipes/*") for path in ROOT.glob(f"{where}/*.md")
+)
 OTHERS = [*ROOT.glob("recipes/*.yaml"), *ROOT.glob("deploy/*.service")]
 HAS_MODEL = (ROOT / "models/digits-en/model.int8.onnx").is_file()
 
@@ -120,7 +122,7 @@ def test_every_target_of_make_that_is_named_exists():
 
 def test_every_key_of_the_metadata_is_explained():
     page = (ROOT / "docs/model-format.md").read_text(encoding="utf-8")
-    for field in dataclasses.fields(ModelMetadata):
+    for field in stored_fields(ModelMetadata):
         assert f"| `{field.name}` |" in page, field.name
 
 

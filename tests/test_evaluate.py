@@ -9,8 +9,9 @@ import tone_language
 
 import edgeseq.evaluate as evaluating
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluate import check_texts, compare, connected_clips, evaluate, single_clips
+from edgeseq.evaluate import check_texts, compare, evaluate
 from edgeseq.manifest import Recording
+from edgeseq.reference_clips import connected_clips, single_clips
 
 WORDS = ("one", "two", "three", "four", "nine", "six")
 
@@ -23,7 +24,7 @@ def say(tmp_path):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.wav"
         samples = tone_language.say(said, rate) if said else np.zeros(rate // 2)
         soundfile.write(path, samples, rate)
-        return Recording(path, len(samples) / rate, reference or said, speaker=speaker)
+        return Recording(path, len(samples) / rate, said if reference is None else reference, speaker=speaker)
 
     return record
 
@@ -59,6 +60,32 @@ def test_errors_are_counted_as_defined(tone_recognizer, say):
     said = report.to_dict()
     assert set(said) >= {"wer", "cer", "errors", "words", "right", "clips", "ci95", "rtf", "p99_ms", "rss_mb"}
     assert said["wer"] == pytest.approx(4 / 7, abs=1e-5)
+
+
+def test_recordings_without_words_are_counted_apart_and_among_the_inserted(tone_recognizer, say):
+    recordings = [say("one two"), say("three", "four"), say("two six", ""), say("", ""), say("", "  "), say("")]
+    report = evaluate(tone_recognizer, single_clips(recordings))
+    assert (report.errors, report.words, report.wer) == (3, 3, 1.0), "the two inserted words count, as everywhere"
+    wordless = report.without_words
+    assert (wordless.clips, wordless.accepted, wordless.inserted) == (4, 1, 2)
+    assert report.to_dict()["without_words"] == {
+        "clips": 4,
+        "accepted": 1,
+        "share": 0.25,
+        "ci95": [0.04559, 0.69936],  # Wilson's of 1 in 4
+        "inserted": 2,
+    }
+    assert evaluate(tone_recognizer, single_clips(recordings[:2])).without_words is None
+
+
+def test_no_words_at_all_are_no_rate(tone_recognizer, say):
+    report = evaluate(tone_recognizer, single_clips([say("", ""), say("", "")]))
+    assert (report.wer, report.cer, report.ci95, report.errors, report.right) == (None, None, None, 0, 2)
+    assert report.without_words.share == 0 and report.without_words.ci95[0] == 0.0 and report.without_words.ci95[1] > 0.5
+    said = report.to_dict()
+    assert (said["wer"], said["cer"], said["ci95"]) == (None, None, None)
+    difference = compare(report, report)
+    assert (difference.words, difference.net_extra_errors) == (0, 0)
 
 
 def test_two_utterances_in_one_clip_are_one_text(tone_recognizer, tmp_path):

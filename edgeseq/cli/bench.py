@@ -10,13 +10,13 @@ import typer
 
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from edgeseq.bench.network import Report, Wanted
     from edgeseq.bench.synthetic import BenchNetwork
 
-DEFAULT_MODEL = "digits-en"
 DEFAULT_CHUNK_STEPS = 4
 DEFAULT_BITS = 8
 WIDTHS = (4, 8, 32)

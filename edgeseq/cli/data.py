@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli import record
+from edgeseq.cli import label, record
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
@@ -47,9 +47,10 @@ def import_(
 ) -> None:
     """Bring a corpus from its public home, or from a folder or archive already here: a manifest for each of its splits.
 
-    Corpora: librispeech, speechcommands, ljspeech, vctk, aishell (AISHELL-1), fsdd (Free Spoken Digits) are downloaded
-    where --from names nothing; commonvoice (any language) is fetched by hand. Other data: kaldi (data directories), nemo
-    (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a .txt beside each, or a CSV or TSV).
+    Corpora: librispeech, minilibrispeech, speechcommands, speechocean762, an4, ljspeech, vctk, aishell (AISHELL-1), fsdd
+    (Free Spoken Digits) are downloaded where --from names nothing; commonvoice (any language) is fetched by hand. Other
+    data: kaldi (data directories), nemo (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a
+    .txt beside each, or a CSV or TSV).
 
     A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. A download that broke off goes on where it ended.
 
@@ -266,6 +267,7 @@ def synth(
 
 
 app.command("record")(record.record)
+app.command("label")(label.label)
 
 
 @app.command()

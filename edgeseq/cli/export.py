@@ -36,12 +36,36 @@ def export(
         Path | None, typer.Option(help="Word delays and confidences, from `edgeseq eval --times --calibration --json`.")
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Write the files, marked as unproven, even if they change what is understood.")
+    ] = False,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="Words that the model brings along, as a file beside it.  [default: the recipe's]")
+    ] = None,
+    lm: Annotated[
+        Path | None, typer.Option("--lm", metavar="FILE.lm", help="A language model that it brings along and searches with.")
+    ] = None,
+    guesser: Annotated[Path | None, typer.Option(help="What guesses how words sound that the lexicon lacks.")] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Beginnings that its search keeps.  [default: the recipe's, or as many as usual]")
+    ] = None,
+    lm_weight: Annotated[
+        float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")
+    ] = None,
+    word_bonus: Annotated[float | None, typer.Option(help="Nats for each word.  [default: the recipe's, or 0]")] = None,
+    blank_penalty: Annotated[
+        float | None, typer.Option(help="Nats that blank loses in each row.  [default: the recipe's, or 0]")
+    ] = None,
 ) -> None:
     """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
+    A lexicon, a language model and a guesser are copied beside them and named in them, with their SHA-256: with a language
+    model of its own a model dictates wherever no phrases are asked for.
+
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
-    hear them; what changes their words by more than export.most_difference is not written (see `edgeseq prove`).
+    hear them; what changes their words (of phone models: or phones) by more than export.most_difference is not written (see
+    `edgeseq prove`). --unproven writes it all the same; `edgeseq models info` then says why it is unproven.
 
     What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 
@@ -49,6 +73,7 @@ def export(
     Examples:
       edgeseq export runs/digits-en --out models/digits-en
       edgeseq export models/digits-en --out on-this-board --bits 4 --target auto
+      edgeseq export runs/english --out models/english --lexicon words.dict --lm english.lm --lm-weight 0.6
     """
     from dataclasses import replace
 
@@ -68,6 +93,7 @@ def export(
         values = trained.recipe.model_dump(mode="json")
         values["export"]["chunk_ms"] = chunk_ms
         trained = replace(trained, recipe=parse_recipe(values, f"--chunk-ms {chunk_ms}"))
+    files = {"lexicon": lexicon, "language_model": lm, "guesser": guesser}
     kept = read_scores(scores) if scores else {}
     found = read_measured(measured) if measured else None
     with progress("Hearing the validation set in all ways", unit="clips") as show:
@@ -79,6 +105,9 @@ def export(
             target=target,
             flush_seconds=flush_seconds,
             measured=found,
+            companions={role: path for role, path in files.items() if path is not None},
+            search={"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "blank_penalty": blank_penalty},
+            unproven=unproven,
             on_progress=lambda way, done, total: show(done, total),
         )
     for file in exported.files:
@@ -87,4 +116,7 @@ def export(
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
-    typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+    if exported.proof is not None:
+        typer.echo(exported.proof.to_text(), err=True)
+    if exported.unproven:
+        typer.echo(f"not proven: {exported.unproven}", err=True)

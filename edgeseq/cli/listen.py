@@ -11,7 +11,6 @@ import typer
 
 from edgeseq.cli.display import Display, Format
 from edgeseq.cli.options import (
-    DEFAULT_MODEL,
     BitsOption,
     CompleteOption,
     EndpointOption,
@@ -28,11 +27,12 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
-    from edgeseq.beam import BeamDecoder
     from edgeseq.blocks import Floats, Lost
+    from edgeseq.decoding import Decoder
     from edgeseq.recognizer import Recognizer
 
 
@@ -182,18 +182,20 @@ def _with_phrases(
     return recognizer.with_decoder(changing), watch.during
 
 
-def _with_beam(recognizer: Recognizer, decoder: BeamDecoder, search: Search) -> tuple[Recognizer, Watched]:
-    """Let a recognizer search with a beam, and take hotwords anew whenever their file changes."""
-    if search.hotwords is None:
+def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
+    """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
+    from edgeseq.beam import BeamDecoder, ChangingHotwords
+    from edgeseq.dictation import DictationDecoder
+
+    if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
         return recognizer.with_decoder(decoder), lambda blocks: blocks
-    from edgeseq.beam import ChangingHotwords
     from edgeseq.hotwords import Hotwords
     from edgeseq.phrases.changing import PhraseWatch
 
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.fusion.tokens)),
+        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.tokens)),
         cast(Any, changing),
         _report,
     )

@@ -19,8 +19,9 @@ NumberBitsOption = Annotated[int, typer.Option("--bits", metavar="32|16", help="
 
 @app.command()
 def build(
-    text: Annotated[
-        Path, typer.Argument(help="Text, a sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped.")
+    texts: Annotated[
+        list[Path],
+        typer.Argument(metavar="TEXT...", help="A sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped."),
     ],
     out: OutOption,
     order: Annotated[int, typer.Option(help="Length of the longest n-grams.")] = 3,
@@ -28,6 +29,15 @@ def build(
     prune: Annotated[
         str, typer.Option(metavar="N,N,...", help="Drop n-grams seen N times or less, an N an order: 0,0,1")
     ] = "0",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="The words to know, one a line (a lexicon will do).  [default: all of the texts]")
+    ] = None,
+    tune: Annotated[
+        Path | None, typer.Option(help="Text like what will be spoken: each TEXT becomes a model, mixed to suit it best.")
+    ] = None,
+    size: Annotated[
+        float | None, typer.Option(metavar="MB", help="Drop the n-grams that matter least until the file has this size.")
+    ] = None,
     arpa: Annotated[Path | None, typer.Option(help="Also write an ARPA file (.gz packs it).")] = None,
     bits: NumberBitsOption = 32,
 ) -> None:
@@ -37,24 +47,28 @@ def build(
     Examples:
       edgeseq lm build sentences.txt --out spoken.lm
       edgeseq lm build names.txt --level char --order 5 --out names.lm
+      edgeseq lm build books.txt talk.txt --tune dev.txt --vocabulary words.txt --size 6 --bits 16 --out small.lm
     """
     from edgeseq.lm.arpa import write_arpa
     from edgeseq.lm.binary import write_compiled
-    from edgeseq.lm.corpus import read_sentences
-    from edgeseq.lm.kneser_ney import estimate
+    from edgeseq.lm.building import Plan
+    from edgeseq.lm.building import build as build_model
 
     if level not in ("word", "char"):
         raise UsageError(f"--level {level}: wanted word or char.")
-    with progress(f"Reading {text.name}", unit="sentences") as show:
-        found = estimate(read_sentences(text, level), order, _thresholds(prune), show)  # type: ignore[arg-type]
-    if found.fallbacks:
-        orders = ", ".join(map(str, found.fallbacks))
+    plan = Plan(order, level, _thresholds(prune), vocabulary, tune, size, bits)  # type: ignore[arg-type]
+    with progress(f"Reading {', '.join(text.name for text in texts)}", unit="sentences") as show:
+        built = build_model(texts, plan, show)
+    if built.fallbacks:
+        orders = ", ".join(map(str, built.fallbacks))
         typer.echo(f"The discounts of order {orders} cannot be estimated from this text; 0.5, 1 and 1.5 are used.", err=True)
     if arpa is not None:
         with progress(f"Writing {arpa.name}", unit="n-grams") as show:
-            write_arpa(found.ngrams, arpa, show)
-    header = write_compiled(found.ngrams, out, bits, source=text.name)
-    typer.echo(f"{out}: {found.n_sentences:,} sentences, {found.n_units:,} {_units(header)}")
+            write_arpa(built.ngrams, arpa, show)
+    header = write_compiled(built.ngrams, out, bits, source=", ".join(text.name for text in texts))
+    typer.echo(f"{out}: {built.n_sentences:,} sentences, {built.n_units:,} {_units(header)}")
+    for text, weight in zip(texts, built.weights, strict=False):
+        typer.echo(f"  {text.name} weighs {weight:.3f}")
     typer.echo(_table(header, out))
 
 
@@ -118,9 +132,9 @@ def score(
         typer.echo(f"perplexity {perplexity(shares):.2f} over {len(shares):,}, of them unknown {n_unknown:,}", err=True)
 
 
-def _thresholds(text: str) -> list[int]:
+def _thresholds(text: str) -> tuple[int, ...]:
     try:
-        return [int(part) for part in text.replace(",", " ").split()]
+        return tuple(int(part) for part in text.replace(",", " ").split())
     except ValueError as fault:
         raise UsageError(f"--prune {text!r}: wanted counts between commas, the first 0: 0,0,1") from fault
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeseq.cli.display import printable
-from edgeseq.cli.options import DEFAULT_MODEL, BitsOption
+from edgeseq.cli.options import BitsOption
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import EdgeseqError
 
 if TYPE_CHECKING:
     from edgeseq.metadata import ModelMetadata
+    from edgeseq.models import ModelFolder
 
 app = typer.Typer(
     help="Models: what is here, what they were trained on, whether they work.",
@@ -44,7 +45,7 @@ def list_models(as_json: JsonOption = False) -> None:
     else:
         for model in found:
             sizes = ", ".join(f"{bits} bit {p.stat().st_size / 1e6:.2f} MB" for bits, p in model.files.items())
-            typer.echo(f"{printable(model.name)}  {sizes}  {model.path}")
+            typer.echo(f"{printable(model.name)}  {sizes}{_beside(model)}  {model.path}")
 
 
 @app.command("info")
@@ -60,7 +61,7 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
     path = find_model(model, bits)
     metadata = read_metadata(path)
     if as_json:
-        typer.echo(json.dumps({"file": str(path), **asdict(metadata)}, ensure_ascii=False))
+        typer.echo(json.dumps({"file": str(path), **_fields(metadata)}, ensure_ascii=False))
     else:
         typer.echo(_described(path, metadata))
 
@@ -88,11 +89,39 @@ def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> Non
     typer.echo("all checks passed")
 
 
+def _beside(model: ModelFolder) -> str:
+    """Name the companions of a model for a list, in which a model that does not fit spoils nothing."""
+    from edgeseq.companions import ROLES
+    from edgeseq.models import read_metadata
+
+    try:
+        metadata = read_metadata(next(iter(model.files.values())))
+        found = metadata.with_companions(next(iter(model.files.values()))).companion_files
+    except EdgeseqError:
+        return ", companions missing or others"
+    return "".join(f", {ROLES[role]} {path.stat().st_size / 1e6:.2f} MB" for role, path in found.items())
+
+
+def _fields(metadata: ModelMetadata) -> dict[str, Any]:
+    from edgeseq.metadata import stored_fields
+
+    return {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
+
+
+def _proof_in_words(proof: dict[str, Any]) -> str:
+    """Say whether the files understand what torch does, with the figures."""
+    figures = json.dumps({key: value for key, value in proof.items() if key != "unproven"}, ensure_ascii=False)
+    if not proof:
+        return "none"
+    return f"UNPROVEN: {proof['unproven']} {figures}" if "unproven" in proof else figures
+
+
 def _described(path: Path, metadata: ModelMetadata) -> str:
-    fields: dict[str, Any] = asdict(metadata)
+    fields = _fields(metadata) | {"companions": json.dumps(metadata.companions, ensure_ascii=False)}
     fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
     fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
-    fields["token_details"] = metadata.token_table.kind
+    fields["token_details"] = metadata.token_details.get("kind", "characters")
+    fields["proof"] = _proof_in_words(metadata.proof)
     del fields["config"]
     lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
     return "\n".join(printable(line) for line in lines)

@@ -59,7 +59,6 @@ JournalOption = Annotated[
     Path | None,
     typer.Option("--journal", metavar="FILE.jsonl", help="Keep there what is finished; the same command goes on from it."),
 ]
-DEFAULT_MODEL = "digits-en"
 
 
 def speller(figures: bool, language: str) -> Callable[[Sequence[str]], str]:

@@ -10,7 +10,7 @@ import typer
 from edgeseq.cli.progress import progress
 
 if TYPE_CHECKING:
-    from edgeseq.evaluate import Clip
+    from edgeseq.reference_clips import Clip
 
 
 def prove(
@@ -35,6 +35,8 @@ def prove(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Count the words that the same weights get wrong in torch, whole and streamed, and in exported files.
+
+    Of phone models the phones of the best path count, too, and words are those of the model's lexicon.
 
     What differs from one way to the next is what streaming, export or quantization did. `edgeseq export` asks the same before
     it writes. Ends with exit code 1 when the rates differ by more than the recipe's export.most_difference.
@@ -68,8 +70,9 @@ def prove(
 
 def _clips(manifests: list[str], connected: str) -> list[Clip]:
     from edgeseq.cli.eval import seeds_of
-    from edgeseq.evaluate import connected_clips, single_clips
     from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.reference_clips import connected_clips, single_clips
 
-    recordings = [recording for name in manifests for recording in read_manifest(find_data(name))]
-    return single_clips(recordings) + connected_clips(recordings, seeds_of(connected))
+    recordings = [recording for name in manifests for recording in read_manifest(find_data(name), allow_empty_text=True)]
+    words = [recording for recording in recordings if recording.text.strip()]
+    return single_clips(recordings) + connected_clips(words, seeds_of(connected))

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseq.cli.options import DEFAULT_MODEL, ModelOption
+from edgeseq.cli.options import ModelOption
 from edgeseq.cli.progress import progress
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:

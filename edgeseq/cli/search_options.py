@@ -14,11 +14,10 @@ import typer
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.beam import BeamDecoder
+    from edgeseq.beam import AnyBeam
+    from edgeseq.decoding import Decoder
     from edgeseq.hotwords import Hotword
     from edgeseq.metadata import ModelMetadata
-
-DEFAULT_BEAM = 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Search:
             min=1,
             max=1000,
             metavar="N",
-            help=f"Keep the N likeliest beginnings instead of one.  [default: {DEFAULT_BEAM} with any option below]",
+            help="Keep the N likeliest beginnings instead of one.  [default: 8 with any option below; of phones 200]",
         ),
     ] = None
     lm: Annotated[
@@ -43,6 +42,14 @@ class Search:
     ] = None
     word_bonus: Annotated[
         float | None, typer.Option("--word-bonus", metavar="NATS", help="More of it makes more words.  [default: 0]")
+    ] = None
+    blank_penalty: Annotated[
+        float | None,
+        typer.Option(
+            "--blank-penalty",
+            metavar="NATS",
+            help="What blank loses in each row: more makes more letters or phones.  [default: 0]",
+        ),
     ] = None
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
@@ -60,27 +67,38 @@ class Search:
         int | None, typer.Option("--nbest", min=1, max=1000, metavar="N", help="Tell N texts of each final (jsonl).")
     ] = None
 
-    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> BeamDecoder | None:
+    greedy: Annotated[
+        bool | None,
+        typer.Option("--greedy", help="Take the best symbol of each row, even if the model has a language model of its own."),
+    ] = None
+
+    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> AnyBeam | Decoder[Any] | None:
         """Make the search that is asked for, None if none is. Raises UsageError for options that exclude each other."""
-        if all(getattr(self, option.name) in (None, []) for option in fields(self)):
+        given = [option.name for option in fields(self) if getattr(self, option.name) not in (None, [])]
+        if not given:
             return None
         if phrases is not None:
             raise UsageError("--phrases searches its phrases and nothing else; leave out --beam and the options of the beam.")
-        if self.lm is None and self.lm_weight is not None:
+        if self.greedy:
+            return _greedy(given, metadata)
+        own = metadata.companion_files
+        if self.lm is None and self.lm_weight is not None and "language_model" not in own:
             raise UsageError("--lm-weight is about a language model; give --lm FILE.lm, too.")
         from edgeseq.beam import BeamOptions, load_beam
+        from edgeseq.companions import SearchDefaults
         from edgeseq.fusion import Weights
 
-        weights = Weights()
+        usual = SearchDefaults.of(metadata.companions)
         return load_beam(
             metadata,
-            BeamOptions(self.beam or DEFAULT_BEAM, nbest=self.nbest or 1),
+            BeamOptions(self.beam or usual.beam, nbest=self.nbest or 1),
             lm=self.lm,
             lexicon=self.lexicon,
             hotwords=self.all_hotwords(),
             weights=Weights(
-                weights.lm if self.lm_weight is None else self.lm_weight,
-                weights.word_bonus if self.word_bonus is None else self.word_bonus,
+                usual.lm_weight if self.lm_weight is None else self.lm_weight,
+                usual.word_bonus if self.word_bonus is None else self.word_bonus,
+                usual.blank_penalty if self.blank_penalty is None else self.blank_penalty,
             ),
         )
 
@@ -94,6 +112,15 @@ class Search:
         listed = [] if self.hotwords is None else read_hotwords(self.hotwords)
         names = {hotword.phrase for hotword in typed}
         return [*(hotword for hotword in listed if hotword.phrase not in names), *typed]
+
+
+def _greedy(given: list[str], metadata: ModelMetadata) -> Decoder[Any]:
+    if given != ["greedy"]:
+        others = ", ".join("--" + name.replace("_", "-") for name in given if name != "greedy")
+        raise UsageError(f"--greedy searches nothing; leave out {others}, or --greedy.")
+    from edgeseq.greedy import GreedyDecoder
+
+    return GreedyDecoder(metadata)
 
 
 def searches(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,7 +14,6 @@ import typer
 from typer.core import TyperCommand
 
 from edgeseq.cli.options import (
-    DEFAULT_MODEL,
     BitsOption,
     CompleteOption,
     EndpointOption,
@@ -26,6 +25,7 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 from edgeseq.errors import UsageError
 

@@ -13,7 +13,7 @@ from edgeseq.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
     from edgeseq.recipe import Recipe
-    from edgeseq.training.metrics import Report, StepReport
+    from edgeseq.training.metrics import Report, StepReport, ValidReport
 
 EXIT_INTERRUPTED = 130
 LINE_SECONDS = 15.0
@@ -53,13 +53,14 @@ def train(
         from edgeseq.training.finetuning import load_given
         from edgeseq.training.licenses import count_licenses
         from edgeseq.training.loggers import refuse_missing
+        from edgeseq.training.valid import Validator, load_validation
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])
     if check:
         refuse_missing(resolved.train.loggers)
         batches, tokens = trainer.load_batches(resolved)
-        valid = trainer.load_validation(resolved)
+        valid = load_validation(resolved)
         if resolved.finetune is not None:
             load_given(resolved, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
@@ -67,8 +68,9 @@ def train(
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
             licenses = count_licenses(source, drawn.recordings).most_common()
             typer.echo(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
-        for name, recordings in valid.items():
-            typer.echo(f"{name}: {len(recordings):,} recordings to measure on")
+        validator = Validator(resolved, tokens, valid, batches.reader)
+        for name in valid:
+            typer.echo(f"{name}: {validator.describe(name)}")
         return
     folder = out or Path("runs") / resolved.name
     with _Progress(resolved) as shown, stop_on_signals() as stop:
@@ -112,6 +114,21 @@ def _finish(folder: Path, name: str) -> bool:
     return not refused
 
 
+def _rates_in_words(report: ValidReport) -> str:
+    """Say every rate, and of how many recordings where those are not all."""
+    from edgeseq.training.metrics import PER, TITLES
+
+    parts = []
+    for measure, title in TITLES.items():
+        counts = {} if measure == PER else report.searched
+        rates = [
+            f"{name} {rate:.1f} %" + (f" ({counts[name]:,} recordings)" if name in counts else "")
+            for name, rate in getattr(report, measure).items()
+        ]
+        parts += [f"{title}: {'  '.join(rates)}"] if rates else []
+    return "; ".join(parts)
+
+
 class _Progress:
     """What a person judges a training by: a bar on a terminal, a line now and then elsewhere."""
 
@@ -153,8 +170,7 @@ class _Progress:
             self._bar.start()
 
         if isinstance(report, ValidReport):
-            rates = "  ".join(f"{name} {wer:.1f} %" for name, wer in report.wer.items())
-            self._print(f"step {report.step}: words wrong: {rates}")
+            self._print(f"step {report.step}: {_rates_in_words(report)}")
         elif isinstance(report, StepReport):
             self._show_step(report)
         else:

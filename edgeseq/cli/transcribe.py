@@ -15,7 +15,6 @@ import typer
 from edgeseq.cli.display import Display, Format
 from edgeseq.cli.hearing import Hearing
 from edgeseq.cli.options import (
-    DEFAULT_MODEL,
     BitsOption,
     FiguresOption,
     FormatOption,
@@ -31,6 +30,7 @@ from edgeseq.cli.options import (
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
+from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
 from edgeseq.whole_file import write_whole
 

@@ -14,6 +14,7 @@ from edgeseq.data.corpora import Progress
 from edgeseq.errors import EdgeseqError
 
 SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar", ".zip")
+PAGE_BEGINS = (b"<!doctype html", b"<html")
 
 
 def is_archive(path: Path) -> bool:
@@ -97,12 +98,22 @@ def _escapes(archive: Path, name: str) -> EdgeseqError:
 
 
 def _damaged(archive: Path, inner: Path, fault: Exception) -> EdgeseqError:
+    if _is_page(inner):
+        return EdgeseqError(
+            f"{archive}: not an archive but a web page, such as a login's or an error's. Nothing was unpacked.\n"
+            "  Remove it, look at its address in a browser, fetch it again, and import again."
+        )
     within = "" if inner == archive else f" (in it, {inner.name})"
     reason = next(iter(str(fault).splitlines()), type(fault).__name__).rstrip(":")  # tarfile lists all that it tried
     return EdgeseqError(
         f"{archive}: damaged or cut short{within}: {reason}. Nothing was unpacked.\n"
         "  Remove it, fetch it again, and import again."
     )
+
+
+def _is_page(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(100).lstrip().lower().startswith(PAGE_BEGINS)
 
 
 class _Counted(io.FileIO):

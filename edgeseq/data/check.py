@@ -156,7 +156,7 @@ def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured
 def _text_findings(recordings: Iterable[Recording], spelling: Spelling) -> Iterator[Finding]:
     for recording in recordings:
         if not recording.text.strip():
-            yield Finding("empty text", recording.where, "no text")
+            yield Finding("empty text", recording.where, "nothing is said: good to measure on, not to train on")
             continue
         try:
             ids = spelling.tokens.encode(recording.text)

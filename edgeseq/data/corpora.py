@@ -22,8 +22,11 @@ Stage = Callable[[str, str], AbstractContextManager[Progress]]
 
 MODULES = {
     "librispeech": "public_corpora",
+    "minilibrispeech": "public_corpora",
     "commonvoice": "public_corpora",
     "speechcommands": "public_corpora",
+    "speechocean762": "public_corpora",
+    "an4": "public_corpora",
     "ljspeech": "public_corpora",
     "vctk": "public_corpora",
     "aishell": "public_corpora",

@@ -16,6 +16,9 @@ TIMEOUT_SECONDS = 30.0
 TRIES = 3
 BLOCK_BYTES = 1 << 18
 
+PAGE = "text/html"
+"""What a login or a consent page is that comes in place of a file."""
+
 Progress = Callable[[int, int], None]
 """Called with bytes fetched and bytes wanted; the latter is 0 while it is not known."""
 
@@ -57,6 +60,10 @@ def download(
     return part.replace(target)
 
 
+class _PageError(ConnectionError):
+    """A web page came in place of the file."""
+
+
 def digest_of(path: Path, algorithm: str) -> str:
     """Digest a file's content, as "sha256:d4dd..."."""
     with path.open("rb") as file:
@@ -68,6 +75,8 @@ def _fetch(url: str, part: Path, on_progress: Progress) -> None:
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "edgeseq"} | _range(have))
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        if answer.headers.get_content_type() == PAGE:
+            raise _PageError("a web page came in its place: this network wants a login, or the file has moved")
         if answer.status != HTTPStatus.PARTIAL_CONTENT:
             have = 0
         length = answer.headers.get("Content-Length")
@@ -87,7 +96,9 @@ def _range(have: int) -> dict[str, str]:
 
 
 def _worth_trying_again(fault: Exception) -> bool:
-    return not isinstance(fault, urllib.error.URLError) or _code(fault) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    if isinstance(fault, urllib.error.URLError):
+        return _code(fault) >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return not isinstance(fault, _PageError)
 
 
 def _code(fault: Exception) -> int:

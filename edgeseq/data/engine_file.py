@@ -98,7 +98,7 @@ def read_engine(path: Path) -> EngineOfFile:
     if faults := list(_faults(entry)):
         raise UsageError("\n".join([f"{path}: describes no synthesizer:", *(f"  {fault}" for fault in faults)]))
     command, stdin = tuple(entry["command"]), entry.get("stdin", "")
-    used = {name for part in (*command, stdin) for name in _placeholders(part)}
+    used = {name for part in (*command, stdin) for name in placeholders(part)}
     pitched, paced = "pitch" in used, bool({"speed", "slowness"} & used)
     named: list[dict[str, str]] = [voice if isinstance(voice, dict) else {"name": voice} for voice in entry["voices"]]
     voices = tuple(Voice(entry["name"], v["name"], v.get("licence") or entry["licence"], pitched, paced) for v in named)
@@ -111,12 +111,12 @@ def _faults(entry: dict[str, Any]) -> Iterator[str]:
         if key not in KEYS:
             yield f"{key!r} is no key; known are {', '.join(KEYS)}"
     for key in ("name", "licence"):
-        if not _is_text(entry.get(key)):
+        if not is_text(entry.get(key)):
             yield f"{key!r}: a text is wanted, not {entry.get(key)!r}"
     if "/" in str(entry.get("name")):
         yield "'name' holds a slash, which parts synthesizer and voice"
     command, stdin = entry.get("command"), entry.get("stdin", "")
-    if not isinstance(command, list) or not command or not all(map(_is_text, command)):
+    if not isinstance(command, list) or not command or not all(map(is_text, command)):
         yield f"'command': a list of texts is wanted, the program first, not {command!r}"
     elif not isinstance(stdin, str):
         yield f"'stdin': a text is wanted, not {stdin!r}"
@@ -133,7 +133,7 @@ def _template_faults(templates: Sequence[str]) -> Iterator[str]:
     used = set()
     for template in templates:
         try:
-            names = _placeholders(template)
+            names = placeholders(template)
             template.format_map(dict.fromkeys(PLACEHOLDERS, 1.0) if set(names) <= {*PLACEHOLDERS} else {})
         except (ValueError, KeyError, IndexError, AttributeError):
             yield f"{template!r} cannot be filled in; placeholders: " + ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
@@ -150,13 +150,15 @@ def _voice_faults(voices: Any) -> Iterator[str]:
         return
     for voice in voices:
         named = voice if isinstance(voice, dict) else {"name": voice}
-        if not (set(named) <= {"name", "licence"} and _is_text(named.get("name")) and _is_text(named.get("licence", "x"))):
+        if not (set(named) <= {"name", "licence"} and is_text(named.get("name")) and is_text(named.get("licence", "x"))):
             yield f"'voices': a name, or {{name: ..., licence: ...}} is wanted, not {voice!r}"
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether a value of a YAML file is a text that says something."""
     return isinstance(value, str) and bool(value.strip())
 
 
-def _placeholders(template: str) -> list[str]:
+def placeholders(template: str) -> list[str]:
+    """List the names in braces; raises ValueError for braces that do not match."""
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]

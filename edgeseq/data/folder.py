@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
 from edgeseq.errors import ManifestError
@@ -23,6 +24,8 @@ WHOLE = "all"
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "audio_filepath", "wav")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript")
 SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+PEOPLE_COLUMNS = {"age": ("age",), "gender": ("gender",), "accent": ("accents", "accent")}
+"""What a manifest keeps of those who speak, by its key; error rates can then be given by group."""
 
 MAX_FAULTS = 20
 
@@ -34,6 +37,8 @@ class Spoken:
     path: Path
     text: str
     speaker: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """other keys of its line"""
 
 
 def import_corpus(request: Request) -> Imported:
@@ -70,7 +75,7 @@ def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[Spoken]]
             continue
         inner = path.relative_to(folder).parts[0]
         split = inner if inner in SPLITS else WHOLE
-        splits.setdefault(split, []).append(Spoken(path, _read_text(text)))
+        splits.setdefault(split, []).append(Spoken(path, read_text(text)))
     if n_alone:
         notes.append(f"{n_alone:,} sound files have no .txt beside them")
     if not splits:
@@ -81,7 +86,8 @@ def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[Spoken]]
     return splits
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file in UTF-8; raises ManifestError for another encoding."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as fault:
@@ -102,12 +108,21 @@ def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
             f"{', '.join(PATH_COLUMNS)}, one of {', '.join(TEXT_COLUMNS)}, and maybe one of {', '.join(SPEAKER_COLUMNS)}."
         )
     speaker = _column(columns, SPEAKER_COLUMNS)
-    return [Spoken(folder / (row[path] or ""), row[text] or "", (row[speaker] or None) if speaker else None) for row in rows]
+    people = {key: column for key, names in PEOPLE_COLUMNS.items() if (column := _column(columns, names))}
+    return [
+        Spoken(
+            folder / (row[path] or ""),
+            row[text] or "",
+            (row[speaker] or None) if speaker else None,
+            {key: known for key, column in people.items() if (known := (row[column] or "").strip())},
+        )
+        for row in rows
+    ]
 
 
 def _read_rows(table: Path) -> tuple[Sequence[str], list[dict[str, str | None]]]:
     """Give the names of the columns, and the rows by them."""
-    content = _read_text(table)
+    content = read_text(table)
     names = content.partition("\n")[0]
     comma = "\t" if table.suffix == ".tsv" else max(COMMAS, key=names.count)
     lines = io.StringIO(content, newline="")
@@ -139,6 +154,15 @@ def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
             faults.append(str(fault) if str(spoken.path) in str(fault) else f"{spoken.path}: {fault}")
             continue
         if about.frames:
-            yield Recording(spoken.path, about.frames / about.samplerate, spoken.text.strip(), speaker=spoken.speaker)
+            seconds = about.frames / about.samplerate
+            yield Recording(spoken.path, seconds, spoken.text.strip(), speaker=spoken.speaker, extra=spoken.extra)
         else:
             faults.append(f"{spoken.path}: holds no sound")
+
+
+def measure_found(split: str, spoken: Sequence[Spoken], where: str, notes: list[str]) -> list[Recording]:
+    """Measure the files of a split that are there; `notes` counts those that are not in `where`, and names what is no sound."""
+    there = [one for one in spoken if one.path.is_file()]
+    if len(there) < len(spoken):
+        notes.append(f"{split}: {len(spoken) - len(there):,} of {len(spoken):,} lines, whose files are not in {where}")
+    return list(measure(there, notes))

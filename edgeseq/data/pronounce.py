@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edgeseq.errors import MissingExtraError, UsageError, WordListError
-from edgeseq.lexicon import read_lines, words_by_count
+from edgeseq.lexicon import lexicon_entries, words_by_count
 from edgeseq.lm.corpus import read_sentences
-from edgeseq.pronunciations import Phones, pronunciations_of, read_entries
+from edgeseq.pronunciations import Phones, pronunciations_of
 
 BATCH = 200
 """Words that one run of espeak-ng is given."""
@@ -26,6 +26,8 @@ SWITCH = re.compile(r"\([\w-]+\)")
 
 Entry = tuple[str, Phones]
 Progress = Callable[[int, int], None]
+Guess = Callable[[Sequence[str], Sequence[Entry]], Mapping[str, tuple[Phones, ...]]]
+"""Takes words, and the entries of dictionaries; gives the words' pronunciations, none for one that it cannot pronounce."""
 
 
 def count_words(texts: Iterable[Path]) -> Counter[str]:
@@ -42,18 +44,32 @@ def without_stress(phones: Phones) -> Phones:
     return tuple(kept for phone in phones if (kept := STRESS.sub("", phone)))
 
 
-def look_up(words: Mapping[str, int], dictionaries: Iterable[Path], *, stress: bool = False) -> list[Entry]:
-    """Take each word's pronunciations from the first dictionary that has it, words in order of the alphabet.
-
-    Raises WordListError that lists words which none of them has, those first that are said most often.
-    """
+def read_dictionaries(dictionaries: Iterable[Path], *, stress: bool = False) -> dict[str, tuple[Phones, ...]]:
+    """Read dictionaries, packed or in lines; each word's pronunciations are those of the first that has it."""
     found: dict[str, tuple[Phones, ...]] = {}
     for path in dictionaries:
-        entries = ((word, phones) for _, word, phones in read_entries(read_lines(path)) if phones)
-        found = pronunciations_of(entries) | found
-    _refuse_missing([word for word in words if word not in found], words, "the dictionaries lack")
-    ways = [(word, phones) for word in sorted(words) for phones in found[word]]
-    return [(word, phones if stress else without_stress(phones)) for word, phones in ways]
+        entries = [(word, phones if stress else without_stress(phones)) for _, word, phones in lexicon_entries(path)]
+        found = pronunciations_of(entry for entry in entries if entry[1]) | found
+    return found
+
+
+def look_up(
+    words: Mapping[str, int], known: Mapping[str, tuple[Phones, ...]], guess: Guess | None = None
+) -> tuple[list[Entry], list[str]]:
+    """Take each word's pronunciations from dictionaries, and guess those that they lack, words in order of the alphabet.
+
+    Returns them and the words that were guessed. Raises WordListError that lists words that have none, those first that are
+    said most often.
+    """
+    missing = sorted(word for word in words if word not in known)
+    if missing and guess is None:
+        advice = "Let them be guessed with --guess letters; write"
+        _refuse_missing(missing, words, "the dictionaries lack", advice)
+    guessed = guess(missing, [(word, way) for word, ways in known.items() for way in ways]) if missing and guess else {}
+    silent = [word for word in missing if not guessed.get(word)]
+    _refuse_missing(silent, words, "nothing can be guessed of")
+    found = {**guessed, **{word: known[word] for word in words if word in known}}
+    return [(word, phones) for word in sorted(words) for phones in found[word]], missing
 
 
 def speak(
@@ -100,9 +116,10 @@ def _run_espeak(words: Sequence[str], language: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
-def _refuse_missing(missing: Sequence[str], words: Mapping[str, int], what: str) -> None:
+def _refuse_missing(missing: Sequence[str], words: Mapping[str, int], what: str, advice: str = "Write") -> None:
     if missing:
         raise WordListError(
             f"{what} {len(missing):,} words:{words_by_count(missing, words)}\n"
-            "  Write them with their phones into a file, and name that with --dictionary, too; or leave them out of the text."
+            f"  {advice} them with their phones into a file, and name that with --dictionary, too; "
+            "or leave them out of the text."
         )

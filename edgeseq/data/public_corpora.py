@@ -1,8 +1,4 @@
-"""Public corpora: where they can be fetched, how their folders are recognized, which recipe of Lhotse reads them.
-
-Common Voice is read here, as a table: Lhotse's recipe starts a process a split and sends it every row, fails at an empty
-split and at older releases' columns, and does not say which rows had no file.
-"""
+"""Public corpora: where they can be fetched, how their folders are recognized, what reads them: Lhotse's recipes, or ours."""
 
 from __future__ import annotations
 
@@ -12,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgeseq.data import an4, commonvoice, speechocean
 from edgeseq.data.archives import is_archive, stem, unpack
 from edgeseq.data.corpora import Imported, Request, choose_parts, under_licence, write_splits
 from edgeseq.data.download import download
-from edgeseq.data.folder import measure, read_table
 from edgeseq.data.lhotse_sets import import_lhotse, of_supervision, warnings_noted
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
 from edgeseq.manifest import DATA_VARIABLE, Recording
@@ -26,11 +22,15 @@ SEARCH_DEPTH = 3
 UNPACKED = "unpacked"
 """Folder, beside the manifests, of what was unpacked: a folder an archive."""
 
+REWRITTEN = "recordings"
+"""Folder, beside the manifests, of recordings that no file of the corpus holds in a form that can be read."""
+
 Sets = Mapping[str, Any]
 """Of Lhotse: `recordings` and `supervisions` of one split."""
 
-Read = Callable[[Path, Sequence[str], list[str]], Iterator[tuple[str, list[Recording]]]]
-"""Reads splits of a corpus's folder, one after the other; appends to the list what is left out."""
+Read = Callable[[Path, Sequence[str], Path, list[str]], Iterator[tuple[str, list[Recording]]]]
+"""Reads splits of a corpus's folder, one after the other. The second folder is for recordings that must be written in
+another form; the list gets what is left out."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,14 @@ class PublicCorpus:
     """where a person finds it"""
     nested: str | None = None
     """glob of archives within an archive"""
+    needs_lhotse: bool = True
 
 
 def import_corpus(request: Request) -> Imported:
-    """Write manifests of a corpus that Lhotse has a recipe for, fetching and unpacking what is not here."""
-    import_lhotse()
+    """Write manifests of a public corpus, fetching and unpacking what is not here."""
     corpus = CORPORA[request.name]
+    if corpus.needs_lhotse:
+        import_lhotse()
     folders = _corpus_folders(corpus, request)
     found = {name: folder for folder in folders for name in corpus.splits(folder)}
     notes: list[str] = []
@@ -82,7 +84,8 @@ def import_corpus(request: Request) -> Imported:
     with request.stage(f"Reading {request.name}", "splits") as show:
         for folder in folders:
             show(len(splits), len(chosen))
-            for name, recordings in corpus.read(folder, [name for name in chosen if found[name] == folder], notes):
+            names = [name for name in chosen if found[name] == folder]
+            for name, recordings in corpus.read(folder, names, request.out / REWRITTEN, notes):
                 splits[name] = under_licence(recordings, corpus.licence)
                 show(len(splits), len(chosen))
     return write_splits(request, splits, folders[0], corpus.licence, notes)
@@ -167,7 +170,7 @@ def _by_lhotse(
 ) -> Read:
     """Read by a recipe of Lhotse; it fails by whatever it meets where a corpus is not as it was published."""
 
-    def read(folder: Path, splits: Sequence[str], notes: list[str]) -> Iterator[tuple[str, list[Recording]]]:
+    def read(folder: Path, splits: Sequence[str], _: Path, notes: list[str]) -> Iterator[tuple[str, list[Recording]]]:
         try:
             with warnings_noted(notes):
                 for split, sets in recipe(folder, splits):
@@ -202,8 +205,10 @@ LIBRISPEECH_PARTS = (
     ("train-clean-360", "146a56496217e96c14334a160df97fffedd6e0a04e66b9c5af0d40be3c792ecf"),
     ("train-other-500", "ddb22f27f96ec163645d53215559df6aa36515f26e01dd70798188350adcb6d2"),
 )
-LIBRISPEECH_SPLITS = _subfolders([*(part for part, _ in LIBRISPEECH_PARTS), "dev-clean-2", "train-clean-5"])
-"""The last two are those of Mini LibriSpeech."""
+MINI_PARTS = (
+    ("train-clean-5", "5df7d4e78065366204ca6845bb08f490"),
+    ("dev-clean-2", "6d7ab67ac6a1d2c993d050e16d61080d"),
+)
 
 
 def _librispeech(folder: Path, splits: Sequence[str]) -> Iterator[tuple[str, Sets]]:
@@ -211,22 +216,6 @@ def _librispeech(folder: Path, splits: Sequence[str]) -> Iterator[tuple[str, Set
 
     for split in splits:
         yield split, prepare_librispeech(folder, dataset_parts=[split], num_jobs=min(4, os.cpu_count() or 1))[split]
-
-
-def _commonvoice_splits(folder: Path) -> list[str]:
-    names = ("train", "dev", "test", "validated", "other", "invalidated")
-    return [f"{folder.name}/{name}" for name in names if (folder / f"{name}.tsv").is_file()]
-
-
-def _read_commonvoice(folder: Path, splits: Sequence[str], notes: list[str]) -> Iterator[tuple[str, list[Recording]]]:
-    for split in splits:
-        rows = read_table(folder / f"{split.rpartition('/')[2]}.tsv", folder / "clips")
-        there = [row for row in rows if row.path.is_file()]
-        if len(there) < len(rows):
-            notes.append(f"{split}: {len(rows) - len(there):,} of {len(rows):,} rows, whose files are not in clips/")
-        faults: list[str] = []
-        yield split, list(measure(there, faults))
-        notes += faults
 
 
 SPEECH_COMMANDS = "speech_commands_v0.0"
@@ -284,26 +273,58 @@ def _always(*names: str) -> Callable[[Path], list[str]]:
     return lambda folder: list(names)
 
 
+def _librispeech_of(archives: Mapping[str, Archive], n_usual: int, home: str) -> PublicCorpus:
+    splits = _subfolders(archives)
+    return PublicCorpus(
+        "CC-BY-4.0",
+        f"a folder of parts such as {next(iter(archives))}/SPEAKER/CHAPTER/*.flac and *.trans.txt",
+        lambda folder: bool(splits(folder)) and folder.name != UNPACKED,
+        splits,
+        _by_lhotse(_librispeech, lambda spoken: spoken.text.lower()),
+        archives,
+        n_usual,
+        home,
+    )
+
+
 TENSORFLOW = "http://download.tensorflow.org/data"
+OPENSLR = "https://www.openslr.org/resources"
+LIBRISPEECH_ARCHIVES = {part: Archive(f"{OPENSLR}/12/{part}.tar.gz", f"sha256:{digest}") for part, digest in LIBRISPEECH_PARTS}
+MINI_ARCHIVES = {part: Archive(f"{OPENSLR}/31/{part}.tar.gz", f"md5:{digest}") for part, digest in MINI_PARTS}
 
 CORPORA = {
-    "librispeech": PublicCorpus(
-        "CC-BY-4.0",
-        "a folder of parts such as train-clean-100/SPEAKER/CHAPTER/*.flac and *.trans.txt",
-        lambda folder: bool(LIBRISPEECH_SPLITS(folder)) and folder.name != UNPACKED,
-        LIBRISPEECH_SPLITS,
-        _by_lhotse(_librispeech),
-        {p: Archive(f"https://www.openslr.org/resources/12/{p}.tar.gz", f"sha256:{d}") for p, d in LIBRISPEECH_PARTS},
-        n_usual=3,
-        by_hand="https://www.openslr.org/12",
-    ),
+    "librispeech": _librispeech_of(LIBRISPEECH_ARCHIVES | MINI_ARCHIVES, 3, "https://www.openslr.org/12"),
+    "minilibrispeech": _librispeech_of(MINI_ARCHIVES, 2, "https://www.openslr.org/31"),
     "commonvoice": PublicCorpus(
         "CC0-1.0",
         "a language's folder with train.tsv, dev.tsv, test.tsv and clips/",
-        lambda folder: (folder / "clips").is_dir() and bool(_commonvoice_splits(folder)),
-        _commonvoice_splits,
-        _read_commonvoice,
+        commonvoice.is_root,
+        commonvoice.splits,
+        commonvoice.read,
         by_hand="https://commonvoice.mozilla.org, which asks for an address of yours",
+        needs_lhotse=False,
+    ),
+    "speechocean762": PublicCorpus(
+        "CC-BY-4.0",
+        "a folder with WAVE/, and wav.scp, text and utt2spk in train/ and test/",
+        speechocean.is_root,
+        speechocean.splits,
+        speechocean.read,
+        {"all": Archive(f"{OPENSLR}/101/speechocean762.tar.gz", "")},
+        n_usual=1,
+        by_hand="https://www.openslr.org/101",
+        needs_lhotse=False,
+    ),
+    "an4": PublicCorpus(
+        "BSD-2-Clause",
+        "a folder with etc/an4_train.transcription and wav/an4_clstk/SPEAKER/*.sph (or .wav, .flac, .raw)",
+        an4.is_root,
+        an4.splits,
+        an4.read,
+        {"all": Archive("https://dldata-public.s3.us-east-2.amazonaws.com/an4_sphere.tar.gz", "")},
+        n_usual=1,
+        by_hand="https://huggingface.co/datasets/espnet/an4 (its first home, Carnegie Mellon's site, has it no longer)",
+        needs_lhotse=False,
     ),
     "speechcommands": PublicCorpus(
         "CC-BY-4.0",
@@ -357,7 +378,7 @@ CORPORA = {
         lambda folder: (folder / "data_aishell" / "transcript").is_dir(),
         lambda folder: _subfolders(("train", "dev", "test"))(folder / "data_aishell" / "wav"),
         _by_lhotse(_aishell),
-        {"all": Archive("https://www.openslr.org/resources/33/data_aishell.tgz", "md5:2f494334227864a8a8fec932999db9d8")},
+        {"all": Archive(f"{OPENSLR}/33/data_aishell.tgz", "md5:2f494334227864a8a8fec932999db9d8")},
         n_usual=1,
         by_hand="https://www.openslr.org/33",
         nested="data_aishell/wav/*.tar.gz",

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ import numpy as np
 import onnx
 import torch
 
+from edgeseq.companions import named
 from edgeseq.errors import EdgeseqError, ExportError
-from edgeseq.evaluate import Clip
+from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
-from edgeseq.export.proof import Progress, Proof, find_validation, prove, refuse_difference
+from edgeseq.export.proof import Progress, Proof, find_difference, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.manifest import Recording, find_data
 from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
+from edgeseq.reference_clips import Clip
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
@@ -56,7 +58,7 @@ class Export:
     files: tuple[Exported, ...]
     proof: Proof | None
     unproven: str
-    """why there is no proof"""
+    """why there is no proof, or which step changed what is understood; empty where the proof holds"""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ class Built:
     graph: onnx.ModelProto
     difference: Difference
 
-    def pack(self, proof: Proof | None = None) -> bytes:
-        """Give the bytes of the file; with a proof, it is kept in the metadata."""
+    def pack(self, proof: Proof | None = None, unproven: str = "") -> bytes:
+        """Give the bytes of the file; with a proof, it is kept in the metadata, and with it why it does not hold."""
         if proof is not None:
             strings = {entry.key: entry.value for entry in self.graph.metadata_props}
-            kept = strings | {PREFIX + "proof": json.dumps(proof.to_dict(), ensure_ascii=False)}
+            figures = proof.to_dict() | ({"unproven": unproven} if unproven else {})
+            kept = strings | {PREFIX + "proof": json.dumps(figures, ensure_ascii=False)}
             onnx.helper.set_model_props(self.graph, kept)
         return self.graph.SerializeToString()
 
@@ -85,28 +88,37 @@ def export(
     target: str = "generic",
     flush_seconds: float | None = None,
     measured: dict[str, Any] | None = None,
+    companions: Mapping[str, Path] | None = None,
+    search: Mapping[str, float | None] | None = None,
+    unproven: bool = False,
     on_progress: Progress = lambda way, done, total: None,
 ) -> Export:
     """Write `weights.safetensors` and, for each of `bits` a weight, a graph to `folder`, in the form that suits `target`.
 
     Every graph is verified before the first file is written, and proven if the recipe's validation recordings are here: torch
     and all graphs hear them. `flush_seconds` is measured on the recipe's clips unless given or known from an earlier release;
-    `measured` (word delays, confidence maps) is kept from there too. Raises ExportError when a graph differs from torch,
-    NotProvenError when error rates differ by more than the recipe allows, UsageError for an unknown target or number of bits;
-    `folder` is then untouched.
+    `measured` (word delays, confidence maps) is kept from there too, and so are companions (files by role, see companions.py),
+    which are copied to `folder`, and how to search with them (`search`). With `unproven` the files are written though error
+    rates differ by more than the recipe allows, and their metadata say so.
+    Raises ExportError when a graph differs from torch, NotProvenError when error rates differ by more than that, UsageError for
+    an unknown target or number of bits; `folder` is then untouched.
     """
     forms = [find_form(target, one, trained) for one in dict.fromkeys(bits)]
     flush = choose_flush(trained, flush_seconds)
     trained = trained if measured is None else replace(trained, measured=trained.measured | measured)
+    trained = beside.with_companions(trained, companions or {}, search or {})
+    beside.check_companions(describe(trained, QUANTIZATIONS[32], flush, scores))
     built = [build(trained, form, flush, scores, target) for form in forms]
     valid = find_validation(trained.recipe)
     proof = prove_built(trained, built, flush, valid.clips, valid.manifests, on_progress) if valid.clips else None
-    if proof is not None:
+    difference = valid.missing if proof is None else find_difference(proof, trained.recipe.export.most_difference)
+    if proof is not None and not unproven:
         refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
-    packed = {FILES[one.form.bits]: one.pack(proof) for one in built}
-    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)})
-    files = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
-    return Export(tuple(files), proof, valid.missing)
+    packed = {FILES[one.form.bits]: one.pack(proof, difference) for one in built}
+    files = beside.contents(trained.companion_files, folder)
+    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)} | files)
+    written = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
+    return Export(tuple(written), proof, difference)
 
 
 def build(trained: Trained, form: Form, flush: float, scores: dict[str, Any], target: str = "generic") -> Built:
@@ -146,7 +158,8 @@ def describe(
     trained: Trained, quantization: str, flush_seconds: float, scores: dict[str, Any], target: str = "generic"
 ) -> ModelMetadata:
     """Fill in the metadata of one file."""
-    recipe = trained.recipe
+    recipe, files = trained.recipe, trained.companion_files
+    details = trained.tokens.details
     return ModelMetadata(
         format=FORMATS[trained.tokens.kind],
         name=recipe.name,
@@ -156,7 +169,7 @@ def describe(
         hop_samples=recipe.frontend.hop_samples,
         subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
         tokens=trained.tokens.symbols,
-        token_details=trained.tokens.details,
+        token_details={"kind": "phones"} if "lexicon" in files and trained.tokens.kind == "phones" else details,
         blank_id=trained.tokens.blank_id,
         language=recipe.language,
         text_normalization=TEXT_NORMALIZATION,
@@ -167,6 +180,8 @@ def describe(
         scores=scores,
         config=recipe.model_dump(mode="json"),
         target=target,
+        companions=named(files, trained.search) if files else {},
+        companion_files=files,
         **trained.measured,
     )
 

@@ -39,7 +39,7 @@ def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> 
 
 
 def measured(proof: Proof) -> dict[str, Any]:
-    """Give the four rates, and how quick each way that streams was on this machine."""
+    """Give the rates, and how quick each way that streams was on this machine."""
     return {**proof.to_dict(), "speed": {way: _speed(report) for way, report in proof.reports.items()}}
 
 

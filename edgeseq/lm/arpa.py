@@ -22,6 +22,7 @@ import numpy.typing as npt
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.corpus import open_text
 from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, UNKNOWN, Ngrams, OrderTable
+from edgeseq.lm.tables import Finder
 from edgeseq.tokens import normalize_text
 
 Ints = npt.NDArray[np.int64]
@@ -212,31 +213,21 @@ class _Compiler:
         self.probs = [np.array(s.log10_prob) for s in sections]
         self.backoffs = [np.array(s.log10_backoff) for s in sections]
         self.lines = [np.array(s.line) for s in sections]
-        self.keys: list[Ints] = []
+        self.finder = Finder(len(ids))
 
     def compile(self) -> Ngrams:
         tables: list[OrderTable] = []
         while len(tables) < len(self.words):
             order = len(tables) + 1
             words = self.words[order - 1]
-            context = self.rows(words[:, :-1])
+            context = self.finder.rows(words[:, :-1])
             if (context < 0).any():
                 self._put_back(words[context < 0, :-1])
-                tables, self.keys = [], []
+                tables, self.finder = [], Finder(len(self.vocabulary))
                 continue
             tables.append(self._table(order, context, words[:, -1]))
         self._fill(tables)
         return Ngrams(self.vocabulary, tuple(tables))
-
-    def rows(self, words: Ints) -> Ints:
-        """Find the rows of n-grams `[n, order]` in the table of their order; -1 where there is none."""
-        row = np.zeros(len(words), dtype=np.int64)
-        for n in range(words.shape[1]):
-            key = row * len(self.vocabulary) + words[:, n]
-            found = np.searchsorted(self.keys[n], key)
-            here = np.minimum(found, len(self.keys[n]) - 1)
-            row = np.where((row >= 0) & (self.keys[n][here] == key), here, -1) if len(self.keys[n]) else np.full(len(words), -1)
-        return row
 
     def _table(self, order: int, context: Ints, last: Ints) -> OrderTable:
         key = context * len(self.vocabulary) + last
@@ -252,14 +243,14 @@ class _Compiler:
             )
         for values in (self.words, self.probs, self.backoffs, self.lines):
             values[order - 1] = values[order - 1][ranked]
-        self.keys.append(key)
+        self.finder.keys.append(key)
         return OrderTable(context[ranked], last[ranked], self.probs[order - 1], self.backoffs[order - 1])
 
     def _put_back(self, missing: Ints) -> None:
         """Add contexts that longer n-grams name but no section holds; their probability is not known yet."""
         order = missing.shape[1]
         missing = np.unique(missing, axis=0)
-        known = self.rows(missing) if len(self.keys) >= order else np.full(len(missing), -1)
+        known = self.finder.rows(missing) if len(self.finder.keys) >= order else np.full(len(missing), -1)
         missing = missing[known < 0]
         n = len(missing)
         self.words[order - 1] = np.concatenate([self.words[order - 1], missing])
@@ -275,10 +266,10 @@ class _Compiler:
 
     def _back_off(self, tables: list[OrderTable], words: Ints) -> float:
         n = len(words)
-        row = int(self.rows(words[None])[0])
+        row = int(self.finder.rows(words[None])[0])
         if row >= 0 and not math.isnan(tables[n - 1].log10_prob[row]):
             return float(tables[n - 1].log10_prob[row])
-        context = int(self.rows(words[None, :-1])[0])
+        context = int(self.finder.rows(words[None, :-1])[0])
         backoff = float(tables[n - 2].log10_backoff[context]) if context >= 0 else 0.0
         return backoff + self._back_off(tables, words[1:])
 

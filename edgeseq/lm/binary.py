@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ ALIGNMENT = 8
 TYPES: dict[str, np.dtype[Any]] = {"B": np.dtype("u1"), "H": np.dtype("<u2"), "I": np.dtype("<u4"), "f": np.dtype("<f4")}
 """Types of sections, as struct and memoryview name them."""
 MOST_CODE = 2**16 - 1
+HEADER_ALLOWANCE = 4096
+"""Bytes that the header and the gaps between sections take at most."""
 RARE = -30.0
 """Stand-ins for "never" (-99 of `<s>`, -100 of an unknown word) are kept out of the range of 16-bit codes."""
 
@@ -95,6 +98,19 @@ def write_compiled(ngrams: Ngrams, path: Path, bits: int = 32, source: str = "")
     text += b" " * (-(len(MAGIC) + 9 + len(text)) % ALIGNMENT)
     write_whole(path, MAGIC + VERSION + struct.pack("<II", len(text), zlib.crc32(text)) + text + body)
     return header
+
+
+def ngram_bytes(order: int, n_vocabulary: int, bits: int) -> list[int]:
+    """Tell how many bytes an n-gram of each length takes in the compiled file of a model, its words' letters aside."""
+    number, word = bits // 8, 2 if n_vocabulary <= MOST_CODE else 4
+    return [number + (word if length > 1 else 4) + (number + 4 if length < order else 0) for length in range(1, order + 1)]
+
+
+def file_bytes(counts: Sequence[int], vocabulary: Sequence[str], bits: int) -> int:
+    """Tell how large the compiled file of a model will be at most: bytes, from the number of n-grams of each order."""
+    sizes = ngram_bytes(len(counts), len(vocabulary), bits)
+    letters = sum(len(word.encode()) for word in vocabulary)
+    return HEADER_ALLOWANCE + letters + sum(count * size for count, size in zip(counts, sizes, strict=True))
 
 
 def _sections(ngrams: Ngrams, bits: int) -> tuple[dict[str, Section], dict[str, list[float]], float]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, NEVER, UNKNOWN, Ngrams, OrderTable
+from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, NEVER, SPECIAL, UNKNOWN, Ngrams, OrderTable
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -58,6 +58,8 @@ class Estimate:
     n_sentences: int
     n_units: int
     """words (or letters), without sentence begins and ends"""
+    shares: tuple[Floats, ...]
+    """for each order: how often each n-gram of its table occurs in the text, as a share of all units, `[n_ngrams]`"""
 
 
 def estimate(
@@ -65,22 +67,30 @@ def estimate(
     order: int,
     prune: Sequence[int] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    vocabulary: Iterable[str] | None = None,
+    continuations: bool = True,
 ) -> Estimate:
     """Estimate a model of n-grams up to `order` long.
 
     prune: for each order an occurrence count up to which n-grams are dropped, `(0, 0, 1)` drops trigrams seen once;
     the last number holds for all longer ones. Unigrams are never dropped.
+    vocabulary: the words of the model; n-grams with others are not counted, and `<unk>` keeps the share that the discounts
+    leave to one word that was never seen. None: the words of the text.
+    continuations: shorter n-grams count the different words before them (Kneser and Ney); False: their occurrences, which
+    is the better start where most of the longest n-grams are pruned (Chelba and others 2010, "Study on interaction between
+    entropy pruning and Kneser-Ney smoothing").
     on_progress: called with the number of sentences read, and 0 for their unknown total.
     Raises LanguageModelError without text, for an order out of range, and for falling thresholds.
     """
     thresholds = _thresholds(order, prune)
-    vocabulary, stream, n_sentences = _read(sentences, on_progress)
-    counts = count_ngrams(stream, vocabulary, order)
-    adjusted = adjusted_counts(counts, vocabulary)
+    words, stream, n_sentences = _read(sentences, vocabulary, on_progress)
+    counts = count_ngrams(stream, words, order)
+    adjusted = adjusted_counts(counts, words) if continuations else _occurrences(counts, words)
     discounts, fallbacks = _all_discounts(adjusted)
-    probs, backoffs = _interpolate(counts, adjusted, discounts, vocabulary, thresholds)
-    ngrams = Ngrams(vocabulary, _tables(counts, probs, backoffs, thresholds, vocabulary))
-    return Estimate(ngrams, discounts, fallbacks, n_sentences, len(stream) - 2 * n_sentences)
+    probs, backoffs = _interpolate(counts, adjusted, discounts, words, thresholds)
+    ngrams = Ngrams(words, _tables(counts, probs, backoffs, thresholds, words))
+    return Estimate(ngrams, discounts, fallbacks, n_sentences, len(stream) - 2 * n_sentences, _shares(counts, thresholds))
 
 
 def _thresholds(order: int, prune: Sequence[int]) -> list[int]:
@@ -97,20 +107,25 @@ def _thresholds(order: int, prune: Sequence[int]) -> list[int]:
 
 
 def _read(
-    sentences: Iterable[Sequence[str]], on_progress: Callable[[int, int], None]
+    sentences: Iterable[Sequence[str]], known: Iterable[str] | None, on_progress: Callable[[int, int], None]
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], int]:
     """Number the units by sorted vocabulary; give all sentences in one row, each between its begin and end."""
-    ids = {BEGIN: 0, END: 1, UNKNOWN: 2}
+    ids = {unit: number for number, unit in enumerate(dict.fromkeys((BEGIN, END, UNKNOWN, *(known or ()))))}
     stream, n_sentences = array("i"), 0
     for sentence in sentences:
         stream.append(0)
-        stream.extend([ids.setdefault(unit, len(ids)) for unit in sentence])
+        if known is None:
+            stream.extend([ids.setdefault(unit, len(ids)) for unit in sentence])
+        else:
+            stream.extend([ids.get(unit, ids[UNKNOWN]) for unit in sentence])
         stream.append(1)
         n_sentences += 1
         if n_sentences % 1000 == 0:
             on_progress(n_sentences, 0)
     if n_sentences == 0:
         raise LanguageModelError("the text holds no words; wanted at least one line with some.")
+    if known is not None and set(stream) <= set(range(len(SPECIAL))):
+        raise LanguageModelError("no word of the text is in the vocabulary; wanted words as the text writes them.")
     vocabulary = tuple(sorted(ids))
     rank = np.empty(len(ids), dtype=np.int64)
     rank[[ids[unit] for unit in vocabulary]] = np.arange(len(ids))
@@ -120,17 +135,19 @@ def _read(
 def count_ngrams(stream: Ints, vocabulary: tuple[str, ...], order: int) -> list[Counts]:
     """Count the n-grams of lengths 1 to `order` in `stream` (`[n_units]`, sentences between `<s>` and `</s>`).
 
-    The rank of an n-gram orders (rank of its context, last word), which is a 64-bit number whatever the length.
+    The rank of an n-gram orders (rank of its context, last word), which is a 64-bit number whatever the length. Longer ones
+    that hold `<unk>` are left out.
     """
     n_vocabulary = len(vocabulary)
-    begin, end = vocabulary.index(BEGIN), vocabulary.index(END)
+    begin, end, unknown = (vocabulary.index(special) for special in (BEGIN, END, UNKNOWN))
     here = np.arange(n_vocabulary, dtype=np.int64)
     zeros = np.zeros(n_vocabulary, dtype=np.int64)
     counts = [Counts(zeros, here, zeros, np.bincount(stream, minlength=n_vocabulary), here == begin)]
     rank = stream  # of the n-gram that starts at each position; -1 where the sentence is too short
-    positions = np.arange(len(stream))
+    positions = np.flatnonzero(stream != unknown)
     for length in range(2, order + 1):
-        positions = positions[(stream[positions + length - 2] != end)]
+        positions = positions[stream[positions + length - 2] != end]
+        positions = positions[stream[positions + length - 1] != unknown]
         keys = rank[positions] * n_vocabulary + stream[positions + length - 1]
         keys, first, inverse, count = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
         at = positions[first]
@@ -147,11 +164,28 @@ def adjusted_counts(counts: Sequence[Counts], vocabulary: tuple[str, ...]) -> li
     """
     adjusted = []
     for shorter, longer in pairwise(counts):
-        continuations = np.bincount(longer.suffix, minlength=len(shorter))
+        before = np.bincount(longer.suffix, minlength=len(shorter))
+        continuations = np.maximum(before, np.minimum(shorter.count, 1))  # of a vocabulary: only unknown words were before it
         adjusted.append(np.where(shorter.begins, shorter.count, continuations))
     adjusted.append(counts[-1].count.copy())
-    adjusted[0][vocabulary.index(BEGIN)] = 0  # never predicted
+    for special in (BEGIN, UNKNOWN):
+        adjusted[0][vocabulary.index(special)] = 0  # never predicted, never seen
     return adjusted
+
+
+def _occurrences(counts: Sequence[Counts], vocabulary: tuple[str, ...]) -> list[Ints]:
+    """Count what will be predicted, for every order, by its occurrences."""
+    found = [of_order.count.copy() for of_order in counts]
+    for special in (BEGIN, UNKNOWN):
+        found[0][vocabulary.index(special)] = 0
+    return found
+
+
+def _shares(counts: Sequence[Counts], thresholds: Sequence[int]) -> tuple[Floats, ...]:
+    n_units = counts[0].count.sum()
+    kept = [of_order.count > threshold for of_order, threshold in zip(counts, thresholds, strict=True)]
+    kept[0][:] = True
+    return tuple(of_order.count[keep] / n_units for of_order, keep in zip(counts, kept, strict=True))
 
 
 def discounts_of(adjusted: Ints) -> tuple[float, float, float] | None:

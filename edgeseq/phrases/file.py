@@ -13,6 +13,7 @@
       minutes: 1..90
     spellings:
       latte: [latte, lattay]          # how the model's tokens spell an odd word; every spelling may be heard
+      lungo: /L UH NG G OW/           # or its phones, where those are the tokens
 
 YAML is read as nodes, never as objects: nothing in a file is executed, and `on`, `no` and `8` stay what was written.
 """
@@ -98,11 +99,29 @@ class Phrases:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(default_factory=dict)
     spellings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """texts to be spelled in place of a word"""
+    """texts to be spelled in place of a word, or phones between slashes"""
     spelling_places: Mapping[str, Place] = field(default_factory=dict)
     language: str = ""
     threshold: float | None = None
     """lowest score that is given out, nats a token; None for the default"""
+
+
+def is_phones(spelling: str) -> bool:
+    """Say whether a spelling is phones between slashes."""
+    return len(spelling) > 1 and spelling.startswith("/") and spelling.endswith("/")
+
+
+def phones_of(spelling: str) -> tuple[str, ...]:
+    """Give the phones of such a spelling.
+
+    >>> phones_of("/T IY/")
+    ('T', 'IY')
+    """
+    return tuple(spelling[1:-1].split())
+
+
+def _spelling(text: str) -> str:
+    return text.strip() if is_phones(text.strip()) else normalize_text(text)
 
 
 def read_phrases(path: str | os.PathLike[str]) -> Phrases:
@@ -131,7 +150,7 @@ def parse_phrases(text: str, name: str = "phrases") -> Phrases:
     Traceback (most recent call last):
     ...
     edgeseq.phrases.faults.PhraseError: 1 fault in phrases:
-      phrases:1:19: wanted a comma or ']' here, but '[' came (a phrase that holds brackets needs quotes around it).
+      phrases:1:24: wanted a comma or ']' here, but '[' came (a phrase that holds brackets needs quotes around it).
     >>> list(parse_phrases("intents: {light: ['turn [the] light (on | off)']}").intents)
     ['light']
     """
@@ -387,9 +406,7 @@ class _Reader:
                 self._fault(
                     value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`."
                 )
-            texts = [
-                normalize_text(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")
-            ]
+            texts = [_spelling(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")]
             if "" in texts:
                 self._fault(value, f"a spelling of {word!r} is empty; wanted letters.")
             spellings[word], places[word] = tuple(dict.fromkeys(texts)), place_of(value)

@@ -33,6 +33,7 @@ from edgeseq.report.utterances import (
     sound_of,
     worst,
 )
+from edgeseq.training.metrics import PER
 from edgeseq.training.weights import Trained
 
 WIDTH = 9.0
@@ -104,6 +105,7 @@ def run_contents(
         "minutes": sum(line["seconds"] + line["wait_seconds"] for line in run.lines if "loss" in line) / 60,
         "n_weights": sum(p.numel() for p in run.trained.model.parameters()) if run.trained else None,
         "curves": _training_picture(run),
+        "phones_decide": any(line.get("metric") == PER for line in run.lines),
         "splits": splits,
         "missing": missing,
         "split_rates": by_split(utterances),

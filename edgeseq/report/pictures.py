@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeseq.report.svg import COLORS, INK
 from edgeseq.report.trace import Trace
+from edgeseq.training.metrics import rate_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +36,7 @@ def draw_training(figure: Figure, lines: Sequence[Line], grad_clip: float) -> No
     loss, rates, lr, norms, layers, speed = figure.subplots(3, 2, sharex=True).flat
     _draw_curve(loss, numbers, [line["loss"] for line in steps], COLORS[0])
     loss.set(title="CTC loss, nats a token", yscale="log")
-    _draw_rates(rates, [line for line in lines if "wer" in line])
+    _draw_rates(rates, rate_curves(lines))
     lr.plot(numbers, [line["lr"] for line in steps], color=COLORS[2])
     lr.set(title="learning rate")
     _draw_curve(norms, numbers, [line["gradient_norm"] for line in steps], COLORS[3])
@@ -55,14 +57,12 @@ def draw_training(figure: Figure, lines: Sequence[Line], grad_clip: float) -> No
             axes.yaxis.set_minor_formatter("")
 
 
-def _draw_rates(axes: Axes, valids: Sequence[Line]) -> None:
-    names = sorted({name for line in valids for name in line["wer"]})
-    for name, color in zip(names, COLORS, strict=False):
-        points = [(line["step"], line["wer"][name]) for line in valids if name in line["wer"]]
-        axes.plot(*zip(*points, strict=True), marker=".", color=color, label=name)
+def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    for (label, points), color in zip(curves.items(), cycle(COLORS), strict=False):
+        axes.plot(*zip(*points, strict=True), marker=".", color=color, label=label)
         axes.annotate(f"{points[-1][1]:.1f} %", points[-1], xytext=(0, 6), textcoords="offset points", ha="right", fontsize=8)
-    axes.set(title="words wrong, %", ylim=(0, None))
-    if names:
+    axes.set(title="error rates, %", ylim=(0, None))
+    if curves:
         axes.legend()
 
 

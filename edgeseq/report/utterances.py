@@ -11,12 +11,13 @@ import jiwer
 
 from edgeseq.data.clips import Samples, read_clip
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluate import Heard, SingleClip, hear
+from edgeseq.evaluate import Heard, hear
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.manifest import Recording, find_data
 from edgeseq.recipe import Recipe
 from edgeseq.recognizer import Recognizer
+from edgeseq.reference_clips import SingleClip
 from edgeseq.report.trace import metadata_of
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import Trained
@@ -52,7 +53,7 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Rate:
-    """Words wrong of some utterances."""
+    """Words wrong of some utterances, and those without words in which some were heard."""
 
     name: str
     clips: int
@@ -61,11 +62,15 @@ class Rate:
     substituted: int
     deleted: int
     inserted: int
+    wordless: int
+    """utterances without words"""
+    accepted: int
+    """of these, those in which words were heard"""
 
     @property
-    def percent(self) -> float:
-        """Words wrong, in percent."""
-        return 100 * self.errors / self.words
+    def percent(self) -> float | None:
+        """Words wrong, in percent; None where no word was said."""
+        return 100 * self.errors / self.words if self.words else None
 
     @classmethod
     def of(cls, name: str, utterances: Sequence[Utterance]) -> Rate:
@@ -74,7 +79,10 @@ class Rate:
         deleted = sum(not heard for _, heard in edits)
         inserted = sum(not said for said, _ in edits)
         n_words = sum(one.heard.n_words for one in utterances)
-        return cls(name, len(utterances), n_words, len(edits), len(edits) - deleted - inserted, deleted, inserted)
+        substituted = len(edits) - deleted - inserted
+        wordless = [one.heard for one in utterances if not one.heard.n_words]
+        accepted = sum(bool(heard.hypothesis) for heard in wordless)
+        return cls(name, len(utterances), n_words, len(edits), substituted, deleted, inserted, len(wordless), accepted)
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,8 @@ def find_splits(recipe: Recipe, most: int) -> tuple[list[Split], list[str]]:
     splits, missing = [], []
     for name, is_training in names:
         try:
-            recordings = ManifestIndex.of(find_data(name))  # a corpus may be larger than memory
+            # A corpus may be larger than memory.
+            recordings = ManifestIndex.of(find_data(name), allow_empty_text=not is_training)
         except ManifestError as fault:
             missing.append(str(fault).splitlines()[0])
             continue
@@ -140,7 +149,7 @@ def by_split(utterances: Iterable[Utterance]) -> list[Rate]:
 
 def by_speaker(utterances: Iterable[Utterance]) -> list[Rate]:
     """Count errors by speaker, the worst first."""
-    return sorted(_grouped(utterances, lambda one: one.speaker), key=lambda rate: (-rate.percent, rate.name))
+    return sorted(_grouped(utterances, lambda one: one.speaker), key=lambda rate: (-(rate.percent or 0.0), rate.name))
 
 
 def _grouped(utterances: Iterable[Utterance], key: Callable[[Utterance], str]) -> list[Rate]:
@@ -155,7 +164,7 @@ def worst(utterances: Iterable[Utterance], most: int) -> list[Utterance]:
 
     def badness(one: Utterance) -> tuple[float, float, float]:
         sureness = sum(word.confidence for word in one.heard.words) / max(1, len(one.heard.words))
-        return -one.heard.errors, -one.heard.errors / one.heard.n_words, sureness
+        return -one.heard.errors, -one.heard.errors / max(1, one.heard.n_words), sureness
 
     return sorted(utterances, key=badness)[:most]
 

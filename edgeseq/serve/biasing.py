@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from edgeseq.beam import BeamDecoder
-from edgeseq.fusion import Fusion
+from edgeseq.beam import AnyBeam, load_beam
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.recognizer import Recognizer
@@ -39,7 +38,7 @@ def biased(
     What the model's tokens do not spell is left out, and so is what comes after `limits.phrases_nodes` letters. Takes
     some ten milliseconds for the most that is taken: not for an event loop.
     """
-    if not isinstance(recognizer.decoder, GreedyDecoder | BeamDecoder):
+    if not isinstance(recognizer.decoder, GreedyDecoder | AnyBeam):
         return recognizer
     wanted = hotwords(names, terms, recognizer.metadata.token_table, (limits or Limits()).phrases_nodes)
     return _with_hotwords(recognizer, wanted) if wanted else recognizer
@@ -65,8 +64,10 @@ def hotwords(names: Iterable[str], terms: Iterable[str], tokens: TokenTable, mos
     return tuple(found.values())
 
 
-def spelled(text: str, tokens: TokenTable) -> str | None:
+def spelled(text: str, tokens: TokenTable, *, guessing: bool = False) -> str | None:
     """Bring a text that people wrote into words that the tokens spell; None where that is not possible.
+
+    guessing: words count, too, that phrases may hold since a guesser reads them.
 
     >>> spelled("Anna-Lena!", TokenTable.of_characters(["anna lena"])), spelled("42", TokenTable.of_characters(["a"]))
     ('anna lena', None)
@@ -75,7 +76,9 @@ def spelled(text: str, tokens: TokenTable) -> str | None:
         return None
     kept = [letter if letter in tokens.letters or letter.isalnum() else " " for letter in normalize_text(text)]
     phrase = normalize_text("".join(kept))
-    return phrase if phrase and not tokens.unknown(phrase) else None
+    guesser = tokens.guesser if guessing else None
+    can_be_said = phrase and all(guesser is not None and guesser.reads(word) for word in tokens.unknown(phrase))
+    return phrase if can_be_said else None
 
 
 def terms_of_prompt(prompt: str) -> list[str]:
@@ -96,10 +99,9 @@ def texts(value: object) -> Sequence[str]:
 @lru_cache(KEPT)
 def _with_hotwords(recognizer: Recognizer, wanted: tuple[Hotword, ...]) -> Recognizer:
     about, decoder = recognizer.metadata, recognizer.decoder
-    if not isinstance(decoder, BeamDecoder):
-        fusion = Fusion(about.token_table, hotwords=Hotwords(wanted, about.token_table))
-        return recognizer.with_decoder(BeamDecoder(fusion, about.step_samples / about.sample_rate))
-    own = decoder.fusion.hotwords.hotwords if decoder.fusion.hotwords is not None else ()
+    if not isinstance(decoder, AnyBeam):
+        return recognizer.with_decoder(load_beam(about, hotwords=wanted))
+    own = decoder.hotwords.hotwords if decoder.hotwords is not None else ()
     known = {hotword.phrase for hotword in own}
     added = [hotword for hotword in wanted if hotword.phrase not in known]
-    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], decoder.fusion.tokens)))
+    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], decoder.tokens)))

@@ -14,7 +14,7 @@ from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
-from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
+from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import BusyError, LimitError, Limits
@@ -62,7 +62,7 @@ class PhraseCompiler:
         if len(self._known) > KEPT:
             self._known.popitem(last=False)
         graph, threshold = self._known[key]
-        lowest = (DEFAULT_THRESHOLD if threshold is None else threshold) if reject else None
+        lowest = (usual_threshold(recognizer.metadata) if threshold is None else threshold) if reject else None
         return recognizer.with_decoder(PhraseDecoder(graph, recognizer.metadata, threshold=lowest))
 
     async def understand_list(self, recognizer: Recognizer, phrases: Iterable[str]) -> Recognizer:
@@ -73,7 +73,8 @@ class PhraseCompiler:
         """
         given = list(phrases)
         self._check_size(sum(map(len, given)))
-        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, recognizer.metadata.token_table))))
+        tokens = recognizer.metadata.token_table
+        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, tokens, guessing=True))))
         if not wanted:
             raise UsageError("the phrase list holds nothing that this model's letters spell; wanted words to be said.")
         return await self.understand(recognizer, joined_phrases(wanted, self._limits.phrases_nodes), reject=UNKNOWN in given)
@@ -100,6 +101,7 @@ class PhraseCompiler:
             "text": text,
             "tokens": tokens.symbols,
             "token_details": tokens.details,
+            "guesser": None if tokens.guesser is None else str(tokens.guesser.path),
             "seconds": limits.phrases_seconds,
             "nodes": limits.phrases_nodes,
             "states": STATES_A_NODE * limits.phrases_nodes,

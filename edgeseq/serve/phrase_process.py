@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 FAULTY = 3
@@ -24,6 +25,7 @@ MEMORY_BYTES = 512 << 20
 def main() -> None:
     """Compile what standard input asks for."""
     from edgeseq.errors import EdgeseqError
+    from edgeseq.guessing import load_guesser
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.faults import PhraseError
     from edgeseq.phrases.file import parse_phrases
@@ -36,7 +38,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         phrases = parse_phrases(request["text"])
-        tokens = TokenTable.from_details(request["tokens"], request["token_details"])
+        guesser = None if request["guesser"] is None else load_guesser(Path(request["guesser"]))
+        tokens = TokenTable.from_details(request["tokens"], request["token_details"], guesser=guesser)
         graph = compile_phrases(phrases, tokens, request["states"])
     except PhraseError as fault:
         _refuse({"faults": [(one.place.line, one.place.column, one.message) for one in fault.faults]})

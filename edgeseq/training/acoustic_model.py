@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.chance import RowChance
 from edgeseq.training.frontend import Frontend, build_frontend
+from edgeseq.training.gru import is_faster, run_gru
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
@@ -88,6 +89,9 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, inputs: Tensor, hidden: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Advance by `inputs` `[batch, n_steps, n_in]`; `hidden` holds one or two tensors `[batch, hidden_size]`."""
+        if is_faster(self.rnn, inputs):
+            outputs, last = run_gru(self.rnn, inputs, hidden[0])
+            return self.shape(outputs), (last,)
         before = tuple(h[None].contiguous() for h in hidden)
         outputs, after = self.rnn(inputs, before if len(before) > 1 else before[0])
         return self.shape(outputs), tuple(h[0] for h in (after if isinstance(after, tuple) else (after,)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,7 +52,6 @@ class JoinedBatches(Dataset[Batch]):
         self.rows = rows or range(recipe.train.batch_size)
         self.reader = ClipReader(recipe.frontend.sample_rate, sum(float(source.durations.sum()) for source in self.sources))
         self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
-        self._heard: OrderedDict[int, Batch] = OrderedDict()
 
     def of_rows(self, rows: range) -> JoinedBatches:
         """The same batches as another process sees them."""
@@ -64,16 +62,8 @@ class JoinedBatches(Dataset[Batch]):
         return self.recipe.train.steps
 
     def __getitem__(self, step: int) -> Batch:
-        """Make the batch of `step`, or take it from memory where the recipe uses augmented sound several times."""
-        uses = self.recipe.augment.uses
-        if uses == 1:
-            return self._make(step)
-        drawn = drawn_step(step, uses)
-        if drawn not in self._heard:
-            self._heard[drawn] = self._make(drawn)
-            while len(self._heard) > REUSED_TOGETHER:
-                self._heard.popitem(last=False)
-        return self._heard[drawn]
+        """Make the batch of `step`; `load_ahead` makes those once that the recipe uses several times."""
+        return self._make(drawn_step(step, self.recipe.augment.uses))
 
     def plan(self, step: int) -> BatchPlan:
         """Say which clips `step` takes."""

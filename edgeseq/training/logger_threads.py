@@ -73,18 +73,26 @@ def row_of(line: Mapping[str, Any]) -> Row | None:
         layers = {f"gradient_norm/{layer}": norm for layer, norm in line.get("layer_norms", {}).items()}
         return Row("train", line["step"], figures | layers)
     if "wer" in line:
-        return Row("valid", line["step"], {_metric_name(name): wer for name, wer in line["wer"].items()})
+        figures = {_metric_name("valid", name): rate for name, rate in line["wer"].items()}
+        others = {
+            _metric_name(f"valid_{measure}", name): rate
+            for measure in ("per", "accepted")
+            for name, rate in line.get(measure, {}).items()
+        }
+        return Row("valid", line["step"], figures | others)
     return None
 
 
-def _metric_name(manifest: str) -> str:
-    """Name a manifest's error rate so that every tool takes it: MLflow wants whole paths downwards, and few characters.
+def _metric_name(measure: str, manifest: str) -> str:
+    """Name what was measured on a manifest so that every tool takes it: MLflow wants whole paths downwards, and few characters.
 
-    >>> _metric_name("fsdd/test.jsonl"), _metric_name("/corpora/Übung 1.jsonl"), _metric_name("../mine.jsonl")
-    ('valid/fsdd/test.jsonl', 'valid/corpora/_bung 1.jsonl', 'valid/mine.jsonl')
+    >>> _metric_name("valid", "fsdd/test.jsonl"), _metric_name("valid_per", "/corpora/Übung 1.jsonl")
+    ('valid/fsdd/test.jsonl', 'valid_per/corpora/_bung 1.jsonl')
+    >>> _metric_name("valid", "../mine.jsonl")
+    'valid/mine.jsonl'
     """
     parts = [part for part in PurePosixPath(manifest).parts if part not in ("/", "..")]
-    return "/".join(["valid", *(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)])
+    return "/".join([measure, *(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)])
 
 
 def read_sent(path: Path) -> Sent:

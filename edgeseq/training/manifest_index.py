@@ -36,17 +36,17 @@ class Recordings(Protocol):
 class ManifestIndex:
     """The recordings of a manifest, left in the file."""
 
-    def __init__(self, path: Path, begins: NDArray[np.int64], version: tuple[int, int]) -> None:
+    def __init__(self, path: Path, begins: NDArray[np.int64], version: tuple[int, int], allow_empty_text: bool = False) -> None:
         """Name the file, the bytes at which lines begin, `[n_recordings]`, and its size and time of change."""
-        self.path, self.begins, self._version = path, begins, version
+        self.path, self.begins, self._version, self._allow_empty_text = path, begins, version, allow_empty_text
         self._recent: dict[int, Recording] = {}
 
     @classmethod
-    def of(cls, path: Path) -> ManifestIndex:
-        """Go once through a manifest; raises ManifestError that names every fault."""
-        begins = array("q", (begin for begin, _ in scan_manifest(path)))
+    def of(cls, path: Path, *, allow_empty_text: bool = False) -> ManifestIndex:
+        """Go once through a manifest; raises ManifestError that names every fault (see `read_manifest`)."""
+        begins = array("q", (begin for begin, _ in scan_manifest(path, allow_empty_text=allow_empty_text)))
         with path.open("rb") as file:
-            return cls(path, np.array(begins, dtype=np.int64), _version(file))
+            return cls(path, np.array(begins, dtype=np.int64), _version(file), allow_empty_text)
 
     def __len__(self) -> int:
         """Count the recordings."""
@@ -76,7 +76,7 @@ class ManifestIndex:
 
     def take(self, numbers: NDArray[np.int64]) -> ManifestIndex:
         """Keep the recordings of these numbers, in this order."""
-        return ManifestIndex(self.path, self.begins[numbers], self._version)
+        return ManifestIndex(self.path, self.begins[numbers], self._version, self._allow_empty_text)
 
     def _open(self) -> BufferedReader:
         try:
@@ -95,7 +95,7 @@ class ManifestIndex:
 
     def _read(self, file: BufferedReader, begin: int) -> Recording:
         file.seek(begin)
-        return parse_line(file.readline().decode(), self.path.parent)
+        return parse_line(file.readline().decode(), self.path.parent, self._allow_empty_text)
 
 
 def _version(file: BufferedReader) -> tuple[int, int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from edgeseq.errors import EdgeseqError
@@ -37,13 +38,31 @@ class StepReport:
     """norm of each layer's gradient, before clipping"""
 
 
+WER, PER = "wer", "per"
+TITLES = {PER: "phones wrong", WER: "words wrong", "accepted": "accepted without words"}
+"""Of what is measured on the way, in percent."""
+
+
 @dataclass(frozen=True)
 class ValidReport:
-    """Error rates on the way."""
+    """Error rates on the way, by manifest; a manifest without words or phones has none of these."""
 
     step: int
-    wer: Mapping[str, float]
-    """words wrong, in percent, by manifest"""
+    metric: str
+    """what picks the best weights and stops a training: `per` where tokens are phones, else `wer`"""
+    wer: dict[str, float]
+    """words wrong, in percent; of phones through the lexicon"""
+    per: dict[str, float]
+    """phones wrong, in percent, where tokens are phones; recordings with words that the lexicon lacks do not count"""
+    accepted: dict[str, float]
+    """recordings without words in which some were heard, in percent"""
+    searched: dict[str, int]
+    """recordings whose words were searched, where those are not all"""
+
+    @property
+    def rate(self) -> float:
+        """The mean over manifests of what picks the best weights, in percent."""
+        return mean((self.per if self.metric == PER else self.wer).values())
 
 
 @dataclass(frozen=True)
@@ -134,6 +153,21 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def rate_curves(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Give the points (step, percent) of each measure of each manifest, by its name for people.
+
+    >>> rate_curves([{"step": 5, "wer": {"dev.jsonl": 40.0}, "per": {"dev.jsonl": 20.0}}])
+    {'phones wrong, dev.jsonl': [(5, 20.0)], 'words wrong, dev.jsonl': [(5, 40.0)]}
+    """
+    curves: dict[str, list[tuple[int, float]]] = {}
+    valids = [line for line in lines if WER in line]
+    for measure, title in TITLES.items():
+        for name in sorted({name for line in valids for name in line.get(measure, {})}):
+            points = [(line["step"], line[measure][name]) for line in valids if name in line.get(measure, {})]
+            curves[f"{title}, {name}"] = points
+    return curves
+
+
 def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     """Draw loss and error rates over steps to a PNG."""
     import matplotlib
@@ -145,12 +179,11 @@ def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     steps = [line for line in lines if "loss" in line]
     losses.plot([s["step"] for s in steps], [s["loss"] for s in steps], linewidth=0.6, color="tab:blue")
     losses.set(ylabel="CTC loss per token", yscale="log")
-    valids = [line for line in lines if "wer" in line]
-    for name in sorted({name for line in valids for name in line["wer"]}):
-        points = [(line["step"], line["wer"][name]) for line in valids if name in line["wer"]]
-        rates.plot(*zip(*points, strict=True), marker="o", label=name)
-    rates.set(xlabel="step", ylabel="words wrong, %", ylim=(0, 105))
-    if valids:
+    curves = rate_curves(lines)
+    for label, points in curves.items():
+        rates.plot(*zip(*points, strict=True), marker="o", label=label)
+    rates.set(xlabel="step", ylabel="%", ylim=(0, 105))
+    if curves:
         rates.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=100)

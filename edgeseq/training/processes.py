@@ -18,6 +18,9 @@ from edgeseq.errors import EdgeseqError, UsageError
 
 T = TypeVar("T")
 
+MOST_THREADS = 4
+"""By default; a step of the recurrence is too small a product for more."""
+
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 
 
@@ -60,6 +63,31 @@ def _refuse_stale_addresses() -> None:
             "torchrun is to restart processes, but keeps the addresses of those that ended, so that new ones may not connect.\n"
             "  Start it as TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun ..., or without --max-restarts."
         )
+
+
+def choose_threads(wanted: int | None, processes: int, workers: int, cores: int, variable: str | None) -> int:
+    """Say with how many threads each of `processes` on a machine trains, beside its `workers`, on so many cores.
+
+    Threads wait for one another hundreds of times a step, in loops that take a core each: on a busy machine more threads
+    than free cores are many times slower than one. `variable` is OMP_NUM_THREADS, which holds unless the recipe names a number.
+
+    >>> choose_threads(None, 1, 1, 2, None), choose_threads(None, 1, 1, 64, None), choose_threads(None, 4, 1, 8, None)
+    (1, 4, 1)
+    >>> choose_threads(None, 1, 1, 2, "2"), choose_threads(3, 1, 1, 2, "2")
+    (2, 3)
+    """
+    if wanted is not None:
+        return wanted
+    if variable is not None and variable.isdecimal() and int(variable) > 0:
+        return int(variable)
+    return max(1, min(MOST_THREADS, cores // processes - workers))
+
+
+def set_threads(fabric: Fabric, nodes: int, wanted: int | None, workers: int) -> None:
+    """Let torch compute with as many threads as `choose_threads` says; the processes are spread evenly over `nodes`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", max(1, fabric.world_size // nodes)))
+    torch.set_num_threads(choose_threads(wanted, here, workers, cores, os.environ.get("OMP_NUM_THREADS")))
 
 
 def in_first(fabric: Fabric, make: Callable[[], T]) -> T | None:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
-from edgeseq.lexicon import read_lines, report_faults, words_by_count
+from edgeseq.lexicon import lexicon_entries, report_faults, words_by_count
 from edgeseq.manifest import find_data
-from edgeseq.pronunciations import read_entries
 from edgeseq.recipe import TokensRecipe
 from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
 from edgeseq.training.weights import find_weights, load_trained
@@ -28,7 +27,7 @@ def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
         return subwords(_count_words(texts), recipe.size)
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
-        return phones(_count_words(texts), recipe.lexicon)
+        return phones(_count_words(texts), recipe.lexicon, word_start=recipe.word_start)
     if recipe.kind == "given":
         assert recipe.model is not None
         return load_trained(find_weights(recipe.model, "tokens.model")).tokens
@@ -79,20 +78,21 @@ def subwords(words: Mapping[str, int], size: int) -> TokenTable:
     return TokenTable((BLANK, *(piece for piece, _ in pieces)), scores=(0.0, *scores))
 
 
-def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
+def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:
     """Read the lexicon, whose phones become the tokens; it must have all `words`."""
     path = find_data(lexicon)
-    entries = list(read_entries(read_lines(path)))
-    silent = [f"{path}:{number}: '{word}' has no phones" for number, word, sounds in entries if not sounds]
-    taken = sorted({sound for _, _, sounds in entries for sound in sounds} & {BLANK, WORD_START})
+    entries = list(lexicon_entries(path))
+    silent = [f"{path}:{number}: '{word}' has no phones" for number, word, of_word in entries if not of_word]
+    sounds = {sound for _, _, of_word in entries for sound in of_word}
+    taken = sorted(sound for sound in sounds if sound == BLANK or sound.startswith(WORD_START))
     report_faults(silent + [f"{path}: {sound} is no phone" for sound in taken], "wanted a word and its phones a line: tea T IY")
     if not entries:
         raise WordListError(f"{path}: the lexicon is empty; wanted a word and its phones a line: tea T IY")
-    tokens = TokenTable.of_phones((word, sounds) for _, word, sounds in entries)
+    tokens = TokenTable.of_phones(((word, of_word) for _, word, of_word in entries), word_start=word_start)
     missing = [word for word in words if word not in tokens.pronunciations]
     if missing:
         raise ManifestError(
             f"{path}: lacks {len(missing):,} words of the training texts:{words_by_count(missing, words)}\n"
-            "  Add them with their phones, or let espeak-ng write the whole lexicon: edgeseq lexicon make"
+            "  Add them with their phones, or let them be guessed: edgeseq lexicon make --help"
         )
     return tokens

@@ -45,7 +45,7 @@ class Training:
     bad_steps: BadSteps
     average: Weights | None = None
     best: tuple[float, int] | None = None
-    """fewest words wrong, in percent, and the step of it"""
+    """fewest phones or words wrong (see `ValidReport.metric`), in percent, and the step of it"""
     grids: Grids | None = None
     """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)

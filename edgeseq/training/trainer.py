@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 
 import torch
 import yaml
 
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.manifest import Recording, find_data, read_manifest
+from edgeseq.manifest import find_data
 from edgeseq.recipe import Recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training import processes
@@ -21,19 +20,18 @@ from edgeseq.training.averaging import average_in, share_of_new
 from edgeseq.training.batches import Batch, JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.checkpoint import BEST, latest_checkpoint, load_checkpoint
-from edgeseq.training.clips import ClipReader
 from edgeseq.training.licenses import refuse_licenses
 from edgeseq.training.loading import load_ahead
 from edgeseq.training.loggers import refuse_missing
 from edgeseq.training.manifest_index import ManifestIndex
-from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport, writing_to
+from edgeseq.training.metrics import TITLES, Notice, Report, RunLog, StepReport, ValidReport, writing_to
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.sources import pick_source
 from edgeseq.training.tokens import make_tokens
 from edgeseq.training.train_state import Training, begin, restore, save
-from edgeseq.training.valid import transcribe_clips, words_wrong
+from edgeseq.training.valid import Validator, load_validation
 from edgeseq.training.watch import layer_norms
 from edgeseq.whole_file import write_whole
 
@@ -71,11 +69,6 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     return JoinedBatches(sources, recipe), tokens
 
 
-def load_validation(recipe: Recipe) -> dict[str, list[Recording]]:
-    """Read the manifests that are measured on the way. Raises ManifestError when one is missing or broken."""
-    return {name: read_manifest(find_data(name)) for name in recipe.data.valid}
-
-
 def train(
     recipe: Recipe,
     folder: Path,
@@ -98,6 +91,7 @@ def train(
     devices = devices or Devices()
     refuse_missing(recipe.train.loggers)
     fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
+    processes.set_threads(fabric, devices.nodes, recipe.train.threads, workers)
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
     if found and not resume:
@@ -108,24 +102,25 @@ def train(
     batches, tokens = load_batches(recipe)
     batches = batches.of_rows(rows)
     valid = load_validation(recipe)
+    validator = Validator(recipe, tokens, valid, batches.reader) if valid else None
     saved = load_checkpoint(found) if found else None
     training = restore(recipe, tokens, saved, fabric, rows) if saved else begin(recipe, tokens, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read
     log = processes.in_first(fabric, lambda: RunLog(recipe, folder, training.step + 1, report))
     if log is None:
-        _run(training, batches, valid, checkpoints, lambda _: None, workers, stop)
+        _run(training, batches, validator, checkpoints, lambda _: None, workers, stop)
         return training
     with log:
         with writing_to(folder):
             _write_recipe(recipe, folder)
-        _run(training, batches, valid, checkpoints, log.add, workers, stop)
+        _run(training, batches, validator, checkpoints, log.add, workers, stop)
     return training
 
 
 def _run(
     training: Training,
     batches: JoinedBatches,
-    valid: dict[str, list[Recording]],
+    validator: Validator | None,
     checkpoints: Path,
     report: Callable[[Report], object],
     workers: int,
@@ -144,9 +139,9 @@ def _run(
                 raise KeyboardInterrupt
             if training.step % settings.checkpoint_every == 0 or last:
                 save(training, checkpoints)
-            due = valid and (training.step % settings.valid_every == 0 or last)
-            if due and _validate(training, valid, batches.reader, checkpoints, report):
-                report(Notice(training.step, f"stopped: {settings.patience} validations brought nothing better."))
+            due = training.step % settings.valid_every == 0 or last
+            if validator and due and _validate(training, validator, checkpoints, report):
+                report(Notice(training.step, _why_stopped(training, validator)))
                 save(training, checkpoints)
                 return
     except EdgeseqError:
@@ -223,35 +218,35 @@ def _write_recipe(recipe: Recipe, folder: Path) -> None:
     write_whole(folder / "recipe.yaml", text.encode())
 
 
-def _validate(
-    training: Training,
-    valid: dict[str, list[Recording]],
-    reader: ClipReader,
-    checkpoints: Path,
-    report: Callable[[Report], object],
-) -> bool:
+def _validate(training: Training, validator: Validator, checkpoints: Path, report: Callable[[Report], object]) -> bool:
     """Measure error rates, in the first process; with `patience`, keep the best weights and say whether to stop."""
-    rates = measure(training, valid, reader) if training.fabric.global_rank == 0 else {}
-    rates = dict(training.fabric.broadcast(rates))
-    report(ValidReport(training.step, rates))
+    measured = processes.in_first(training.fabric, lambda: measure(training, validator))
+    measured = training.fabric.broadcast(measured)
+    assert measured is not None
+    report(measured)
     patience = training.recipe.train.patience
     if patience is None:
         return False
-    rate = mean(rates.values())
-    if training.best is None or rate < training.best[0]:
-        training.best = (rate, training.step)
+    if training.best is None or measured.rate < training.best[0]:
+        training.best = (measured.rate, training.step)
         save(training, checkpoints, BEST)
         return False
     return training.step - training.best[1] >= patience * training.recipe.train.valid_every
 
 
-def measure(training: Training, valid: dict[str, list[Recording]], reader: ClipReader) -> dict[str, float]:
-    """Words wrong, in percent, of the weights as they would be exported, by manifest."""
-    model, tail = training.model, training.recipe.joining.tail_seconds
+def _why_stopped(training: Training, validator: Validator) -> str:
+    assert training.best is not None
+    rate, step = training.best
+    fewest = f"the fewest {TITLES[validator.metric]}, {rate:.2f} %, were at step {step:,}"
+    return f"stopped: {training.recipe.train.patience} validations brought nothing better; {fewest}."
+
+
+def measure(training: Training, validator: Validator) -> ValidReport:
+    """Measure the weights as they would be exported."""
+    model = training.model
     trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(put_on_grids(trained if training.average is None else training.average, training.grids))
     try:
-        texts = {name: transcribe_clips(model, recordings, reader, training.tokens, tail) for name, recordings in valid.items()}
+        return validator.measure(model, training.step)
     finally:
         model.load_state_dict(trained)
-    return {name: words_wrong([r.text for r in valid[name]], heard) for name, heard in texts.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from edgeseq.companions import SEARCH, SearchDefaults, find_companions, named
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.models import model_folders
 from edgeseq.recipe import Recipe
@@ -36,6 +38,10 @@ class Trained:
     """known when the weights were released before"""
     measured: dict[str, Any] = field(default_factory=dict)
     """optional fields of the metadata that were measured: word delays, confidence maps"""
+    companion_files: Mapping[str, Path] = field(default_factory=dict)
+    """what lies beside the model's files, by role (see companions.py)"""
+    search: SearchDefaults | None = None
+    """how words are searched for with them"""
 
 
 def find_weights(name: str, key: str) -> Path:
@@ -81,6 +87,7 @@ def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
         **({"token_details": trained.tokens.details} if trained.tokens.details else {}),
         "flush_seconds": flush_seconds,
         **({"measured": trained.measured} if trained.measured else {}),
+        **({"companions": named(trained.companion_files, trained.search)} if trained.companion_files else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
     # One key only: safetensors writes several in random order, and equal weights should make equal files.
@@ -95,11 +102,13 @@ def _load_released(path: Path) -> Trained:
         check_format(about.get("format", 1), FORMAT, path)
         recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
         tokens = TokenTable.from_details(about["tokens"], about.get("token_details", {}))
-        measured = dict(about.get("measured", {}))
+        measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
     except (SafetensorError, KeyError, ValueError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
     trained = _assemble(recipe, tokens, weights, path)
-    return Trained(trained.recipe, trained.tokens, trained.model, flush_seconds, measured)
+    files = find_companions(companions, path, trained.recipe.name)
+    search = SearchDefaults.of(companions) if SEARCH in companions else None
+    return replace(trained, flush_seconds=flush_seconds, measured=measured, companion_files=files, search=search)
 
 
 def _assemble(recipe: dict[str, Any], tokens: TokenTable, weights: dict[str, Tensor], path: Path) -> Trained:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import shutil
+import sys
 import tarfile
 import threading
 import zipfile
@@ -26,10 +27,10 @@ pytest.importorskip("lhotse")
 RATE = 16000
 
 
-def sound(path, seconds=0.3, channels=1):
+def sound(path, seconds=0.3, channels=1, **form):
     path.parent.mkdir(parents=True, exist_ok=True)
     tone = 0.1 * np.sin(np.arange(int(seconds * RATE)) / 7)
-    soundfile.write(path, np.stack([tone] * channels, axis=1), RATE)
+    soundfile.write(path, np.stack([tone] * channels, axis=1), RATE, **form)
     return path
 
 
@@ -38,13 +39,40 @@ def text(path, content):
     path.write_text(content, encoding="utf-8")
 
 
-def librispeech(root):
-    for part, speaker in (("train-clean-100", "19"), ("dev-clean", "84")):
+def librispeech(root, parts=("train-clean-100", "dev-clean")):
+    for part, speaker in zip(parts, ("19", "84"), strict=True):
         chapter = root / "LibriSpeech" / part / speaker / "198"
         for number in range(2):
             sound(chapter / f"{speaker}-198-000{number}.flac")
         text(chapter / f"{speaker}-198.trans.txt", f"{speaker}-198-0000 NORTHANGER ABBEY\n{speaker}-198-0001 HE SAID\n")
-    return {"train-clean-100": 2, "dev-clean": 2}, {"NORTHANGER ABBEY", "HE SAID"}, {"19", "84"}
+    return dict.fromkeys(parts, 2), {"northanger abbey", "he said"}, {"19", "84"}
+
+
+def minilibrispeech(root):
+    return librispeech(root, ("train-clean-5", "dev-clean-2"))
+
+
+def speechocean762(root):
+    corpus = root / "speechocean762"
+    for split, speaker in (("train", "0001"), ("test", "0003")):
+        names = [f"{speaker}{number:05d}" for number in (11, 35)]
+        for name in names:
+            sound(corpus / "WAVE" / f"SPEAKER{speaker}" / f"{name}.WAV")
+        text(corpus / split / "wav.scp", "".join(f"{name}\tWAVE/SPEAKER{speaker}/{name}.WAV\n" for name in names))
+        text(corpus / split / "text", f"{names[0]}\tWE CALL IT BEAR\n{names[1]}\tIT'S ZERO\n")
+        text(corpus / split / "utt2spk", "".join(f"{name} {speaker}\n" for name in names))
+        text(corpus / split / "spk2age", f"{speaker} 6\n")
+        text(corpus / split / "spk2gender", f"{speaker} m\n")
+    return {"train": 2, "test": 2}, {"we call it bear", "it's zero"}, {"so762_0001", "so762_0003"}
+
+
+def an4(root):
+    for split, folder, speaker in (("train", "an4_clstk", "fash"), ("test", "an4test_clstk", "fcaw")):
+        for name in ("an251", "cen7"):
+            sound(root / "an4" / "wav" / folder / speaker / f"{name}-{speaker}-b.sph", format="NIST")
+        lines = f"<s> YES </s> (an251-{speaker}-b)\nU M SIX (cen7-{speaker}-b)\n"
+        text(root / "an4" / "etc" / f"an4_{split}.transcription", lines)
+    return {"train": 2, "test": 2}, {"yes", "u m six"}, {"an4_fash", "an4_fcaw"}
 
 
 def commonvoice(root):
@@ -55,7 +83,9 @@ def commonvoice(root):
         rows = [columns.replace(" ", "\t")]
         for i in range(n):
             sound(root / "cv-corpus-21" / "eu" / "clips" / f"{split}_{i}.mp3")
-            rows.append("\t".join([f"who{i}", f"{split}_{i}.mp3", "s", 'Bat, "bi', "", "2", "0", "", "", "", "", "eu", ""]))
+            rows.append(
+                "\t".join([f"who{i}", f"{split}_{i}.mp3", "s", 'Bat, "bi', "", "2", "0", "teens", "", "Gipuzkoa", "", "eu", ""])
+            )
         text(root / "cv-corpus-21" / "eu" / f"{split}.tsv", "\n".join(rows) + "\n")
     return {"eu/train": 2, "eu/dev": 1}, {'Bat, "bi'}, {"who0", "who1"}
 
@@ -155,7 +185,22 @@ def folder(root):
 
 LAYOUTS = {
     made.__name__: made
-    for made in (librispeech, commonvoice, speechcommands, ljspeech, vctk, aishell, kaldi, nemo, lhotse, huggingface, folder)
+    for made in (
+        librispeech,
+        minilibrispeech,
+        speechocean762,
+        an4,
+        commonvoice,
+        speechcommands,
+        ljspeech,
+        vctk,
+        aishell,
+        kaldi,
+        nemo,
+        lhotse,
+        huggingface,
+        folder,
+    )
 }
 
 
@@ -187,6 +232,25 @@ def test_a_folder_gives_a_manifest_for_each_split(name, tmp_path):
     check(bring(name, tmp_path, tmp_path / "corpus" / ("data" if name == "kaldi" else "")), tmp_path / "out", expected)
 
 
+@pytest.mark.parametrize("name", [name for name, corpus in CORPORA.items() if not corpus.needs_lhotse])
+def test_some_corpora_need_no_lhotse(name, tmp_path, monkeypatch):
+    expected = LAYOUTS[name](tmp_path / "corpus")
+    monkeypatch.setitem(sys.modules, "lhotse", None)
+    check(bring(name, tmp_path, tmp_path / "corpus"), tmp_path / "out", expected)
+
+
+@pytest.mark.parametrize("missing", ["text", "wav.scp", "spk2age"])
+def test_tables_of_speechocean_that_are_missing(missing, tmp_path):
+    speechocean762(tmp_path / "so")
+    (tmp_path / "so/speechocean762/train" / missing).unlink()
+    if missing == "text":
+        with pytest.raises(ManifestError, match=r"train/text: missing. Wanted: wav.scp, text, utt2spk"):
+            bring("speechocean762", tmp_path, tmp_path / "so")
+    else:
+        manifests = bring("speechocean762", tmp_path, tmp_path / "so").manifests
+        assert [path.stem for path in manifests] == (["test"] if missing == "wav.scp" else ["test", "train"])
+
+
 @pytest.mark.parametrize("name", ["librispeech", "nemo", "lhotse", "huggingface", "folder"])
 def test_parts_are_chosen_by_name(name, tmp_path):
     (tmp_path / "corpus").mkdir()
@@ -215,7 +279,25 @@ def test_rows_of_common_voice_without_a_file_are_counted(tmp_path):
     commonvoice(tmp_path / "cv")
     (tmp_path / "cv/cv-corpus-21/eu/clips/train_1.mp3").unlink()
     imported = bring("commonvoice", tmp_path, tmp_path / "cv", parts=("eu/train",))
-    assert "eu/train: 1 of 2 rows, whose files are not in clips/" in imported.left_out
+    assert "eu/train: 1 of 2 lines, whose files are not in clips/" in imported.left_out
+
+
+def test_what_is_known_of_people_is_kept(tmp_path):
+    commonvoice(tmp_path / "cv")
+    manifests = bring("commonvoice", tmp_path, tmp_path / "cv", parts=("eu/train",)).manifests
+    lines = read_manifest(next(iter(manifests)))
+    assert [dict(line.extra) for line in lines] == [{"age": "teens", "accent": "Gipuzkoa", "licence": "CC0-1.0"}] * 2
+    speechocean762(tmp_path / "so")
+    lines = read_manifest(next(iter(bring("speechocean762", tmp_path, tmp_path / "so", parts=("test",)).manifests)))
+    assert [dict(line.extra) for line in lines] == [{"age": 6, "gender": "m", "licence": "CC-BY-4.0"}] * 2
+
+
+def test_the_first_release_of_common_voice_is_a_table(tmp_path):
+    sound(tmp_path / "cv-valid-dev" / "sample-000000.mp3")
+    columns, row = "filename,text,up_votes,down_votes,age,gender,accent,duration", "be careful,1,0,twenties,male,us,"
+    text(tmp_path / "cv-valid-dev.csv", f"{columns}\ncv-valid-dev/sample-000000.mp3,{row}\n")
+    (line,) = read_manifest(next(iter(bring("folder", tmp_path, tmp_path / "cv-valid-dev.csv").manifests)))
+    assert (line.text, line.extra) == ("be careful", {"age": "twenties", "gender": "male", "accent": "us"})
 
 
 def test_punctuation_is_left_out_if_wanted(tmp_path):
@@ -371,7 +453,8 @@ def test_damaged_archives_are_named_and_leave_nothing(tmp_path, name, how):
     for path in (tmp_path / "lj").rglob("*.wav"):  # not to be squeezed
         soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 5000), RATE)
     archive = damage(packed(tmp_path / "lj", tmp_path / name), how)
-    with pytest.raises(EdgeseqError, match=rf"{name}: damaged or cut short(.|\n)*fetch it again"):
+    fault = "not an archive but a web page" if how == "page" else "damaged or cut short"
+    with pytest.raises(EdgeseqError, match=rf"{name}: {fault}(.|\n)*fetch it again"):
         bring("ljspeech", tmp_path, archive)
     assert tree(tmp_path / "out") <= {"unpacked"}
 
@@ -412,7 +495,7 @@ def test_no_path_escapes(tmp_path, name):
 class Server(BaseHTTPRequestHandler):
     """Serves `files` by name; breaks off once after `limit` bytes; knows ranges."""
 
-    files, limit, requests = {}, None, []
+    files, limit, requests, kind = {}, None, [], "application/gzip"
 
     def do_GET(self):
         asked = self.headers.get("Range")
@@ -421,6 +504,7 @@ class Server(BaseHTTPRequestHandler):
         body = self.files[self.path][first:]
         self.send_response(206 if asked else 200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Type", self.kind)
         self.end_headers()
         self.wfile.write(body[: self.limit])
         type(self).limit = None
@@ -493,6 +577,21 @@ def test_an_archive_with_another_digest_is_thrown_away(tmp_path, monkeypatch, se
     with pytest.raises(EdgeseqError, match=r"another file or damaged: sha256:(.|\n)*thrown away"):
         bring("ljspeech", tmp_path, None)
     assert not tree(tmp_path / "out")
+
+
+def test_a_web_page_in_place_of_a_file_is_not_kept(tmp_path, server):
+    server.files["/x"], server.kind = b"<!DOCTYPE html> Please log in", "text/html; charset=utf-8"
+    (tmp_path / "x.part").write_bytes(b"first ")
+    with pytest.raises(EdgeseqError, match=r"/x: could not be fetched \(a web page came in its place(.|\n)*By hand"):
+        download(f"{server.url}/x", tmp_path / "x", hint="\n  By hand: ...")
+    assert len(server.requests) == 1 and (tmp_path / "x.part").read_bytes() == b"first ", "what is there is gone on with later"
+
+
+def test_a_corpus_without_parts_is_fetched_whole(tmp_path, monkeypatch, server):
+    expected = speechocean762(tmp_path / "so")
+    archive = packed(tmp_path / "so" / "speechocean762", tmp_path / "speechocean762.tar.gz", "speechocean762")
+    at_home(monkeypatch, server, "speechocean762", {"all": archive})
+    check(bring("speechocean762", tmp_path, None), tmp_path / "out", expected)
 
 
 def test_a_broken_off_download_is_gone_on_with_by_a_later_run(tmp_path, server):

@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+import command_line
 import torch
 import typer
 from tiny_tones import FLUSH_SECONDS
 
 from edgeseq.cli.train import train
+from edgeseq.evaluate import Heard
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
@@ -35,7 +37,7 @@ def test_a_run_ends_with_four_rates_in_its_files(run):
     exported = finishing.finish(run)
     written = json.loads((run / "proof.json").read_text())
     assert list(written["errors"]) == WAYS and written["words"] == 12
-    assert exported.proof.rate("torch_whole") < 50, "it has learnt something, so that there is something to lose"
+    assert exported.proof.words.rate("torch_whole") < 50, "it has learnt something, so that there is something to lose"
     assert written["speed"]["int8"]["rtf"] > 0 and written["bytes"]["model.int8.onnx"] > 1000
     for name in ("model.onnx", "model.int8.onnx"):
         kept = Network(run / "model" / name).metadata.proof
@@ -115,7 +117,7 @@ def test_a_run_that_trained_with_4_bit_is_heard_in_4_bit(run):
     train = saved.recipe["train"] | {"quantize": {"bits": 4, "from_step": 0}}
     recipe = saved.recipe | {"train": train, "export": saved.recipe["export"] | {"most_difference": 100}}
     save_checkpoint(run / "checkpoints", replace(saved, recipe=recipe))
-    assert list(finishing.finish(run).proof.heard) == [*WAYS, "int4"]
+    assert list(finishing.finish(run).proof.words.heard) == [*WAYS, "int4"]
     assert (run / "model" / "model.int4.onnx").is_file()
 
 
@@ -123,13 +125,29 @@ def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):
     spoil_graphs(monkeypatch, 8)
     trained = load_trained(run)
     recipe = trained.recipe.model_copy(update={"export": trained.recipe.export.model_copy(update={"most_difference": 100.0})})
-    assert export(replace(trained, recipe=recipe), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS).proof.difference > 1
+    exported = export(replace(trained, recipe=recipe), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
+    assert exported.proof.words.difference > 1 and exported.unproven == ""
+
+
+def test_who_insists_gets_files_that_say_they_are_unproven(run, tmp_path, monkeypatch):
+    spoil_graphs(monkeypatch, 8)
+    exported = export(load_trained(run), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS, unproven=True)
+    assert exported.unproven.startswith("quantization (int8) changed the words. Of 12 words")
+    kept = Network(tmp_path / "model.int8.onnx").metadata.proof
+    assert kept["unproven"] == exported.unproven and kept["errors"]["int8"] > kept["errors"]["float32"]
+    told = command_line.run("models", "info", tmp_path)
+    assert told.returncode == 0 and "UNPROVEN: quantization (int8) changed the words" in told.stdout
+
+
+def test_unproven_marks_nothing_that_is_proven(run, tmp_path):
+    exported = export(load_trained(run), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS, unproven=True)
+    assert exported.unproven == "" and "unproven" not in Network(tmp_path / "model.onnx").metadata.proof
 
 
 def test_4_bit_alone_is_measured_from_float_on(run, tmp_path):
     exported = export(load_trained(run), tmp_path / "models", scores={}, bits=[4], flush_seconds=FLUSH_SECONDS)
-    assert list(exported.proof.heard) == [*WAYS[:3], "int4"]
-    assert [step.name for step in exported.proof.steps] == ["streaming", "export", "quantization (int4)"]
+    assert list(exported.proof.words.heard) == [*WAYS[:3], "int4"]
+    assert [step.name for step in exported.proof.words.steps] == ["streaming", "export", "quantization (int4)"]
     assert [path.name for path in (tmp_path / "models").glob("*.onnx")] == ["model.int4.onnx"]
 
 
@@ -141,6 +159,37 @@ def test_without_validation_recordings_the_export_says_so(make_trained, tmp_path
     assert exported.proof is None and "gone.jsonl" in exported.unproven
 
 
+def tally(unit, total, **errors):
+    """Errors of four ways, all in one clip of so many words or phones."""
+    heard = {way: [Heard("", "", n, total, (), 1.0, 0.1)] for way, n in errors.items()}
+    return proof.Tally(unit, heard)
+
+
+@pytest.mark.parametrize(
+    ("phones", "words", "named"),
+    [
+        ((200, 204, 204, 209), (90, 91, 91, 93), ""),
+        ((200, 211, 211, 211), (90, 90, 90, 90), "streaming changed the phones. Of 1,000 phones 200 are wrong before it"),
+        ((200, 200, 200, 200), (90, 90, 90, 94), "quantization (int8) changed the words. Of 300 words 90 are wrong before it"),
+    ],
+)
+def test_phones_and_words_are_bound_each_by_their_own_number(phones, words, named):
+    counted = proof.Proof(
+        ("a",),
+        tally("word", 300, **dict(zip(WAYS, words, strict=True))),
+        tally("phone", 1000, **dict(zip(WAYS, phones, strict=True))),
+    )
+    found = proof.find_difference(counted, 1.0)
+    assert found.startswith(named) and bool(found) == bool(named)
+    assert counted.to_dict()["phone_figures"]["per"]["int8"] == phones[3] / 1000
+    assert "phones wrong" in counted.to_text() and "words wrong" in counted.to_text()
+
+
+def test_recordings_without_words_are_no_division_by_zero():
+    counted = proof.Proof(("a",), tally("word", 0, **dict.fromkeys(WAYS, 2)))
+    assert counted.to_dict()["wer"]["int8"] is None and proof.find_difference(counted, 1.0) == ""
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("rows_per_step", [1, 2])
 def test_torch_streamed_is_torch_whole(make_trained, cell, rows_per_step):
@@ -148,8 +197,8 @@ def test_torch_streamed_is_torch_whole(make_trained, cell, rows_per_step):
     trained = make_trained(cell, rows_per_step=rows_per_step)
     metadata = exporter.describe(trained, "float32", 0.2, {})
     clip = Noise(2.345)
-    (whole,) = proof.hear_whole(trained.model, metadata, [clip])
-    streamed = proof.evaluate(proof.Recognizer(torch_network.TorchNetwork(trained.model, metadata), rules=()), [clip]).heard[0]
+    (whole,), _ = proof.hear_whole(trained.model, metadata, [clip])
+    (streamed,), _ = proof.hear_streamed(torch_network.TorchNetwork(trained.model, metadata), [clip], "torch_streamed")
     assert whole.hypothesis == streamed.hypothesis and len(whole.hypothesis) > 5
 
 

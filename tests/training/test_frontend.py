@@ -66,6 +66,12 @@ def test_an_empty_chunk_changes_nothing(frontend):
     assert frames.shape == (2, 0, 32) and torch.equal(state, after)
 
 
+def test_rows_side_by_side_are_rows_alone(frontend, noise):
+    together, _ = frontend.step(noise, frontend.init_state(2))
+    alone = [frontend.step(row[None], frontend.init_state(1))[0] for row in noise]
+    assert torch.equal(together, torch.cat(alone))
+
+
 def test_future_samples_leave_past_frames_alone(frontend, noise):
     changed = noise.clone()
     changed[:, 2000:] = 0.5

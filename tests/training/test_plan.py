@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from edgeseq.manifest import read_manifest
 from edgeseq.tokens import TokenTable
-from edgeseq.training.batches import REUSED_TOGETHER, drawn_step
+from edgeseq.training.batches import REUSED_TOGETHER, JoinedBatches, drawn_step
+from edgeseq.training.loading import load_ahead
 from edgeseq.training.plan import FOLLOWED_STEPS, plan_batch, stretch_seconds
 from edgeseq.training.sources import pick_source
 from edgeseq.training.trainer import load_batches
@@ -135,6 +136,27 @@ def test_sound_that_is_used_again_is_the_same(tiny_recipe):
     assert batches.plan(3) == batches.plan(3 + REUSED_TOGETHER)
     fresh, _ = load_batches(recipe)  # as after resuming, without memory of what came before
     assert torch.equal(fresh[3 + REUSED_TOGETHER].audio, again.audio)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_sound_that_is_used_again_is_made_once_whoever_makes_it(tiny_recipe, tmp_path, monkeypatch, workers):
+    """Three workers do not divide the batches of a group; a training that goes on begins within one."""
+    recipe = tiny_recipe(augment=tiny_recipe().augment.model_dump() | {"uses": 3})
+    batches, _ = load_batches(recipe)
+    make = JoinedBatches._make
+
+    def make_and_note(self, step):
+        with (tmp_path / "made").open("a") as file:
+            file.write(f"{step}\n")
+        return make(self, step)
+
+    monkeypatch.setattr(JoinedBatches, "_make", make_and_note)
+    steps = range(REUSED_TOGETHER + 50, 4 * REUSED_TOGETHER)
+    loaded = [batch for batch, _ in load_ahead(batches, steps, workers)]
+    made = [int(line) for line in (tmp_path / "made").read_text().split()]
+    assert sorted(made) == [*range(REUSED_TOGETHER), *range(3 * REUSED_TOGETHER, 4 * REUSED_TOGETHER)]
+    for step in (steps[0], steps[20], 3 * REUSED_TOGETHER - 1, steps[-1]):
+        assert torch.equal(loaded[step - steps[0]].audio, batches[step].audio)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5))

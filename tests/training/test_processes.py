@@ -1,5 +1,6 @@
 """Several processes, really started by torchrun and by Fabric, joined over gloo: they train what one process trains."""
 
+import doctest
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from edgeseq.training import processes
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
 
 RECIPE = {
@@ -24,6 +26,10 @@ RECIPE = {
     "joining": {"row_seconds": 1.0, "silence": 0.2},
     "train": {"steps": 8, "batch_size": 4, "easy_steps": 2, "ramp_steps": 2, "warmup_steps": 2, "checkpoint_every": 4},
 }
+
+
+def test_threads_are_those_that_leave_loaders_a_core():
+    assert doctest.testmod(processes).failed == 0
 
 
 @pytest.fixture

@@ -36,8 +36,9 @@ class SpecAugment:
     def apply(self, frames: Tensor) -> Tensor:
         """Change normalized log-mel `[batch, n_frames, n_mels]`."""
         changed = warp_mels(frames, self.warps)
+        quietest = changed.amin(dim=1, keepdim=True)  # which no mask changes
         for mask in self.masks:
-            changed = take_down(changed, mask)
+            changed = take_down(changed, mask, quietest)
         return changed
 
     def words(self, row: int) -> str:
@@ -67,12 +68,12 @@ def _draw_mask(axis: int, shape: torch.Size, width: float, chance: RowChance) ->
     return Mask(axis, draws[:, 1:] * (shape[axis] - widths), widths)
 
 
-def take_down(frames: Tensor, mask: Mask) -> Tensor:
-    """Take a stretch down to the row's quietest; the quietest, for a stretch at the mean would sound loud in a pause."""
+def take_down(frames: Tensor, mask: Mask, quietest: Tensor) -> Tensor:
+    """Take a stretch down to the row's quietest `[batch, 1, n_mels]`: a stretch at the mean would sound loud in a pause."""
     bins = torch.arange(frames.shape[mask.axis], device=frames.device)[None]
     masked = (bins >= mask.starts) & (bins < mask.starts + mask.widths)
     masked = masked[:, :, None] if mask.axis == TIME else masked[:, None, :]
-    return torch.where(masked, frames.amin(dim=1, keepdim=True), frames)
+    return torch.where(masked, quietest, frames)
 
 
 def warp_mels(frames: Tensor, factors: Tensor) -> Tensor:
