@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,13 @@ def train(
         int | None, typer.Option(min=1, help="Devices a machine, a process each.  [default: all GPUs, or one process]")
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines (under SLURM or torchrun).")] = 1,
+    resident: Annotated[
+        bool,
+        typer.Option("--resident", help="Keep all sound in one GPU's memory and augment it there; cannot be resumed."),
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="With --resident: end after so long, the learning rate at zero by then.")
+    ] = None,
 ) -> None:
     """Train a streaming model as a recipe says.
 
@@ -45,7 +53,7 @@ def train(
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500
     """
-    from edgeseq.errors import MissingExtraError
+    from edgeseq.errors import MissingExtraError, UsageError
 
     try:
         from edgeseq.recipe_file import load_recipe
@@ -73,22 +81,54 @@ def train(
             typer.echo(f"{name}: {validator.describe(name)}")
         return
     folder = out or Path("runs") / resolved.name
+    if minutes is not None and not resident:
+        raise UsageError("--minutes is about --resident; other trainings end by train.steps.")
     with _Progress(resolved) as shown, stop_on_signals() as stop:
         try:
-            trained = trainer.train(
-                resolved,
-                folder,
-                resume=resume,
-                report=shown.show,
-                workers=workers,
-                devices=trainer.Devices(accelerator, devices, nodes),
-                stop=lambda: stop.requested,
-            )
+            if resident:
+                _train_resident(resolved, folder, accelerator, minutes, shown, lambda: stop.requested)
+                is_first = True
+            else:
+                trained = trainer.train(
+                    resolved,
+                    folder,
+                    resume=resume,
+                    report=shown.show,
+                    workers=workers,
+                    devices=trainer.Devices(accelerator, devices, nodes),
+                    stop=lambda: stop.requested,
+                )
+                is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
-            typer.echo(f"\nStopped; a checkpoint is saved. Go on with: edgeseq train {recipe} --resume", err=True)
+            hint = f"Export it with: edgeseq export {folder}" if resident else f"Go on with: edgeseq train {recipe} --resume"
+            typer.echo(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    if trained.fabric.global_rank == 0 and not _finish(folder, resolved.name):
+    if is_first and not _finish(folder, resolved.name):
         raise typer.Exit(1)
+
+
+def _train_resident(
+    recipe: Recipe, folder: Path, accelerator: str, minutes: float | None, shown: _Progress, stop: Callable[[], bool]
+) -> None:
+    """Train with all sound on one device: a GPU, if there is one and nothing else is asked for."""
+    import os
+
+    import torch
+
+    from edgeseq.training.resident.loop import train as train_on_device
+
+    kind = ("cuda" if torch.cuda.is_available() else "cpu") if accelerator == "auto" else accelerator
+    n_threads = os.cpu_count() or 1
+    train_on_device(
+        recipe,
+        folder,
+        device=torch.device(kind),
+        report=shown.show,
+        minutes=minutes,
+        threads=n_threads,
+        workers=min(4, n_threads - 1),
+        stop=stop,
+    )
 
 
 def _finish(folder: Path, name: str) -> bool:

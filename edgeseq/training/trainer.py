@@ -112,7 +112,7 @@ def train(
         return training
     with log:
         with writing_to(folder):
-            _write_recipe(recipe, folder)
+            write_recipe(recipe, folder)
         _run(training, batches, validator, checkpoints, log.add, workers, stop)
     return training
 
@@ -213,7 +213,8 @@ def train_step(
     return reports, n_stopping > 0
 
 
-def _write_recipe(recipe: Recipe, folder: Path) -> None:
+def write_recipe(recipe: Recipe, folder: Path) -> None:
+    """Write the resolved recipe to a run's folder."""
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_whole(folder / "recipe.yaml", text.encode())
 

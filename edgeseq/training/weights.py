@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -79,7 +80,7 @@ def load_trained(path: Path) -> Trained:
 
 
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
-    """Write the weights as safetensors, float32, with recipe, tokens and flush as JSON in the metadata."""
+    """Write the weights as safetensors, float16 where that is exact, else float32; recipe, tokens and flush in the metadata."""
     about = {
         "format": FORMAT,
         "recipe": trained.recipe.model_dump(mode="json"),
@@ -89,9 +90,15 @@ def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
         **({"measured": trained.measured} if trained.measured else {}),
         **({"companions": named(trained.companion_files, trained.search)} if trained.companion_files else {}),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in trained.model.state_dict().items()}
+    tensors = {name: _smallest(tensor.contiguous()) for name, tensor in trained.model.state_dict().items()}
     # One key only: safetensors writes several in random order, and equal weights should make equal files.
     return save(tensors, metadata={METADATA_KEY: json.dumps(about, ensure_ascii=False)})
+
+
+def _smallest(weights: Tensor) -> Tensor:
+    """Give float16 where it holds the very same values, as those of a model that was released so."""
+    half = weights.half()
+    return half if torch.equal(half.to(weights.dtype), weights) else weights
 
 
 def _load_released(path: Path) -> Trained:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from tiny_tones import RATE, tone_recipe, write_tones
 
-from edgeseq.errors import RecipeError
+from edgeseq.errors import RecipeError, UsageError
 from edgeseq.recipe import AugmentRecipe
-from edgeseq.training.resident.loop import prepare
+from edgeseq.training.metrics import StepReport
+from edgeseq.training.resident.loop import train
+from edgeseq.training.resident.prepare import prepare
 from edgeseq.training.resident.rendering import Renderer
 from edgeseq.training.resident.rows import Planner
 from edgeseq.training.resident.stack import Stack
 from edgeseq.training.resident.store import LEVEL_DB, fill_store, speeds_between
-from edgeseq.tokens import TokenTable
+from edgeseq.training.trainer import load_batches
+from edgeseq.training.weights import load_trained
 
 CPU = torch.device("cpu")
 PLAIN = AugmentRecipe.model_validate(
@@ -34,7 +35,8 @@ PLAIN = AugmentRecipe.model_validate(
 @pytest.fixture
 def prepared(tmp_path):
     recipe = tone_recipe(write_tones(tmp_path / "data"), easy_steps=2, ramp_steps=2)
-    return prepare(recipe, TokenTable.of_characters(["a", "b"]), CPU, threads=2)
+    batches, tokens = load_batches(recipe)
+    return prepare(recipe, tokens, batches.sources, CPU, threads=2)
 
 
 def tone(seconds, hertz=500.0, amplitude=8000):
@@ -68,7 +70,9 @@ class TestStore:
 class TestRows:
     def test_a_plan_depends_on_seed_and_step_alone(self, prepared):
         one, other = planner(prepared).plan(7), planner(prepared).plan(7)
-        assert all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True) if torch.is_tensor(a))
+        assert all(
+            torch.equal(a, b) for a, b in zip(vars(one).values(), vars(other).values(), strict=True) if torch.is_tensor(a)
+        )
         assert not torch.equal(one.clips, planner(prepared).plan(8).clips)
 
     @pytest.mark.parametrize("step", [1, 3, 9])
@@ -111,7 +115,9 @@ class TestRendering:
 
     @pytest.mark.parametrize("snr_db", [0.0, 20.0])
     def test_noise_is_as_much_below_speech_as_asked(self, prepared, snr_db):
-        noisy = PLAIN.model_copy(update={"noise": PLAIN.noise.model_copy(update={"probability": 1.0, "snr_db": (snr_db, snr_db)})})
+        noisy = PLAIN.model_copy(
+            update={"noise": PLAIN.noise.model_copy(update={"probability": 1.0, "snr_db": (snr_db, snr_db)})}
+        )
         batch = planner(prepared, silence=1.0).plan(9)
         sound = Renderer(prepared.store, noisy, [], [], 1).samples(batch)
         levels = 10 * torch.log10(sound.square().mean(dim=1))
@@ -148,3 +154,37 @@ def test_layers_in_one_call_are_the_same_network(prepared):
     other, after_stack = Stack(model.encoder).step(frames, state)
     assert torch.allclose(one, other, atol=1e-6)
     assert torch.allclose(after.hidden[0], after_stack.hidden[0], atol=1e-6)
+
+
+@pytest.fixture
+def trained(tmp_path):
+    recipe = tone_recipe(write_tones(tmp_path / "data"), steps=120, easy_steps=60, ramp_steps=20)
+    reports = []
+    train(recipe, tmp_path / "run", device=CPU, report=reports.append, threads=1, workers=0)
+    return tmp_path / "run", recipe, reports
+
+
+class TestTraining:
+    def test_it_learns_and_its_checkpoint_is_one_like_any_other(self, trained):
+        folder, recipe, reports = trained
+        assert [one.step for one in reports if isinstance(one, StepReport)] == [50, 100, 120]
+        assert max(reports[-1].wer.values()) == 0
+        found = load_trained(folder)
+        assert found.recipe == recipe
+        assert found.tokens.symbols == ("<blk>", "▁", "a", "b")
+
+    def test_a_folder_that_holds_a_training_is_refused(self, trained):
+        folder, recipe, _ = trained
+        with pytest.raises(UsageError, match="cannot be resumed"):
+            train(recipe, folder, device=CPU, report=lambda _: None, threads=1, workers=0)
+
+    def test_stopping_saves_a_checkpoint(self, tmp_path):
+        recipe = tone_recipe(write_tones(tmp_path / "data"))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "run", device=CPU, report=lambda _: None, threads=1, workers=0, stop=lambda: True)
+        assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000001.pt"]
+
+    def test_time_ends_it_too(self, tmp_path):
+        recipe = tone_recipe(write_tones(tmp_path / "data"), steps=10**6)
+        train(recipe, tmp_path / "run", device=CPU, report=lambda _: None, threads=1, workers=0, minutes=0.01)
+        assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1

@@ -1,53 +1,36 @@
-"""Optimization with all sound on the device: AdamW, averaged weights, held-out error rates, checkpoints."""
+"""Optimization with all sound on one device: AdamW, averaged weights, error rates on the way, checkpoints."""
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgeseq.errors import RecipeError
-from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.recipe import Recipe, SourceRecipe
+from edgeseq.errors import UsageError
+from edgeseq.recipe import Recipe
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, build_model
-from edgeseq.training.augmentation.sound_library import find_sounds
-from edgeseq.training.averaging import average_in, share_of_new
-from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
+from edgeseq.training.averaging import Weights, average_in, share_of_new
+from edgeseq.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from edgeseq.training.clips import ClipReader
+from edgeseq.training.finetuning import begin_from
+from edgeseq.training.metrics import Report, RunLog, StepReport, writing_to
+from edgeseq.training.resident.prepare import Prepared, prepare
 from edgeseq.training.resident.rendering import Renderer
-from edgeseq.training.resident.rows import Choice, PlannedBatch, Planner
-from edgeseq.training.resident.scoring import HeldOut, error_rate
+from edgeseq.training.resident.rows import PlannedBatch, Planner
 from edgeseq.training.resident.stack import Stack
-from edgeseq.training.resident.store import Store, decode_all, fill_store, speeds_between
+from edgeseq.training.trainer import load_batches, write_recipe
+from edgeseq.training.valid import Validator, load_validation
 
 STATISTICS_BATCHES = 8
 """Augmented batches from which mean and deviation of each mel band are taken."""
 REPORT_EVERY = 50
-
-Report = Callable[[Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a training needs besides the network."""
-
-    recipe: Recipe
-    tokens: TokenTable
-    store: Store
-    choice: Choice
-    held_out: Sequence[HeldOut]
-    noises: Sequence[NDArray[np.int16]]
-    responses: Sequence[NDArray[np.float32]]
+"""Steps; reading a loss waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +39,7 @@ class Clock:
 
     steps: int
     seconds: float | None
-    began: float
+    began: float = field(default_factory=time.perf_counter)
 
     def progress(self, step: int) -> float:
         """From 0 at the start to 1 at the end."""
@@ -64,114 +47,154 @@ class Clock:
         return min(1.0, max(step / self.steps, by_time))
 
 
-def prepare(recipe: Recipe, tokens: TokenTable, device: torch.device, threads: int) -> Prepared:
-    """Read manifests and decode all sound. Raises ManifestError and RecipeError."""
-    rate = recipe.frontend.sample_rate
-    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / rate
-    parts = [(source, _usable(source, tokens, seconds_per_token)) for source in recipe.data.train]
-    recordings = [recording for _, part in parts for recording in part]
-    weights = np.concatenate([np.full(len(part), source.weight / len(part)) for source, part in parts])
-    easy = np.concatenate([np.full(len(part), source.easy) for source, part in parts])
-    speeds = speeds_between(*recipe.augment.speed)
-    store = fill_store(decode_all(recordings, rate, threads), speeds, rate, device)
-    targets = [np.array(tokens.encode(recording.text), dtype=np.int32) for recording in recordings]
-    choice = Choice(store.lengths, targets, weights / weights.sum(), easy, speeds.index(1))
-    held_out = [_held_out(name, tokens, rate, threads) for name in recipe.data.valid]
-    sounds, rooms = recipe.augment.recorded_noise.sounds, recipe.augment.room.responses
-    noises = [] if sounds is None else decode_all(find_sounds(sounds), rate, threads)
-    responses = [] if rooms is None else [r.astype(np.float32) for r in decode_all(find_sounds(rooms), rate, threads)]
-    return Prepared(recipe, tokens, store, choice, held_out, noises, responses)
-
-
-def _usable(source: SourceRecipe, tokens: TokenTable, seconds_per_token: float) -> list[Recording]:
-    """List the recordings of a source, without speakers left out and clips said too fast for CTC."""
-    found = [
-        recording
-        for recording in read_manifest(find_data(source.manifest))
-        if not any(fnmatch.fnmatch(recording.speaker or "", pattern) for pattern in source.exclude)
-        and recording.duration >= seconds_per_token * len(tokens.encode(recording.text))
-    ]
-    if not found:
-        raise RecipeError(f"{source.manifest}: no recording is left. Look at 'exclude' and data.min_rows_per_token.")
-    return found
-
-
-def _held_out(name: str, tokens: TokenTable, rate: int, threads: int) -> HeldOut:
-    recordings = read_manifest(find_data(name))
-    return HeldOut(name, decode_all(recordings, rate, threads), [tokens.encode(r.text) for r in recordings])
-
-
 def train(
-    prepared: Prepared,
+    recipe: Recipe,
     folder: Path,
-    report: Report,
     *,
-    seconds: float | None = None,
-    consistency: float = 0.0,
-    begin: Mapping[str, Tensor] | None = None,
-    recorded: bool = False,
+    device: torch.device,
+    report: Callable[[Report], None],
+    minutes: float | None = None,
+    threads: int = 8,
     workers: int = 4,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Train until `train.steps`, or for so many `seconds`; returns the last checkpoint.
+    """Train until `train.steps`, or for so many `minutes` behind the preparation; returns the last checkpoint.
 
-    `begin` are weights to go on from, with their statistics; `recorded` layers are replayed as CUDA graphs. `consistency` weighs the agreement of two masked views of each row (CR-CTC; Yao et al. 2024).
+    The learning rate falls by whichever comes first. `threads` decode sound, `workers` processes plan batches. `stop` is asked
+    at each step; if it says so, a checkpoint is saved and KeyboardInterrupt raised. Raises UsageError for a folder that holds
+    a training, and what `trainer.train` raises for recipes and data.
     """
-    recipe, device = prepared.recipe, prepared.store.samples.device
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.frontend, recipe.network, len(prepared.tokens)).to(device)
-    if begin is not None:
-        model.load_state_dict(begin)
-    shadow = build_model(recipe.frontend, recipe.network, len(prepared.tokens)).to(device).eval()
-    renderer = Renderer(prepared.store, recipe.augment, prepared.noises, prepared.responses, recipe.train.seed)
-    planner = Planner(
-        prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_samples
-    )
-    if begin is None:
-        _set_statistics(model, renderer, planner)
-    stack = Stack(model.encoder, recorded=recorded)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay, fused=device.type == "cuda"
-    )
-    clock = Clock(recipe.train.steps, seconds, time.perf_counter())
-    average: dict[str, Tensor] | None = None
-    state: EncoderState | None = None
-    losses, heard, step = [], 0.0, 0
-    for planned in planner.loader(workers):
-        batch = planned.pin_memory() if device.type == "cuda" else planned
-        step = batch.step
-        for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(recipe, step, clock.progress(step))
-        loss, state = _step(model, stack, renderer, batch, state, prepared.tokens.blank_id, consistency)
-        optimizer.zero_grad(set_to_none=True)
+    found = latest_checkpoint(folder / "checkpoints")
+    if found:
+        raise UsageError(
+            f"{folder} holds a training already ({found.name}), and one with all sound on the device cannot be resumed.\n"
+            "  Name another --out; finetune.weights=RUN begins with the weights of a run."
+        )
+    batches, tokens = load_batches(recipe)
+    valid = load_validation(recipe)
+    validator = Validator(recipe, tokens, valid, ClipReader(recipe.frontend.sample_rate)) if valid else None
+    prepared = prepare(recipe, tokens, batches.sources, device, threads)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    with RunLog(recipe, folder, 1, report) as log:
+        with writing_to(folder):
+            write_recipe(recipe, folder)
+        return _Training(prepared, folder, validator, log).run(
+            Clock(recipe.train.steps, minutes and 60 * minutes), workers, stop
+        )
+
+
+class _Training:
+    """The weights and what moves them."""
+
+    def __init__(self, prepared: Prepared, folder: Path, validator: Validator | None, log: RunLog) -> None:
+        self.prepared, self.folder, self.validator, self.log = prepared, folder, validator, log
+        recipe = prepared.recipe
+        self.settings, self.device = recipe.train, prepared.store.samples.device
+        torch.manual_seed(recipe.train.seed)
+        self.model = _fresh(recipe, prepared.tokens).to(self.device)
+        self.renderer = Renderer(prepared.store, recipe.augment, prepared.noises, prepared.responses, recipe.train.seed)
+        self.planner = Planner(prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_samples)
+        if recipe.finetune is None:
+            set_statistics(self.model, self.renderer, self.planner)
+        self.stack = Stack(self.model.encoder, recorded=self.device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=recipe.train.lr,
+            weight_decay=recipe.train.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        self.average: Weights | None = None
+        self.state: EncoderState | None = None
+
+    def run(self, clock: Clock, workers: int, stop: Callable[[], bool]) -> Path:
+        """Train to the end; returns the last checkpoint."""
+        losses: list[Tensor] = []
+        heard, before = 0.0, time.perf_counter()
+        for planned in self.planner.loader(workers):
+            batch = planned.pin_memory() if self.device.type == "cuda" else planned
+            lr = learning_rate(self.prepared.recipe, batch.step, clock.progress(batch.step))
+            loss, norm = self._step(batch, lr)
+            losses.append(loss)
+            heard += batch.n_samples * len(batch.target_lengths) / self.prepared.recipe.frontend.sample_rate
+            stopped = stop()
+            ended = clock.progress(batch.step) >= 1 or stopped
+            if batch.step % REPORT_EVERY == 0 or ended:
+                now, mean = time.perf_counter(), float(torch.stack(losses).mean())
+                took = (now - before) / len(losses)
+                hours = heard / len(losses)
+                self.log.add(StepReport(batch.step, mean, float(norm), lr, batch.difficulty, hours, took, 0.0, {}))
+                losses, heard, before = [], 0.0, now
+            if self.validator is not None and (batch.step % self.settings.valid_every == 0 or ended) and not stopped:
+                self.log.add(self._measure(self.validator, batch.step))
+                before = time.perf_counter()
+            if ended:
+                break
+            if batch.step % self.settings.checkpoint_every == 0:
+                self._save(batch.step)
+        path = self._save(batch.step)
+        if stopped:
+            raise KeyboardInterrupt
+        return path
+
+    def _step(self, batch: PlannedBatch, lr: float) -> tuple[Tensor, Tensor]:
+        """Move the weights by one batch; gives its loss per target token and its gradient's norm, both still on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self._loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = _clip(model, recipe.train.grad_clip)
-        optimizer.step()
-        average = average_in(average, model.state_dict(), share_of_new(recipe.train.averaging, step, recipe.train.steps))
-        losses.append(loss.detach())
-        heard += batch.n_samples * len(batch.target_lengths) / recipe.frontend.sample_rate
-        if step % REPORT_EVERY == 0:
-            report(
-                {
-                    "step": step,
-                    "loss": round(float(torch.stack(losses).mean()), 4),
-                    "norm": round(float(norm), 3),
-                    "hours": round(heard / 3600, 1),
-                    "seconds": round(time.perf_counter() - clock.began, 1),
-                    "difficulty": round(batch.difficulty, 2),
-                }
-            )
-            losses = []
-        ended = clock.progress(step) >= 1
-        if step % recipe.train.valid_every == 0 or ended:
-            report({"step": step, "token_errors": _measure(shadow, average, prepared)})
-        if step % recipe.train.checkpoint_every == 0 or ended:
-            _save(prepared, folder, step, model, average)
-        if ended:
-            break
-    return _save(prepared, folder, step, model, average)
+        norm = clip(self.model, self.settings.grad_clip)
+        self.optimizer.step()
+        if self.settings.averaging.kind != "none":
+            share = share_of_new(self.settings.averaging, batch.step, self.settings.steps)
+            self.average = average_in(self.average, self.model.state_dict(), share)
+        return loss.detach(), norm
+
+    def _loss(self, batch: PlannedBatch) -> Tensor:
+        n_rows = len(batch.target_lengths)
+        with torch.no_grad():
+            sound = self.renderer.samples(batch)
+            frames, _ = self.model.frontend.step(sound, self.model.frontend.init_state(n_rows))
+            frames = self.renderer.mask(frames, batch.difficulty)
+        restart = batch.restart.to(self.device, non_blocking=True)
+        log_probs, state = self.stack.step(frames, carried(self.model, self.state, restart))
+        self.state = state.detach()
+        rows = torch.full((n_rows,), log_probs.shape[1])  # on the processor, like the other lengths: ctc_loss reads them there
+        targets = batch.targets.to(self.device, non_blocking=True)
+        blank_id = self.prepared.tokens.blank_id
+        loss = nn.functional.ctc_loss(
+            log_probs.transpose(0, 1), targets, rows, batch.target_lengths, blank_id, "sum", zero_infinity=True
+        )
+        return loss / max(1, len(batch.targets))
+
+    def _measure(self, validator: Validator, step: int) -> Report:
+        """Measure the weights as they would be exported."""
+        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(trained if self.average is None else self.average)
+        self.model.eval()
+        try:
+            return validator.measure(self.model, step)
+        finally:
+            self.model.load_state_dict(trained)
+            self.model.train()
+
+    def _save(self, step: int) -> Path:
+        """Write a checkpoint for `edgeseq export`: without the optimizer's state, since nothing resumes it."""
+        tokens, recipe = self.prepared.tokens, self.prepared.recipe.model_dump(mode="json")
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        average = None if self.average is None else {name: tensor.cpu() for name, tensor in self.average.items()}
+        checkpoint = Checkpoint(step, recipe, tokens.symbols, weights, {}, (), average, tokens.details)
+        return save_checkpoint(self.folder / "checkpoints", checkpoint)
 
 
-def _clip(model: AcousticModel, most: float) -> Tensor:
+def _fresh(recipe: Recipe, tokens: TokenTable) -> AcousticModel:
+    model = build_model(recipe.frontend, recipe.network, len(tokens))
+    if recipe.finetune is not None:
+        begin_from(model, tokens, recipe, recipe.finetune)
+    return model
+
+
+def clip(model: AcousticModel, most: float) -> Tensor:
     """Bound the gradient's norm; one that is no number becomes zero. Nothing here waits for the device."""
     norm = nn.utils.clip_grad_norm_(model.parameters(), most)
     for parameter in model.parameters():
@@ -180,104 +203,25 @@ def _clip(model: AcousticModel, most: float) -> Tensor:
     return norm
 
 
-def _step(
-    model: AcousticModel,
-    stack: Stack,
-    renderer: Renderer,
-    batch: PlannedBatch,
-    before: EncoderState | None,
-    blank_id: int,
-    consistency: float,
-) -> tuple[Tensor, EncoderState]:
-    """Compute the loss of one batch, per target token, and the state behind it."""
-    n_rows = len(batch.target_lengths)
-    with torch.no_grad():
-        sound = renderer.samples(batch)
-        frames, _ = model.frontend.step(sound, model.frontend.init_state(n_rows))
-        views = 2 if consistency > 0 else 1
-        frames = torch.cat([renderer.mask(frames, batch.difficulty) for _ in range(views)])
-    state = _carried(model, before, batch.restart.to(sound.device, non_blocking=True), views)
-    log_probs, state = stack.step(frames, state)
-    rows = torch.full((n_rows,), log_probs.shape[1])  # on the processor, like the other lengths: ctc_loss reads them there
-    targets = batch.targets.to(sound.device, non_blocking=True)
-    losses = [
-        nn.functional.ctc_loss(view.transpose(0, 1), targets, rows, batch.target_lengths, blank_id, "sum", zero_infinity=True)
-        for view in log_probs.chunk(views)
-    ]
-    loss = torch.stack(losses).mean()
-    if consistency > 0:
-        one, other = log_probs.chunk(2)
-        loss = loss + consistency * 0.5 * (_divergence(one, other) + _divergence(other, one))
-    return loss / max(1, len(batch.targets)), state.detach()
-
-
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Kullback-Leibler divergence from a teacher that is not moved, summed over rows."""
-    teacher = teacher.detach()
-    return (teacher.exp() * (teacher - student)).sum()
-
-
-def _carried(model: AcousticModel, before: EncoderState | None, restart: Tensor, views: int) -> EncoderState:
-    """Go on from the state of the batch before, but for rows that begin anew."""
-    fresh = model.encoder.init_state(len(restart) * views)
+def carried(model: AcousticModel, before: EncoderState | None, restart: Tensor) -> EncoderState:
+    """Go on from the state of the batch before, but for rows that begin anew, bool `[n_rows]`."""
+    fresh = model.encoder.init_state(len(restart))
     if before is None or before.hidden[0].shape != fresh.hidden[0].shape:
         return fresh
-    kept = ~restart.repeat(views)[None, :, None]
+    kept = ~restart[None, :, None]
     return EncoderState(fresh.frames, tuple(hidden * kept for hidden in before.hidden))
 
 
-def _learning_rate(recipe: Recipe, step: int, progress: float) -> float:
+def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
     """Linear warm-up, then cosine decay to zero."""
     return recipe.train.lr * min(1.0, step / max(1, recipe.train.warmup_steps)) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @torch.no_grad()
-def _set_statistics(model: AcousticModel, renderer: Renderer, planner: Planner) -> None:
+def set_statistics(model: AcousticModel, renderer: Renderer, planner: Planner) -> None:
     """Take mean and deviation of each mel band from augmented batches."""
     full = planner.train.easy_steps + planner.train.ramp_steps + 1
     batches = [planner.plan(full + number) for number in range(STATISTICS_BATCHES)]
-    bands = [model.frontend.log_mel(renderer.samples(batch)).flatten(0, 1) for batch in batches]
-    frames = torch.cat(bands)
+    frames = torch.cat([model.frontend.log_mel(renderer.samples(batch)).flatten(0, 1) for batch in batches])
     model.frontend.mean.copy_(frames.mean(dim=0))
     model.frontend.std.copy_(frames.std(dim=0).clamp_min(1e-3))
-
-
-def _measure(shadow: AcousticModel, average: Mapping[str, Tensor], prepared: Prepared) -> dict[str, float]:
-    """Measure averaged weights on each held-out set, in percent of the tokens but the word start."""
-    shadow.load_state_dict(average)
-    tokens, rate = prepared.tokens, prepared.recipe.frontend.sample_rate
-    return {
-        held_out.name: round(error_rate(shadow, held_out, tokens.blank_id, [tokens.word_start_id], rate), 2)
-        for held_out in prepared.held_out
-    }
-
-
-def _save(
-    prepared: Prepared, folder: Path, step: int, model: AcousticModel, average: Mapping[str, Tensor] | None
-) -> Path:
-    """Write a checkpoint that `edgeseq export` reads."""
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-    averaged = None if average is None else {name: tensor.cpu() for name, tensor in average.items()}
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    checkpoint = Checkpoint(
-        step,
-        prepared.recipe.model_dump(mode="json"),
-        prepared.tokens.symbols,
-        weights,
-        {},
-        (),
-        averaged,
-        prepared.tokens.details,
-    )
-    return save_checkpoint(folder / "checkpoints", checkpoint)
-
-
-def log_to(folder: Path) -> Report:
-    """Write reports to `metrics.jsonl` in a run's folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def report(values: Mapping[str, Any]) -> None:
-        with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-    return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -60,8 +60,7 @@ class PlannedBatch:
 
     def pin_memory(self) -> PlannedBatch:
         """Put it where a GPU reads it without stopping the program."""
-        tensors = {name: value.pin_memory() for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        return PlannedBatch(*(value.pin_memory() if isinstance(value, Tensor) else value for value in vars(self).values()))
 
 
 def difficulty(step: int, train: TrainRecipe) -> float:
@@ -105,11 +104,15 @@ class Planner(IterableDataset[PlannedBatch]):
         clips = [clip for one in placed for clip in one]
         targets = [np.concatenate([self.choice.targets[c] for c, *_ in one] or [np.zeros(0, np.int32)]) for one in placed]
         columns = np.array(clips, dtype=np.int64).reshape(-1, 4).T
+        clip, speed, place, length = (torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
         return PlannedBatch(
             step,
             hard,
             row,
-            *(torch.from_numpy(np.ascontiguousarray(column)) for column in columns),
+            clip,
+            speed,
+            place,
+            length,
             torch.from_numpy(np.concatenate(targets).astype(np.int64)),
             torch.tensor([len(target) for target in targets]),
             torch.from_numpy(rng.random(n_rows) < (self.joining.restart if hard > 0 else 1.0)),
@@ -144,6 +147,6 @@ class Planner(IterableDataset[PlannedBatch]):
         """Draw a clip and a speed."""
         full = rng.random() < hard
         shares = self._full if full else self._gentle
-        clip = int(min(np.searchsorted(shares, rng.random(), side="right"), len(shares) - 1))
+        clip = min(int(np.searchsorted(shares, rng.random(), side="right")), len(shares) - 1)
         speed = int(rng.integers(len(self.choice.lengths))) if full else self.choice.usual
         return clip, speed

@@ -1,4 +1,7 @@
-"""The recurrent layers in training, in as few calls as a GPU allows: a step of a small cell costs more to launch than to compute."""
+"""The recurrent layers in training, in as few calls as a GPU allows.
+
+Launching a step of a small cell takes longer than computing it.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ class BatchDropout:
 class Stack:
     """Does what `Encoder.step` does, in training.
 
-    Plain GRU layers go to the device in one call, side by side, each a step behind the one below it. Where `recorded`, that call
-    and its gradient are recorded once for each shape and replayed (CUDA graphs).
+    Plain GRU layers go to the device in one call, side by side, each a step behind the one below it. Where `recorded`, that
+    call and its gradient are recorded once for each shape and replayed (CUDA graphs).
     """
 
     def __init__(self, encoder: Encoder, *, recorded: bool = False) -> None:
@@ -65,5 +68,5 @@ class _Layers(nn.Module):
         """Take `[batch, n_steps, n_in]` and `[n_layers, batch, hidden_size]`; gives log-probs and the next hidden values."""
         layers = self.encoder.recurrent_layers
         weights = [getattr(layer.rnn, name) for layer in layers for name in GRU_WEIGHTS]
-        outputs, after = torch._VF.gru(stacked, hidden, weights, True, len(layers), self.encoder.dropout, True, False, True)  # type: ignore[attr-defined]
+        outputs, after = torch._VF.gru(stacked, hidden, weights, True, len(layers), self.encoder.dropout, True, False, True)
         return self.encoder.log_probs(outputs), after.detach()

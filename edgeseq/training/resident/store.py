@@ -58,7 +58,10 @@ def speeds_between(low: float, high: float) -> list[Fraction]:
 
 
 def decode_all(recordings: Sequence[Recording], sample_rate: int, threads: int) -> list[NDArray[np.int16]]:
-    """Decode recordings by several threads (libsndfile lets go of the interpreter), each file once; int16 `[n_samples]` each, in the order given."""
+    """Decode recordings by several threads, each file once; int16 `[n_samples]` each, in the order given.
+
+    libsndfile lets go of Python's interpreter while it decodes.
+    """
     numbered = sorted(enumerate(recordings), key=lambda pair: (str(pair[1].path), pair[1].offset))
     jobs = [list(group) for _, group in groupby(numbered, key=lambda pair: str(pair[1].path))]
     decoded: list[NDArray[np.int16]] = [np.zeros(0, np.int16)] * len(recordings)
