@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,7 +60,15 @@ class PlannedBatch:
 
     def pin_memory(self) -> PlannedBatch:
         """Put it where a GPU reads it without stopping the program."""
-        return PlannedBatch(*(value.pin_memory() if isinstance(value, Tensor) else value for value in vars(self).values()))
+        return replace(
+            self,
+            clips=self.clips.pin_memory(),
+            speeds=self.speeds.pin_memory(),
+            places=self.places.pin_memory(),
+            lengths=self.lengths.pin_memory(),
+            targets=self.targets.pin_memory(),
+            restart=self.restart.pin_memory(),
+        )
 
 
 def difficulty(step: int, train: TrainRecipe) -> float:
