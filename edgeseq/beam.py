@@ -24,14 +24,17 @@ import numpy.typing as npt
 from edgeseq.beam_words import BeamWords, Said, append, joined, same
 from edgeseq.companions import SearchDefaults
 from edgeseq.decoding import Hypothesis
+from edgeseq.dictation import DictationDecoder, DictationOptions
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
 from edgeseq.fusion import FORBIDDEN, Fusion, FusionState, Weights
 from edgeseq.greedy import mean_confidence
 from edgeseq.hotwords import Hotword, Hotwords, read_hotwords
 from edgeseq.lexicon import read_lexicon, read_phone_lexicon
+from edgeseq.lexicon_tree import LexiconTree, phone_entries
 from edgeseq.lm.model import LanguageModel
 from edgeseq.metadata import ModelMetadata
+from edgeseq.word_ends import WordEnds
 
 Beam = tuple[int, float, float, int, int, float, tuple[Said, ...], FusionState, float]
 """One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
@@ -55,7 +58,7 @@ TINY = 2.0**-200
 RESCALE = 2.0**200
 MOST_REMEMBERED = 50_000
 """Extensions whose weights are remembered, about 15 MB."""
-DICTATION_BEAM = 32
+USUAL_BEAM = 8
 SMALL_VOCABULARY = 100
 """Tokens up to which a row is looked through faster as a list than as an array."""
 
@@ -64,8 +67,8 @@ SMALL_VOCABULARY = 100
 class BeamOptions:
     """How hard to search."""
 
-    beam: int = 8
-    """prefixes that are kept"""
+    beam: int | None = None
+    """prefixes that are kept; None: as many as usual"""
     token_threshold: float = 1e-3
     """tokens less probable than this in a row are left out of it; 0 leaves out none"""
     beam_threshold: float = 14.0
@@ -75,7 +78,12 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
-        if self.beam < 1 or self.nbest < 1 or not 0 <= self.token_threshold < 1 or not self.beam_threshold > 0:
+        if (
+            (self.beam is not None and self.beam < 1)
+            or self.nbest < 1
+            or not 0 <= self.token_threshold < 1
+            or not self.beam_threshold > 0
+        ):
             raise UsageError(
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
                 f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, more than 0."
@@ -111,6 +119,8 @@ class BeamDecoder:
         """Weigh prefixes by `fusion`; a row of log-probs stands for `step_seconds`."""
         self.options = BeamOptions() if options is None else options
         self.fusion = fusion
+        self.tokens, self.hotwords = fusion.tokens, fusion.hotwords
+        self._width = self.options.beam or USUAL_BEAM
         self.step_seconds = step_seconds
         self._n_tokens = len(fusion.tokens.texts)
         self._blank_id = fusion.tokens.blank_id
@@ -120,12 +130,17 @@ class BeamDecoder:
         self._log_threshold = math.log(threshold) if threshold > 0 else -math.inf
         self._cutoff = math.exp(-self.options.beam_threshold)
         self._idle = fusion.is_idle
+        self._blank_penalty = fusion.weights.blank_penalty
         self._steps: dict[FusionState, dict[int, tuple[float, float, FusionState]]] = {}
         self._n_remembered = 0
 
     def with_fusion(self, fusion: Fusion) -> BeamDecoder:
         """Return a decoder that goes on from the states of this one with other language; open prefixes are weighed anew."""
         return BeamDecoder(fusion, self.step_seconds, self.options)
+
+    def with_nbest(self, n: int) -> BeamDecoder:
+        """Return a decoder that tells up to `n` texts."""
+        return BeamDecoder(self.fusion, self.step_seconds, replace(self.options, nbest=n))
 
     def with_hotwords(self, hotwords: Hotwords | None) -> BeamDecoder:
         """Return a decoder that goes on from the states of this one with other hotwords, none if None."""
@@ -150,7 +165,7 @@ class BeamDecoder:
                     beams, settled = _settle(beams), True
                 log_scale += float(row[self._blank_id])
             else:
-                grown = self._advance(beams, heard, math.exp(row[self._blank_id]), n_steps)
+                grown = self._advance(beams, heard, math.exp(row[self._blank_id] - self._blank_penalty), n_steps)
                 if grown:
                     beams, log_scale = _scale(grown, log_scale)
                     settled = False
@@ -169,8 +184,7 @@ class BeamDecoder:
     def stable_words(self, state: BeamState) -> int:
         """Count the leading words of `partial` that no further row can change: all prefixes have them."""
         shared = self._n_shared(state.beams)
-        n_open = sum(1 for n, (token, *_) in enumerate(state.beams[0][6][:shared]) if n == 0 or self._opens[token])
-        return sum(map(len, state.told)) + n_open
+        return sum(map(len, state.told)) + len(self._words.of(state.beams[0][6][:shared], None))
 
     def final(self, state: BeamState) -> Hypothesis | None:
         """Give the best hypothesis if the utterance ends here, by the sum of its alignments and the weight of its end."""
@@ -277,7 +291,7 @@ class BeamDecoder:
         floor = max(entry[0] for entry in entries.values()) * self._cutoff
         kept = [entry for entry in entries.values() if entry[0] > floor]
         kept.sort(key=_rank)
-        return kept[: self.options.beam]
+        return kept[: self._width]
 
     def _weigh(self, language: FusionState, token: int) -> tuple[float, float, FusionState]:
         """Give what a token adds to a prefix's weight, as a factor and as its natural log, and the state after; remember it."""
@@ -443,39 +457,50 @@ def load_beam(
     lexicon: str | Path | None = None,
     hotwords: str | Path | Iterable[Hotword] | None = None,
     weights: Weights | None = None,
-) -> BeamDecoder:
-    """Make a beam search for a model, ready for `Recognizer.with_decoder`.
+) -> AnyBeam:
+    """Make a beam search for a model, ready for `Recognizer.with_decoder`; over a lexicon tree, where tokens are phones.
 
-    lm: a compiled language model. lexicon: a list of the words that may be said. Without them the model's own count, where it
-    has companions, and so do its weights and its width. hotwords: a file, or hotwords.
-    Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened.
+    lm: a compiled language model. lexicon: a list of the words that may be said (of phones: instead of the model's
+    own). Without them those of the model count, if it has companions, and so do its weights and width. hotwords: file or list.
+    Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened; UsageError for a
+    language model of letters where tokens are phones.
     """
-    tokens, own, usual = metadata.token_table, metadata.companion_files, SearchDefaults.of(metadata.companions)
+    tokens, step_seconds = metadata.token_table, metadata.step_samples / metadata.sample_rate
+    own, usual = metadata.companion_files, SearchDefaults.of(metadata.companions)
+    is_phones = tokens.kind == "phones"
     lm = lm or own.get("language_model")
-    if lexicon is None and tokens.kind != "phones":
+    if lexicon is None and not is_phones:
         lexicon = own.get("lexicon")
     if "language_model" in own:
-        options = options or BeamOptions(usual.beam or DICTATION_BEAM)
-        weights = weights or Weights(usual.lm_weight, usual.word_bonus)
-    if lexicon is not None and tokens.kind == "phones":
+        options = options or BeamOptions(usual.beam)
+        weights = weights or Weights(usual.lm_weight, usual.word_bonus, usual.blank_penalty)
+    if lexicon is not None and is_phones:
         tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
     words = read_hotwords(Path(hotwords)) if isinstance(hotwords, str | Path) else hotwords
-    fusion = Fusion(
-        tokens,
-        None if lm is None else LanguageModel(lm),
-        None if lexicon is None else read_lexicon(Path(lexicon), tokens),
-        None if words is None else Hotwords(words, tokens),
-        weights,
-    )
-    return BeamDecoder(fusion, metadata.step_samples / metadata.sample_rate, options)
+    boosted = None if words is None else Hotwords(words, tokens)
+    model = None if lm is None else LanguageModel(lm)
+    if is_phones:
+        ends = WordEnds(LexiconTree(phone_entries(tokens)), model, weights or Weights(), tokens.word_start_id, boosted)
+        return DictationDecoder(tokens, step_seconds, ends, _dictation_options(options))
+    listed = None if lexicon is None else read_lexicon(Path(lexicon), tokens)
+    return BeamDecoder(Fusion(tokens, model, listed, boosted, weights), step_seconds, options)
+
+
+def _dictation_options(options: BeamOptions | None) -> DictationOptions:
+    if options is None:
+        return DictationOptions()
+    return DictationOptions(options.beam or DictationOptions.beam, nbest=options.nbest)
+
+
+AnyBeam = BeamDecoder | DictationDecoder
 
 
 class ChangingHotwords:
     """A beam search whose hotwords can be replaced between two steps, by any thread; streams go on with their states."""
 
-    def __init__(self, decoder: BeamDecoder) -> None:
+    def __init__(self, decoder: AnyBeam) -> None:
         """Begin with this search."""
-        self.current = decoder
+        self.current: AnyBeam = decoder
 
     def change(self, hotwords: Hotwords | None) -> None:
         """Take other hotwords from now on, also for what is being said."""

@@ -34,6 +34,7 @@ class SearchDefaults:
     """beginnings that are kept; None: as many as usual"""
     lm_weight: float = 0.5
     word_bonus: float = 0.0
+    blank_penalty: float = 0.0
 
     @classmethod
     def of(cls, companions: Mapping[str, Any]) -> SearchDefaults:
@@ -59,7 +60,9 @@ def faults_of(companions: Mapping[str, Any]) -> list[str]:
     try:
         search = SearchDefaults.of(companions)
         fits = isinstance(search.beam, int | None) and (search.beam is None or search.beam > 0)
-        if not fits or not all(isinstance(value, int | float) for value in (search.lm_weight, search.word_bonus)):
+        if not fits or not all(
+            isinstance(value, int | float) for value in (search.lm_weight, search.word_bonus, search.blank_penalty)
+        ):
             raise TypeError
     except TypeError:
         faults.append(f"{SEARCH} is not an object of {', '.join(asdict(SearchDefaults()))}")

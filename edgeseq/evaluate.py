@@ -2,31 +2,33 @@
 
 The error rate ("words wrong") is (S + D + I) / N: words substituted, deleted and inserted, by the words of
 the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference. A clip without
-words is "accepted" when words were heard in it; they count among the inserted ones.
+words is "accepted" when words were heard in it; they count among the inserted ones. Of a clip without text whose meaning is
+known, no words are counted: it is right when intent and slots are.
 """
 
 from __future__ import annotations
 
-import math
 import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import jiwer
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.data.clips import Samples, read_clip
-from edgeseq.data.connected import WordString, connect
+from edgeseq.data.clips import Samples
 from edgeseq.errors import AudioError, ManifestError
 from edgeseq.events import Event, Final, Word
+from edgeseq.intervals import wilson_interval
 from edgeseq.manifest import MAX_FAULTS, Recording
 from edgeseq.partials import Shown, count_shown
 from edgeseq.recognizer import Recognizer
+from edgeseq.reference_clips import Clip
 from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.understanding import Meaning, Understanding, compare_meanings, understood
 from edgeseq.word_times import Span, TimedString, TimesReport, report_times
 
 CHUNK_SECONDS = 0.08
@@ -34,38 +36,9 @@ CHUNK_SECONDS = 0.08
 
 RESAMPLES = 10_000
 BOOTSTRAP_SEED = 0
-NORMAL_95 = 1.959964
-"""Standard deviations within which 95 % of a normal distribution lie."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips heard and to hear."""
-
-
-class Clip(Protocol):
-    """Something to be heard, whose text is known."""
-
-    @property
-    def text(self) -> str:
-        """What is said."""
-
-    def read(self, sample_rate: int) -> Samples:
-        """Give its sound: float32 [n_samples], mono. Raises AudioError."""
-
-
-@dataclass(frozen=True)
-class SingleClip:
-    """One recording as it is."""
-
-    recording: Recording
-
-    @property
-    def text(self) -> str:
-        """What is said."""
-        return self.recording.text
-
-    def read(self, sample_rate: int) -> Samples:
-        """Read the sound: float32 [n_samples], mono, at `sample_rate`."""
-        return read_clip(self.recording, sample_rate)
 
 
 @dataclass(frozen=True)
@@ -90,11 +63,25 @@ class Heard:
     """all that was told, in order"""
     spans: tuple[Span, ...] = field(default=(), repr=False)
     """when the words of the reference are said, where that is known; seconds"""
+    meaning: Meaning | None = None
+    """what is meant, where that is known"""
 
     @property
     def words(self) -> tuple[Word, ...]:
         """List the words told for good."""
         return tuple(word for event in self.events if isinstance(event, Final) for word in event.words)
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether the text is the reference; where there is only a meaning, whether that was understood."""
+        if self.meaning is not None and not self.reference:
+            return self.meaning.is_like(understood(self.events))
+        return self.hypothesis == self.reference
+
+    @property
+    def is_wordless(self) -> bool:
+        """Tell whether nothing is said in the clip."""
+        return not self.n_words and self.meaning is None
 
 
 @dataclass(frozen=True)
@@ -114,11 +101,8 @@ class WithoutWords:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """The 95 % interval of `share` (Wilson 1927): none accepted of few clips is no proof of zero."""
-        middle = (self.accepted + NORMAL_95**2 / 2) / (self.clips + NORMAL_95**2)
-        spread = math.sqrt(self.clips * self.share * (1 - self.share) + NORMAL_95**2 / 4)
-        half = NORMAL_95 / (self.clips + NORMAL_95**2) * spread
-        return max(0.0, middle - half), min(1.0, middle + half)
+        """The 95 % interval of `share` ."""
+        return wilson_interval(self.accepted, self.clips)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --json` prints them."""
@@ -164,11 +148,16 @@ class Report:
     @property
     def without_words(self) -> WithoutWords | None:
         """What was made of the clips without words; None where there are none."""
-        wordless = [heard for heard in self.heard if not heard.n_words]
+        wordless = [heard for heard in self.heard if heard.is_wordless]
         if not wordless:
             return None
         accepted = sum(bool(heard.hypothesis) for heard in wordless)
         return WithoutWords(len(wordless), accepted, sum(heard.errors for heard in wordless))
+
+    @property
+    def understanding(self) -> Understanding | None:
+        """How many of the clips whose meaning is known were understood; None where there are none."""
+        return compare_meanings([(one.meaning, understood(one.events)) for one in self.heard if one.meaning is not None])
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --json` prints them."""
@@ -181,6 +170,7 @@ class Report:
             "ci95": None if self.ci95 is None else [round(bound, 5) for bound in self.ci95],
             "failed": len(self.failed),
             **({} if wordless is None else {"without_words": wordless.to_dict()}),
+            **({} if self.understanding is None else {"understanding": self.understanding.to_dict()}),
         }
 
     def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
@@ -215,22 +205,6 @@ class Comparison:
             "net_extra_errors": self.net_extra_errors,
             "net_extra_ci95": [round(bound, 2) for bound in self.ci95],
         }
-
-
-def single_clips(recordings: Iterable[Recording]) -> list[Clip]:
-    """Hear each recording by itself."""
-    return [SingleClip(recording) for recording in recordings]
-
-
-def connected_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
-    """Hear recordings of single words as strings, in one pass over all of them for each seed."""
-    strings: list[WordString] = [string for seed in seeds for string in connect(recordings, seed)]
-    return list(strings)
-
-
-def timed_clips(recordings: Sequence[Recording], seeds: Iterable[int]) -> list[Clip]:
-    """Hear recordings of single words as strings whose word times are known; see word_times.py."""
-    return [TimedString(string) for seed in seeds for string in connect(recordings, seed)]
 
 
 def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
@@ -289,8 +263,11 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     flush_seconds = time.perf_counter() - began
     events += new
     text = " ".join(event.text for event in events if isinstance(event, Final))
+    meaning = clip.meaning
     compared = compare_texts(clip.text, text, len(samples) / recognizer.sample_rate, sum(chunk_ms) / 1000 + flush_seconds)
-    return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans))
+    if meaning is not None and not clip.text:
+        compared = replace(compared, errors=0, edits=())
+    return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans), meaning=meaning)
 
 
 def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float) -> Heard:
@@ -407,8 +384,9 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
     errors = np.array([one.errors for one in heard])
     words = np.array([one.n_words for one in heard])
     chunk_ms = np.concatenate([one.chunk_ms for one in heard])
-    has_letters = any(one.reference for one in heard)
-    cer = jiwer.cer([one.reference for one in heard], [one.hypothesis for one in heard]) if has_letters else None
+    with_text = [one for one in heard if one.reference or one.meaning is None]
+    has_letters = any(one.reference for one in with_text)
+    cer = jiwer.cer([one.reference for one in with_text], [one.hypothesis for one in with_text]) if has_letters else None
     return Report(
         heard=tuple(heard),
         failed=tuple(failed),
@@ -416,7 +394,7 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
         cer=None if cer is None else float(cer),
         errors=int(errors.sum()),
         words=int(words.sum()),
-        right=sum(one.hypothesis == one.reference for one in heard),
+        right=sum(one.is_right for one in heard),
         clips=len(heard),
         ci95=bootstrap(lambda rows: _ratios(errors[rows].sum(axis=1), words[rows].sum(axis=1)), len(heard))
         if has_letters

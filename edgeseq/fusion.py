@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgeseq.errors import UsageError
 from edgeseq.hotwords import ROOT, Hotwords
-from edgeseq.lexicon import Lexicon, phone_lexicon
+from edgeseq.lexicon import Lexicon
 from edgeseq.lm.model import Context, LanguageModel
 from edgeseq.tokens import WORD_START, TokenTable
 
@@ -44,18 +44,21 @@ class _Beginning:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much language counts against sound."""
+    """How much language counts against sound, and blank against all else."""
 
     lm: float = 0.5
     """of the language model's natural logarithm"""
     word_bonus: float = 0.0
     """nats for each word; more of it makes more and shorter words"""
+    blank_penalty: float = 0.0
+    """nats that blank loses in each row; more of it makes more letters or phones"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers that cannot be meant."""
-        if not 0 <= self.lm <= 100 or not -100 <= self.word_bonus <= 100:
+        if not 0 <= self.lm <= 100 or not abs(self.word_bonus) <= 100 or not abs(self.blank_penalty) <= 100:
             raise UsageError(
-                f"language model weight {self.lm}, word bonus {self.word_bonus}; wanted 0 to 100, and -100 to 100 nats."
+                f"language model weight {self.lm}, word bonus {self.word_bonus}, blank penalty {self.blank_penalty}; "
+                "wanted 0 to 100, and twice -100 to 100 nats."
             )
 
 
@@ -70,17 +73,7 @@ class Fusion:
         hotwords: Hotwords | None = None,
         weights: Weights | None = None,
     ) -> None:
-        """Put together what there is; whatever is None does not count, but that phones have the model's own lexicon.
-
-        Raises UsageError for a language model of letters where tokens are phones.
-        """
-        if tokens.kind == "phones":
-            lexicon = phone_lexicon(tokens) if lexicon is None else lexicon
-            if lm is not None and lm.level == "char":
-                raise UsageError(
-                    f"{lm.path} predicts letters, and this model's tokens are phones; wanted a language model of words.\n"
-                    "  Make one: edgeseq lm build --level word"
-                )
+        """Put together what there is; whatever is None does not count."""
         self.weights = Weights() if weights is None else weights
         self.lm, self.lexicon, self.hotwords = lm, lexicon, hotwords
         self.tokens = tokens

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -58,13 +59,6 @@ class Lexicon:
         return bisect_left(self.spellings, beginning, low, high), bisect_left(self.spellings, beginning + LAST, low, high)
 
 
-def phone_lexicon(tokens: TokenTable) -> Lexicon:
-    """Make a lexicon of the words that a model of phones brings along, spelled as `tokens.texts`."""
-    return Lexicon(
-        ("".join(f"{phone} " for phone in phones), word) for word, ways in tokens.pronunciations.items() for phones in ways
-    )
-
-
 def lexicon_entries(path: Path) -> Iterator[tuple[int, str, Phones]]:
     """Yield (number of the line, word, phones) of a lexicon file, packed or in lines; see `read_entries`."""
     lines = load_lexicon(path).text().splitlines() if is_packed(path) else read_lines(path)
@@ -90,7 +84,7 @@ def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
     report_faults(faults, f"wanted words with the phones of the model ({' '.join(sorted(tokens.symbols))}).")
     if not entries:
         raise _empty(path)
-    return TokenTable(tokens.symbols, lexicon=written(entries), guesser=tokens.guesser)
+    return replace(tokens, lexicon=written(entries))
 
 
 def _with_packed_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
@@ -104,7 +98,7 @@ def _with_packed_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
         )
     if not lexicon:
         raise _empty(path)
-    return TokenTable(tokens.symbols, lexicon=lexicon, guesser=tokens.guesser)
+    return replace(tokens, lexicon=lexicon)
 
 
 def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:

@@ -92,7 +92,8 @@ def read_manifest(
     """List the recordings of a manifest, paths resolved against its folder; blank lines are skipped.
 
     Raises ManifestError that names every fault at once: lines that are not JSON objects, keys that
-    are missing or of a wrong type, empty texts (unless `allow_empty_text`: nothing is said there), audio files that are
+    are missing or of a wrong type, empty texts (unless `allow_empty_text`: nothing is said there, or only
+    the `intent` is known), audio files that are
     not there (unless `check_files` is off). `hint` is a command that brings the data; known corpora have their own.
     """
     path = Path(path)
@@ -233,7 +234,7 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
     return Recording(
         path=folder / entry.pop("audio_filepath"),
         duration=float(entry.pop("duration")),
-        text=entry.pop("text"),
+        text=entry.pop("text", ""),
         offset=float(entry.pop("offset", None) or 0.0),
         speaker=_speaker(entry.pop("speaker", None)),
         within=_within(entry.pop("within", None)),
@@ -243,7 +244,8 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
 
 def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str]:
     for key in ("audio_filepath", "duration", "text"):
-        if key not in entry:
+        is_meant = key == "text" and allow_empty_text and "intent" in entry
+        if key not in entry and not is_meant:
             yield f"'{key}' is missing"
     for key in ("audio_filepath", "text"):
         if key in entry and not isinstance(entry[key], str):

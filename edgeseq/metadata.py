@@ -6,6 +6,7 @@ A plain dataclass, checked by hand: pydantic would cost a board ten megabytes fo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ FORMAT = max(FORMATS.values())
 
 PREFIX = "edgeseq."
 JSON_KEYS = ("tokens", "token_details", "scores", "config", "confidence_maps", "proof", "companions")
-MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps")
+MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps", "phrase_threshold")
 """What is measured of a model, and may not have been yet."""
 OPTIONAL = ("token_details", "target", "proof", "companions", *MEASURED)
 NOT_IN_FILES = {"stored": False}
@@ -71,6 +72,8 @@ class ModelMetadata:
     """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
     confidence_maps: dict[str, Any] = field(default_factory=dict)
     """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
+    phrase_threshold: float | None = None
+    """measured: lowest score of a phrase that is given out where nothing else is asked for, nats a token; None: a constant"""
     proof: dict[str, Any] = field(default_factory=dict)
     """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
     companions: dict[str, Any] = field(default_factory=dict)
@@ -128,6 +131,8 @@ class ModelMetadata:
         for name in ("token_details", "companions"):
             if not values[name]:
                 del values[name]
+        if self.phrase_threshold is None:
+            del values["phrase_threshold"]
         return {
             PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
             for key, value in values.items()
@@ -199,6 +204,13 @@ def _number(text: str) -> float:
         raise ValueError("wanted a number") from None
 
 
+def _threshold(text: str) -> float:
+    number = _number(text)
+    if not -math.inf < number <= 0:
+        raise ValueError("wanted a number of 0 or less")
+    return number
+
+
 def _symbols(text: str) -> tuple[str, ...]:
     symbols = _parse_json(text)
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
@@ -225,6 +237,7 @@ def _parse_json(text: str) -> Any:
 READERS: dict[str, Callable[[str], Any]] = {
     "int": _whole_number,
     "float": _number,
+    "float | None": _threshold,
     "str": str,
     "tuple[str, ...]": _symbols,
     "dict[str, Any]": _mapping,

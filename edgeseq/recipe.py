@@ -131,6 +131,9 @@ class TokensRecipe(_Part):
     """subwords: how many, such as 200; fewer where the texts do not hold so many"""
     lexicon: str | None = None
     """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
+    word_start: bool = True
+    """phones: whether the network says `▁` before each word; without, it has more room in quick speech, and only the lexicon
+    knows where words begin"""
     model: str | None = None
     """given: whose tokens, such as those of the model that is fine-tuned; a run, a checkpoint, a model's folder or name"""
 
@@ -139,6 +142,8 @@ class TokensRecipe(_Part):
         for key, kind in (("size", "subwords"), ("lexicon", "phones"), ("model", "given")):
             if (getattr(self, key) is not None) != (self.kind == kind):
                 raise ValueError(f"'{key}' belongs to the kind '{kind}', which needs it, and to no other")
+        if not self.word_start and self.kind != "phones":
+            raise ValueError(f"'word_start: false' belongs to the kind 'phones', and the kind is '{self.kind}'")
         return self
 
 
@@ -410,6 +415,8 @@ class ExportRecipe(_Part):
     """how much that counts against sound; 0.5"""
     word_bonus: float | None = None
     """nats for each word; 0"""
+    blank_penalty: float | None = None
+    """nats that blank loses in each row; 0"""
 
 
 class Recipe(_Part):

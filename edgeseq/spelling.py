@@ -28,7 +28,10 @@ class Spelling:
 
 @dataclass(frozen=True)
 class Speller:
-    """Makes words of tokens; one that begins with `▁` opens a word, and so does the first of an utterance."""
+    """Makes words of tokens; one that begins with `▁` opens a word, and so does the first of an utterance.
+
+    Phones that are said without `▁` are told one by one.
+    """
 
     table: TokenTable
     step_seconds: float
@@ -36,7 +39,7 @@ class Speller:
 
     def add(self, token: Token, spelling: Spelling) -> Spelling:
         """Append a token; one that goes on over a chunk border replaces its former self."""
-        if token.step > spelling.last_step and self.table.symbols[token.id].startswith(WORD_START):
+        if token.step > spelling.last_step and self.table.opens[token.id]:
             return Spelling(self.words(spelling), (token,), token.step)
         if token.step <= spelling.last_step and not spelling.tokens:
             return spelling  # it goes on from an utterance that has been told

@@ -3,7 +3,8 @@
 Three kinds: characters, subwords (pieces that sentencepiece chose), phones (by a lexicon). Every word begins with `▁` (as
 sentencepiece writes it), the first word too, so that "one" is spelled the same whether it opens a recording or follows
 another word, and texts of consecutive pieces of one stream can be joined. It is a token of its own for characters and
-phones; subwords may have it in front: `▁on`, `e`.
+phones; subwords may have it in front: `▁on`, `e`. Phones do without it where a model was trained so (`word_start` is
+false): then only a lexicon knows where words begin, and `▁` is a token that is never said.
 
 A word is made of units: letters, whatever pieces they come in, or phones. Lexicons, hotwords and language models follow the
 units, so that any way of cutting a word to subwords is that word.
@@ -57,6 +58,8 @@ class TokenTable:
     """of subwords: natural log of each piece's probability, `[n_tokens]`; none for other kinds"""
     lexicon: str | PackedLexicon = ""
     """of phones: the words that there are, `word P1 P2 ...` a line, or packed; empty for other kinds"""
+    word_start: bool = True
+    """whether words are spelled with `▁` before them; may be False of phones only"""
     guesser: Guesser | None = field(default=None, compare=False, repr=False)
     """of phones: pronounces words that the lexicon lacks"""
     guessed: tuple[tuple[str, tuple[Phones, ...]], ...] = ()
@@ -73,15 +76,15 @@ class TokenTable:
         return cls((BLANK, WORD_START, *sorted(characters)))
 
     @classmethod
-    def of_phones(cls, entries: Iterable[tuple[str, Phones]]) -> TokenTable:
-        """Collect the phones of a lexicon's (word, phones), sorted, after blank and word start.
+    def of_phones(cls, entries: Iterable[tuple[str, Phones]], *, word_start: bool = True) -> TokenTable:
+        """Collect the phones of a lexicon's (word, phones), sorted, after blank and word start, which is there in any case.
 
         >>> TokenTable.of_phones([("tea", ("t", "iː")), ("two", ("t", "uː"))]).symbols
         ('<blk>', '▁', 'iː', 't', 'uː')
         """
         given = list(entries)
         phones = {phone for _, of_word in given for phone in of_word}
-        return cls((BLANK, WORD_START, *sorted(phones)), lexicon=written(given))
+        return cls((BLANK, WORD_START, *sorted(phones)), lexicon=written(given), word_start=word_start)
 
     @classmethod
     def from_details(
@@ -102,7 +105,7 @@ class TokenTable:
             return cls(tuple(symbols), scores=tuple(float(score) for score in details.get("scores", ())))._checked()
         if kind == "phones":
             words = str(details.get("lexicon", "")) if lexicon is None else lexicon
-            return cls(tuple(symbols), lexicon=words, guesser=guesser)._checked()
+            return cls(tuple(symbols), lexicon=words, word_start=details.get("word_start", True), guesser=guesser)._checked()
         raise ValueError(f"tokens of the kind {kind!r}; wanted characters, subwords or phones")
 
     @property
@@ -111,7 +114,8 @@ class TokenTable:
         if self.kind == "subwords":
             return {"kind": "subwords", "scores": list(self.scores)}
         if self.kind == "phones":
-            return {"kind": "phones", "lexicon": self.lexicon if isinstance(self.lexicon, str) else self.lexicon.text()}
+            words = self.lexicon if isinstance(self.lexicon, str) else self.lexicon.text()
+            return {"kind": "phones", "lexicon": words} | ({} if self.word_start else {"word_start": False})
         return {}
 
     @property
@@ -145,6 +149,11 @@ class TokenTable:
         return tuple(f"{symbol} " if self.kind == "phones" and symbol != WORD_START else symbol for symbol in self.symbols)
 
     @cached_property
+    def opens(self) -> tuple[bool, ...]:
+        """Whether a word begins with each token, `[n_tokens]`; phones stand alone where nothing tells where words begin."""
+        return tuple(not self.word_start or symbol.startswith(WORD_START) for symbol in self.symbols)
+
+    @cached_property
     def pronunciations(self) -> Mapping[str, tuple[Phones, ...]]:
         """How words sound, where tokens are phones."""
         return ChainMap(dict(self.guessed), cast(dict[str, Any], self._listed)) if self.guessed else self._listed
@@ -170,7 +179,7 @@ class TokenTable:
         """List what in a text no token spells, each once, sorted: letters; where tokens are phones, words without any."""
         normal = normalize_text(text)
         if self.kind == "phones":
-            return sorted(set(normal.split()) - self.pronunciations.keys())
+            return sorted({word for word in normal.split() if word not in self.pronunciations})
         return sorted(set(normal) - self.letters - {" "})
 
     def with_guesses(self, texts: Iterable[str]) -> TokenTable:
@@ -186,7 +195,7 @@ class TokenTable:
         return replace(self, guessed=(*self.guessed, *new)) if new else self
 
     def encode(self, text: str) -> list[int]:
-        """Spell `text`, every word opened by `▁`; phones are those of the first pronunciation.
+        """Spell `text`, every word opened by `▁` if `word_start`; phones are those of the first pronunciation.
 
         Raises ManifestError naming what no token stands for.
 
@@ -201,6 +210,7 @@ class TokenTable:
     def ways(self, text: str) -> Iterator[tuple[str, ...]]:
         """Give the units of a text, `▁` before each word: letters, or phones in each way in which it is pronounced.
 
+        `▁` stands there also where no word is spelled with it (`word_start` is false), to tell words apart.
         Raises KeyError for words without phones; see `unknown`.
         """
         words = normalize_text(text).split()
@@ -222,27 +232,36 @@ class TokenTable:
                     yield first, end, token
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Join ids (blanks and repeats already removed) to words.
+        """Join ids (blanks and repeats already removed) to words; to phones where nothing tells where words begin.
 
         >>> TokenTable.of_characters(["one"]).decode([1, 3, 4, 1, 4, 3, 2])
         'no one'
+        >>> tokens = TokenTable.of_phones([("tea", ("t", "iː"))], word_start=False)
+        >>> tokens.decode(tokens.encode("tea tea"))
+        't iː t iː'
         """
-        words = "".join(self.texts[i] for i in ids).split(WORD_START)
+        words = "".join((WORD_START if self.opens[i] else "") + self.texts[i] for i in ids).split(WORD_START)
         return " ".join(self.word(word) for word in words if word.strip())
 
     def word(self, text: str) -> str:
         """Name the word of a text (`texts` joined, without `▁`): of phones the first that sounds so, or else the phones.
 
+        Phones are told as such where nothing tells where words begin.
+
         >>> tokens = TokenTable.of_phones([("tea", ("t", "iː"))])
         >>> tokens.word("t iː "), tokens.word("t "), tokens.word("t t ")
         ('tea', 't', 't-t')
         """
-        return self._words.get(text) or "-".join(text.split()) if self.kind == "phones" else text
+        if self.kind != "phones":
+            return text
+        named = self._words.get(text) if self.word_start else None
+        return named or "-".join(text.split())
 
     def _spell(self, word: str) -> Sequence[str]:
         if self.kind == "subwords":
             return self._segmenter.segment(WORD_START + word)
-        return (WORD_START, *(self.pronunciations[word][0] if self.kind == "phones" else word))
+        opening = (WORD_START,) if self.word_start else ()
+        return (*opening, *(self.pronunciations[word][0] if self.kind == "phones" else word))
 
     @cached_property
     def _segmenter(self) -> Segmenter:
@@ -279,6 +298,8 @@ class TokenTable:
             raise ValueError("scores of subwords, or a lexicon of phones, are missing")
         if WORD_START not in self.ids:
             raise ValueError(f"no token {WORD_START!r}")
+        if not isinstance(self.word_start, bool):
+            raise ValueError(f"word_start is {self.word_start!r}; wanted true or false")
         if self.kind == "subwords" and len(self.scores) != len(self.symbols):
             raise ValueError(f"{len(self.scores)} scores for {len(self.symbols)} tokens")
         if self.guesser is not None and self.guesser.phones - self.ids.keys():

@@ -39,6 +39,11 @@ class TimedString:
         """What is said."""
         return self.string.text
 
+    @property
+    def meaning(self) -> None:
+        """As a string of words has none."""
+        return None
+
     def read(self, sample_rate: int) -> Samples:
         """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         return self.read_timed(sample_rate)[0]

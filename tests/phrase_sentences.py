@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgeseq.phrases.file import Phrases, parse_phrases
 from edgeseq.phrases.notation import Choice, Node, Sequence, Word
 from edgeseq.phrases.numbers import number_words
+from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
 from edgeseq.tokens import TokenTable
 
 TOKENS = TokenTable(("<blk>", "▁", "a", "b", "c"))
@@ -107,19 +108,45 @@ def _expand(node: Node, phrases: Phrases):
 def viterbi(rows: np.ndarray, ids: list[int], blank_id: int, filler: float = math.inf) -> float:
     """Score the best way to say `ids` in rows `[n_steps, n_tokens]` (float64), less the best symbols; filler around them."""
     cost = rows - rows.max(axis=1, keepdims=True)
-    around = np.maximum(cost[:, blank_id], -filler)
-    labels = [blank_id, *(symbol for id_ in ids for symbol in (id_, blank_id))]
+    return best_alignment(cost, np.maximum(cost[:, blank_id], -filler), ids, blank_id)
+
+
+def viterbi_of_phones(rows, words, known=None, filler: float = math.inf, complete: bool = True) -> float:
+    """Score words of phones (tuples of ids) as `viterbi`; words may share a sound, and token 1 is silence behind them.
+
+    known: words behind which it is silence also where they only begin another. complete: whether the last word is.
+    """
+    cost = rows - rows.max(axis=1, keepdims=True)
+    between = cost[:, :2].max(axis=1)
+    begun = [word[:n] for word in words for n in range(1, len(word) + 1)]
+    borders = set(itertools.accumulate(map(len, words)))
+    silent = borders if known is None else {n for n, beginning in enumerate(begun, start=1) if beginning in known}
+    phones = [phone for word in words for phone in word]
+    cost = np.column_stack([cost, between])  # the last column: blank, or the separator
+    return best_alignment(cost, np.maximum(between, -filler), phones, 0, silent, borders, complete)
+
+
+def best_alignment(cost, around, ids, blank_id, silent=frozenset(), borders=frozenset(), complete=True):
+    """Score the best alignment of `ids`, `around` them `[n_steps]`; `silent`, `borders`: behind how many of them."""
+    labels = [blank_id]
+    for n, id_ in enumerate(ids, start=1):
+        labels += [id_, cost.shape[1] - 1 if n in silent else blank_id]
     score = np.full(len(labels), -np.inf)
     score[0], ended = 0.0, -np.inf
-    for t in range(len(rows)):
+    for t in range(len(cost)):
         new = np.full(len(labels), -np.inf)
         for s, label in enumerate(labels):
             options = [score[s]]
             if s >= 1:
                 options.append(score[s - 1])
-            if s >= 2 and label != blank_id and label != labels[s - 2]:
+            if s >= 2 and s % 2 and label != labels[s - 2]:
                 options.append(score[s - 2])
+            elif s >= 2 and s % 2 and s // 2 in borders:
+                options.append(score[s - 2] - SHARED_SOUND_PRICE)
             new[s] = max(options) + (around[t] if s == 0 else cost[t, label])
-        ended = max(ended, score[-1], score[-2]) + around[t]
+        if not complete:
+            score = new
+            continue
+        ended = max(ended, *score[-2:]) + around[t]
         score = new
-    return max(ended, score[-1], score[-2])
+    return max(ended, *score[-2:])

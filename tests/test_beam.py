@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgeseq import saving
@@ -143,6 +143,7 @@ def test_any_cut_gives_the_identical_state(language_models, seed, n_rows, border
 
 
 @settings(deadline=None, max_examples=30)
+@example(seed=183, n_rows=85, at=81)  # a word without letters among the shared ones
 @given(seed=st.integers(0, 2**32 - 1), n_rows=st.integers(0, 200), at=st.integers(0, 200))
 def test_stable_words_stay(seed, n_rows, at):
     rows = random_rows(seed, n_rows, sharpness=4.0)
@@ -327,3 +328,11 @@ def test_weights_out_of_range_and_rows_of_another_width():
     one = decoder(BeamOptions())
     with pytest.raises(UsageError, match=r"\[3, 5\]; wanted \[n_steps, 4\]"):
         one.step(np.zeros((3, 5), dtype=np.float32), one.init_state())
+
+
+def test_blank_may_be_made_less_likely():
+    rows = spoken("a", height=0.98)
+    rows[2] = np.log([0.7, 0.02, 0.26, 0.02])
+    for penalty, text in ((0.0, ""), (2.0, "a")):
+        one = decoder(BeamOptions(), weights=Weights(blank_penalty=penalty))
+        assert text_of(one.final(decode(one, rows))) == text

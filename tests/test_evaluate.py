@@ -9,8 +9,9 @@ import tone_language
 
 import edgeseq.evaluate as evaluating
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluate import check_texts, compare, connected_clips, evaluate, single_clips
+from edgeseq.evaluate import check_texts, compare, evaluate
 from edgeseq.manifest import Recording
+from edgeseq.reference_clips import connected_clips, single_clips
 
 WORDS = ("one", "two", "three", "four", "nine", "six")
 

@@ -121,6 +121,17 @@ def test_an_empty_text_may_be_permitted(corpus):
     assert read_manifest(corpus(line(text="")), allow_empty_text=True)[0].text == ""
 
 
+def test_a_text_may_be_absent_where_the_intent_is_known(corpus):
+    manifest = corpus(line(text=..., intent="stop"))
+    assert read_manifest(manifest, allow_empty_text=True)[0] == Recording(
+        manifest.parent / "a.flac", 1.5, "", extra={"intent": "stop"}
+    )
+    with pytest.raises(ManifestError, match="'text' is missing"):
+        read_manifest(manifest)
+    with pytest.raises(ManifestError, match="'text' is missing"):
+        read_manifest(corpus(line(text=...)), allow_empty_text=True)
+
+
 def test_offset_may_be_null(corpus):
     assert read_manifest(corpus(line(offset=None, speaker=7)))[0] == Recording(
         corpus(line()).parent / "a.flac", 1.5, "one", speaker="7"

@@ -42,6 +42,15 @@ def test_files_of_before_delays_and_confidences_were_measured():
     assert ModelMetadata.from_strings(strings, "m.onnx") == metadata()
 
 
+def test_the_threshold_of_phrases_is_there_where_it_was_measured():
+    assert "edgeseq.phrase_threshold" not in metadata().to_strings()
+    strings = metadata(phrase_threshold=-0.31).to_strings()
+    assert ModelMetadata.from_strings(strings, "m.onnx").phrase_threshold == -0.31
+    for wrong in ("0.5", "nan", "-inf", "low"):
+        with pytest.raises(ModelError, match=r"phrase_threshold': wanted a number"):
+            ModelMetadata.from_strings(strings | {"edgeseq.phrase_threshold": wrong}, "m.onnx")
+
+
 SUBWORDS = {"tokens": ("<blk>", "▁", "a", "▁a"), "token_details": {"kind": "subwords", "scores": [0.0, -1.5, -2.0, -0.5]}}
 PHONES = {"tokens": ("<blk>", "▁", "AH"), "token_details": {"kind": "phones", "lexicon": "uh AH\n"}}
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseq import packed_lexicon
@@ -29,6 +29,7 @@ def test_doctests():
     assert doctest.testmod(packed_lexicon).failed == 0
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.lists(WORDS, max_size=5))
 def test_what_is_written_is_read(file, entries, others):
     write_packed(pack(entries), file)
@@ -63,6 +64,7 @@ def test_what_the_form_cannot_hold(entries, message):
         pack(entries)
 
 
+@settings(deadline=None)
 @given(ENTRIES.filter(bool), st.data())
 def test_a_damaged_file_is_refused_or_still_a_lexicon(file, entries, data):
     write_packed(pack(entries), file)

@@ -1,20 +1,20 @@
 """Phones by a lexicon: read, spelled, looked up, kept."""
 
 import doctest
-import math
 
 import numpy as np
 import pytest
 
 from edgeseq import pronunciations
-from edgeseq.beam import BeamDecoder
+from edgeseq.dictation import DictationDecoder
 from edgeseq.errors import ManifestError, WordListError
-from edgeseq.fusion import Fusion
+from edgeseq.fusion import Weights
 from edgeseq.hotwords import Hotword, Hotwords
-from edgeseq.lexicon import phone_lexicon
+from edgeseq.lexicon_tree import LexiconTree, phone_entries
 from edgeseq.pronunciations import read_entries
 from edgeseq.serve.biasing import spelled
 from edgeseq.tokens import TokenTable
+from edgeseq.word_ends import WordEnds
 
 LEXICON = """\
 ;;; as CMUdict writes it
@@ -83,7 +83,8 @@ def rows_of(*symbols):
     ],
 )
 def test_the_beam_search_finds_the_words_of_the_lexicon(said, text):
-    decoder = BeamDecoder(Fusion(TABLE), 0.04)
+    ends = WordEnds(LexiconTree(phone_entries(TABLE)), None, Weights(), TABLE.word_start_id)
+    decoder = DictationDecoder(TABLE, 0.04, ends)
     state = decoder.step(rows_of(*said), decoder.init_state())
     assert " ".join(word.word for word in decoder.final(state).words) == text
 
@@ -102,14 +103,3 @@ def test_hotwords_count_in_each_pronunciation():
 
 def test_what_clients_may_ask_for():
     assert spelled("Read: on!", TABLE) == "read on" and spelled("write", TABLE) is None
-
-
-def test_the_models_own_lexicon_weighs_nothing_without_a_language_model():
-    fusion = Fusion(TABLE)
-    assert fusion.lexicon.identity == phone_lexicon(TABLE).identity
-    state, added = fusion.start(), 0.0
-    for token in TABLE.encode("sings"):
-        share, state = fusion.extend(state, token)
-        added += share
-    assert added + fusion.end(state) == 0.0
-    assert fusion.extend(state, TABLE.ids["A"])[0] == -math.inf

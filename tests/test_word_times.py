@@ -7,8 +7,9 @@ import soundfile
 import edgeseq
 import edgeseq.word_times as word_times
 from edgeseq.calibration import fit_map
-from edgeseq.evaluate import evaluate, rated_words, same_words, single_clips, timed_clips, times_report
+from edgeseq.evaluate import evaluate, rated_words, same_words, times_report
 from edgeseq.manifest import Recording
+from edgeseq.reference_clips import single_clips, timed_clips
 from edgeseq.results import measure
 from edgeseq.word_times import Errors, trim
 

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from edgeseq.data.connected import connect
 from edgeseq.decoding import Decoder
-from edgeseq.evaluate import SingleClip
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.manifest import find_data, read_manifest
+from edgeseq.reference_clips import SingleClip
 
 if TYPE_CHECKING:
-    from edgeseq.evaluate import Clip
     from edgeseq.recognizer import Recognizer
+    from edgeseq.reference_clips import Clip
 
 Rows = npt.NDArray[np.float32]
 SEED = 0

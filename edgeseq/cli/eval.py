@@ -21,9 +21,11 @@ from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
     from edgeseq.bulk import Outcome
-    from edgeseq.evaluate import Clip, Comparison, Report
+    from edgeseq.data.noisy import Noise
+    from edgeseq.evaluate import Comparison, Report
     from edgeseq.manifest import Recording
     from edgeseq.recognizer import Recognizer
+    from edgeseq.reference_clips import Clip
     from edgeseq.results import Results
 
 ALL_PASSES = "0,1,2,3,4"
@@ -46,6 +48,12 @@ def evaluate(
     phrases: PhrasesOption = None,
     phrase_threshold: ThresholdOption = None,
     reject: RejectOption = True,
+    noise: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Mix this recording of noise in (sought in ./data), with --snr.")
+    ] = None,
+    snr: Annotated[
+        float | None, typer.Option(metavar="DB", min=-60, max=60, help="Level of the speech over that of the noise.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Hear the first clips only.")] = None,
     times: Annotated[
         bool, typer.Option("--times", help="Measure word times on words trimmed and joined at known samples.  [seeds: 0]")
@@ -73,7 +81,12 @@ def evaluate(
     as inserted.
 
     With --phrases only the phrases of a file are understood, and clips of which nothing was given out are counted as
-    rejected (their words are wrong, too). With --compare, both models understand them.
+    rejected (their words are wrong, too). With --compare, both models understand them. Where the manifest has the keys
+    `intent` and `slots`, those are compared: a slot that is missing, wrong or too many makes a clip wrong. Such lines need no
+    text.
+
+    With --noise an excerpt of a recording is mixed into each clip, from always the same place: its level --snr decibels
+    under that of the clip's speech, measured over the frames that are not silent.
 
     With --times or --calibration the JSON holds `measured`: what `edgeseq export --measured` keeps in a model,
     so that word times lose their delay and confidences mean what they say. Measure on recordings that
@@ -86,13 +99,16 @@ def evaluate(
     Examples:
       edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
       edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration --picture reliability.png
+      edgeseq eval --manifest orders.jsonl --phrases recipes/phrases/coffee.yaml --noise kitchen.flac --snr 10
     """
-    from edgeseq.evaluate import check_texts, single_clips
+    from edgeseq.evaluate import check_texts
     from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.reference_clips import noisy_clips, single_clips
 
     asked = Asked(times, partials, calibration or picture is not None, picture)
     if compare and asked != Asked():
         raise UsageError("--compare counts errors alone; leave out --times, --partials, --calibration and --picture.")
+    background = _noise(noise, snr, times)
     seeds = seeds_of(connected or (ALL_PASSES if compare else "0" if times else ""))
     hearing = Hearing(model, bits, search, phrases, phrase_threshold, reject)
     recognizer = _recognizer(hearing, asked.calibration)
@@ -107,6 +123,8 @@ def evaluate(
     clips = _joined(recordings, seeds, times) if seeds else single_clips(recordings)
     if other is not None:
         clips = single_clips(recordings) + clips
+    if background is not None:
+        clips = noisy_clips(clips, background)
     report = _hear(hearing, recognizer, clips, jobs, journal, asked.calibration)
     if other is None or other_hearing is None:
         results = _results(report, recognizer, asked)
@@ -121,9 +139,21 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _noise(file: Path | None, snr_db: float | None, timed: bool) -> Noise | None:
+    """Read what is to be mixed in. Raises UsageError for options that do not fit together."""
+    from edgeseq.data.noisy import Noise
+    from edgeseq.manifest import find_data
+
+    if (file is None) != (snr_db is None):
+        raise UsageError("--noise FILE and --snr DB belong together; give both, or none.")
+    if timed and file is not None:
+        raise UsageError("--times compares with the places of words joined in silence; leave out --noise.")
+    return None if file is None or snr_db is None else Noise(find_data(file), snr_db)
+
+
 def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[Clip]:
     """Join single words to strings; recordings without words are none."""
-    from edgeseq.evaluate import connected_clips, timed_clips
+    from edgeseq.reference_clips import connected_clips, timed_clips
 
     words = [recording for recording in recordings if recording.text.strip()]
     if not words:
@@ -133,13 +163,13 @@ def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[
 
 def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> None:
     """Say how many words the lexicon lacks, where that decides what can be understood."""
-    from edgeseq.beam import BeamDecoder
+    from edgeseq.dictation import DictationDecoder
     from edgeseq.evaluate import words_outside
 
     decoder = recognizer.decoder
-    if not isinstance(decoder, BeamDecoder) or decoder.fusion.tokens.kind != "phones":
+    if not isinstance(decoder, DictationDecoder):
         return
-    unknown = words_outside(recordings, decoder.fusion.tokens)
+    unknown = words_outside(recordings, decoder.tokens)
     if unknown:
         shown = ", ".join(word for word, _ in unknown.most_common(SHOWN_WORDS)) + (" ..." if len(unknown) > SHOWN_WORDS else "")
         typer.echo(f"words that the lexicon lacks, and that count as wrong: {unknown.total():,} ({shown})", err=True)
@@ -256,6 +286,7 @@ def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_j
 def _table(report: Report, rejected: bool = False) -> str:
     lines = [
         *_rates(report),
+        *([] if report.understanding is None else report.understanding.to_lines()),
         f"clips right   {100 * report.right / report.clips:.2f} %  ({report.right:,} of {report.clips:,})",
         *([f"rejected      {100 * report.silent / report.clips:.2f} %  ({report.silent:,} of {report.clips:,})"] * rejected),
         f"real time     {1 / report.rtf:,.0f} times faster (rtf {report.rtf:.4f}; without resampling)",
@@ -264,6 +295,8 @@ def _table(report: Report, rejected: bool = False) -> str:
     ]
     for said, heard, n in report.confusions():
         lines.append(f"  {n:4} x  {said or '(nothing)'} heard as {heard or '(nothing)'}")
+    for name, meant, heard, n in () if report.understanding is None else report.understanding.confusions:
+        lines.append(f"  {n:4} x  {name}: {meant or '(nothing)'} understood as {heard or '(nothing)'}")
     return "\n".join(lines)
 
 

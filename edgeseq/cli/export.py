@@ -53,6 +53,9 @@ def export(
         float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")
     ] = None,
     word_bonus: Annotated[float | None, typer.Option(help="Nats for each word.  [default: the recipe's, or 0]")] = None,
+    blank_penalty: Annotated[
+        float | None, typer.Option(help="Nats that blank loses in each row.  [default: the recipe's, or 0]")
+    ] = None,
 ) -> None:
     """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
@@ -103,7 +106,7 @@ def export(
             flush_seconds=flush_seconds,
             measured=found,
             companions={role: path for role, path in files.items() if path is not None},
-            search={"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus},
+            search={"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "blank_penalty": blank_penalty},
             unproven=unproven,
             on_progress=lambda way, done, total: show(done, total),
         )

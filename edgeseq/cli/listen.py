@@ -185,8 +185,9 @@ def _with_phrases(
 def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
     """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
     from edgeseq.beam import BeamDecoder, ChangingHotwords
+    from edgeseq.dictation import DictationDecoder
 
-    if search.hotwords is None or not isinstance(decoder, BeamDecoder):
+    if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
         return recognizer.with_decoder(decoder), lambda blocks: blocks
     from edgeseq.hotwords import Hotwords
     from edgeseq.phrases.changing import PhraseWatch
@@ -194,7 +195,7 @@ def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) ->
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.fusion.tokens)),
+        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.tokens)),
         cast(Any, changing),
         _report,
     )

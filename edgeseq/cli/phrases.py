@@ -16,6 +16,7 @@ from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
+    from edgeseq.manifest import Recording
     from edgeseq.phrases.file import Phrases
     from edgeseq.phrases.graph import Reading
     from edgeseq.tokens import TokenTable
@@ -52,7 +53,7 @@ def check(
     sentences there are (counted on the graph), the graph's size and how long it took to make, examples with
     their intents and slots, and warnings: sentences that can be understood in two ways, names that nothing uses.
 
-    Example: edgeseq phrases check recipes/coffee.yaml
+    Example: edgeseq phrases check recipes/phrases/house.yaml
     """
     from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
     from edgeseq.phrases.compiling import to_graph, to_tokens, to_words
@@ -151,7 +152,7 @@ def false_accepts(
     Recordings whose text holds a word of the phrase file are left out. The utterances nearest to a phrase are
     listed with their scores, so that the price of another threshold can be read off.
 
-    Example: edgeseq phrases false-accepts recipes/digits.yaml --manifest librispeech/train.jsonl
+    Example: edgeseq phrases false-accepts recipes/phrases/digits.yaml --manifest librispeech/train.jsonl
     """
     import edgeseq
     from edgeseq.manifest import find_data, read_manifest
@@ -181,6 +182,52 @@ def false_accepts(
     )
     for score, text in result.accepted:
         typer.echo(f"  {score:7.3f}  {text}{'' if score >= result.threshold else '  (rejected)'}")
+
+
+@app.command("measure")
+def measure(
+    file: FileArgument,
+    manifest: Annotated[Path, typer.Option(help="Recordings in which phrases of the file are said (sought in ./data).")],
+    other: Annotated[list[Path], typer.Option(help="Recordings of other speech, one at a time; may be repeated.")],
+    model: ModelOption = DEFAULT_MODEL,
+    bits: BitsOption = None,
+    accept: Annotated[float, typer.Option(min=0, max=1, help="Share of other speech that may be taken for a phrase.")] = 0.05,
+    limit: Annotated[int | None, typer.Option(min=1, help="Hear so many recordings of each manifest, spread evenly.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Show what thresholds let through of phrases and of other speech, and suggest one.
+
+    Every recording is heard once, without rejection, 80 ms at a time. A phrase is right when its text is that of the manifest
+    or, where the manifest has `intent` and `slots`, when these are. The suggested threshold goes into the phrase file
+    (`threshold:`); with --json the output is what `edgeseq export --measured` makes a model's default of. Choose it on other
+    people than those it is judged by.
+
+    Example: edgeseq phrases measure recipes/phrases/words.yaml --manifest words.jsonl --other others.jsonl
+    """
+    import edgeseq
+    from edgeseq.phrases import load_phrases
+    from edgeseq.phrases.thresholds import choose_threshold, hear_nearest
+
+    recognizer = edgeseq.load(model, bits=bits)
+    decoder = load_phrases(file, recognizer.metadata)
+    with progress("Hearing phrases", unit="recordings") as show:
+        said = hear_nearest(recognizer, decoder, _spread([manifest], limit), show)
+    with progress("Hearing other speech", unit="recordings") as show:
+        others = hear_nearest(recognizer, decoder, _spread(other, limit), show)
+    result = choose_threshold(said, others, accept)
+    typer.echo(json.dumps(result.to_dict()) if as_json else "\n".join(result.to_lines()))
+
+
+def _spread(manifests: list[Path], limit: int | None) -> list[Recording]:
+    """Read manifests; of each `limit` recordings, or all."""
+    from edgeseq.manifest import find_data, read_manifest
+
+    chosen: list[Recording] = []
+    for manifest in manifests:
+        recordings = read_manifest(find_data(manifest), allow_empty_text=True)
+        n = len(recordings) if limit is None else min(limit, len(recordings))
+        chosen += [recordings[i * len(recordings) // n] for i in range(n)]
+    return chosen
 
 
 @app.command("bench")

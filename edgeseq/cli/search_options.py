@@ -14,11 +14,10 @@ import typer
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgeseq.beam import AnyBeam
     from edgeseq.decoding import Decoder
     from edgeseq.hotwords import Hotword
     from edgeseq.metadata import ModelMetadata
-
-DEFAULT_BEAM = 8
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Search:
             min=1,
             max=1000,
             metavar="N",
-            help=f"Keep the N likeliest beginnings instead of one.  [default: {DEFAULT_BEAM} with any option below]",
+            help="Keep the N likeliest beginnings instead of one.  [default: 8 with any option below; of phones 200]",
         ),
     ] = None
     lm: Annotated[
@@ -43,6 +42,14 @@ class Search:
     ] = None
     word_bonus: Annotated[
         float | None, typer.Option("--word-bonus", metavar="NATS", help="More of it makes more words.  [default: 0]")
+    ] = None
+    blank_penalty: Annotated[
+        float | None,
+        typer.Option(
+            "--blank-penalty",
+            metavar="NATS",
+            help="What blank loses in each row: more makes more letters or phones.  [default: 0]",
+        ),
     ] = None
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
@@ -65,7 +72,7 @@ class Search:
         typer.Option("--greedy", help="Take the best symbol of each row, even if the model has a language model of its own."),
     ] = None
 
-    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> Decoder[Any] | None:
+    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> AnyBeam | Decoder[Any] | None:
         """Make the search that is asked for, None if none is. Raises UsageError for options that exclude each other."""
         given = [option.name for option in fields(self) if getattr(self, option.name) not in (None, [])]
         if not given:
@@ -84,13 +91,14 @@ class Search:
         usual = SearchDefaults.of(metadata.companions)
         return load_beam(
             metadata,
-            BeamOptions(self.beam or usual.beam or DEFAULT_BEAM, nbest=self.nbest or 1),
+            BeamOptions(self.beam or usual.beam, nbest=self.nbest or 1),
             lm=self.lm,
             lexicon=self.lexicon,
             hotwords=self.all_hotwords(),
             weights=Weights(
                 usual.lm_weight if self.lm_weight is None else self.lm_weight,
                 usual.word_bonus if self.word_bonus is None else self.word_bonus,
+                usual.blank_penalty if self.blank_penalty is None else self.blank_penalty,
             ),
         )
 

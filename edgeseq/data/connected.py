@@ -32,6 +32,11 @@ class WordString:
         """What is said."""
         return " ".join(recording.text for recording in self.recordings)
 
+    @property
+    def meaning(self) -> None:
+        """A string of words means nothing that a manifest could say."""
+        return None
+
     def read(self, sample_rate: int) -> Samples:
         """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         noise = np.random.default_rng(self.noise_seed)

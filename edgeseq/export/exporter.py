@@ -17,7 +17,6 @@ import torch
 
 from edgeseq.companions import named
 from edgeseq.errors import EdgeseqError, ExportError
-from edgeseq.evaluate import Clip
 from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
@@ -27,6 +26,7 @@ from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.manifest import Recording, find_data
 from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
+from edgeseq.reference_clips import Clip
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights

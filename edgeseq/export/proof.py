@@ -21,7 +21,7 @@ import torch
 
 from edgeseq.decoding import Decoder
 from edgeseq.errors import ExportError, ManifestError
-from edgeseq.evaluate import Clip, Comparison, Heard, Report, compare_heard, compare_texts, hear, report_on, single_clips
+from edgeseq.evaluate import Comparison, Heard, Report, compare_heard, compare_texts, hear, report_on
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.manifest import find_data, read_manifest
@@ -29,6 +29,7 @@ from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
 from edgeseq.recipe import Recipe
 from edgeseq.recognizer import Recognizer, usual_decoder
+from edgeseq.reference_clips import Clip, single_clips
 from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text

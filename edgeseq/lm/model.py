@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.binary import MOST_CODE, Compiled, open_compiled
@@ -22,6 +24,8 @@ from edgeseq.lm.ngrams import Level, letters
 
 Context = tuple[int, ...]
 """Row of the last word among unigrams, of the last two among bigrams, ...; -1 where the model has no such n-gram."""
+
+T = TypeVar("T", float, npt.NDArray[np.float64])
 
 ByRow = Callable[[int], float]
 
@@ -76,6 +80,17 @@ class LanguageModel:
         number = self._lower_bound(wanted, 0, len(self))
         return number if number < len(self) and self._bytes(number) == wanted else self.unknown_id
 
+    def word_ids(self, words: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Give the numbers of many words at once, `[n_words]`; see `word_id`."""
+        ends = np.asarray(self._word_ends).tolist()
+        content = bytes(self._word_bytes)
+        numbers = {content[start:end]: number for number, (start, end) in enumerate(pairwise([0, *ends]))}
+        return np.array([numbers.get(word.encode(), self.unknown_id) for word in words], np.int64)
+
+    def unigrams(self) -> npt.NDArray[np.float64]:
+        """Give log10 of the probability of each word without context, `[n_words]`."""
+        return np.asarray(self._decode("prob1", self._unigrams.astype(np.float64)), np.float64)
+
     def score(self, context: Context, word: int) -> tuple[float, Context]:
         """Give log10 of the probability of a word after a context, and the context after it."""
         log10_prob, rows = self._prob[0](word), [word]
@@ -97,8 +112,7 @@ class LanguageModel:
 
     def best_unigram(self, low: int, high: int) -> float:
         """Give log10 of the probability, without context, of the likeliest of a range of words that holds some."""
-        values = self._unigrams[low:high]
-        return float(self._decode("prob1", values.max()))
+        return self._decode("prob1", float(self._unigrams[low:high].max()))
 
     def sentence(self, words: Sequence[str]) -> list[tuple[str, float, bool]]:
         """Score a sentence: each unit and at last `</s>`, log10 of its probability, whether the model knows it.
@@ -146,11 +160,10 @@ class LanguageModel:
                 high = middle
         return low
 
-    def _decode(self, name: str, value: float) -> float:
-        if name not in self.header["scales"]:
-            return value
-        low, step = self.header["scales"][name]
-        return low + step * int(value)
+    def _decode(self, name: str, value: T) -> T:
+        """Make numbers of codes, if they are codes."""
+        low, step = self.header["scales"].get(name, (0.0, 1.0))
+        return low + step * value
 
 
 def _by_row(compiled: Compiled, name: str) -> ByRow:

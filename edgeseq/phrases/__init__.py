@@ -6,6 +6,7 @@
     compiling.py  Phrases and a model's tokens                             -> PhraseGraph, shared and minimal
     search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
     checking.py   what a file allows: how many sentences, examples, what cannot be told apart
+    measuring.py  false acceptances, and the cost of the search; thresholds.py: which threshold
     changing.py   other phrases while a stream runs
     importers/    other notations to phrase files
 
@@ -31,15 +32,15 @@ def load_phrases(
 ) -> PhraseDecoder:
     """Read a phrase file and compile it for a model, ready for `Recognizer.with_decoder`.
 
-    threshold: lowest score that is given out, nats a token; None takes the file's, else the default.
+    threshold: lowest score that is given out, nats a token; None takes the file's, else the model's.
     reject: off, the nearest phrase is given out, whatever was said.
     Raises PhraseError that lists all faults; OSError if the file cannot be opened.
     """
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.file import read_phrases
-    from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
+    from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 
     phrases = read_phrases(path)
-    wanted = next(value for value in (threshold, phrases.threshold, DEFAULT_THRESHOLD) if value is not None)
+    wanted = next(value for value in (threshold, phrases.threshold, usual_threshold(metadata)) if value is not None)
     graph = compile_phrases(phrases, metadata.token_table)
     return PhraseDecoder(graph, metadata, threshold=wanted if reject else None)

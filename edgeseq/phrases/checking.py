@@ -31,7 +31,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Ambiguity:
-    """A sentence that the tokens spell alike and that means two things."""
+    """A sentence that the tokens spell alike and that means two things; phones do so wherever words begin."""
 
     text: str
     first: Reading
@@ -89,8 +89,8 @@ def text_of(reading: Reading) -> str:
 
 Pair = tuple[int, int, bool]
 """Two states that the same tokens lead to, and whether they were understood differently on the way."""
-Step = tuple[int, tuple[Mark, ...], tuple[Mark, ...]]
-"""A token (-1 at the end), and what stands before it on either way."""
+Step = tuple[tuple[int, int], tuple[tuple[Mark, ...], tuple[Mark, ...]]]
+"""Symbols of a token on either way (-1 at the end), and what stands before them."""
 
 
 def ambiguities(automaton: TokenAutomaton, tokens: TokenTable) -> list[Ambiguity]:
@@ -101,9 +101,9 @@ def ambiguities(automaton: TokenAutomaton, tokens: TokenTable) -> list[Ambiguity
     found: dict[Any, Ambiguity] = {}
     while pending and len(came_from) < MAX_PAIRS and len(found) < MAX_AMBIGUITIES:
         pair = pending.popleft()
-        for after, step in _both(beyond, pair):
-            if step[0] < 0:
-                ambiguity = _told([*_steps(came_from, pair), step], tokens)
+        for after, step in _both(automaton, beyond, pair):
+            if step[0][0] < 0:
+                ambiguity = _told([*_steps(came_from, pair), step], automaton, tokens)
                 if ambiguity is not None:
                     found.setdefault(_kind(ambiguity), ambiguity)
             elif after not in came_from:
@@ -113,28 +113,31 @@ def ambiguities(automaton: TokenAutomaton, tokens: TokenTable) -> list[Ambiguity
 
 
 def _beyond(automaton: TokenAutomaton, start: int) -> Iterator[tuple[int, int, tuple[Mark, ...]]]:
-    """List (token, state behind it, marks before it); token -1 where a phrase may end."""
+    """List (symbol of a token, state behind it, marks before it); symbol -1 where a phrase may end."""
     pending: list[tuple[int, tuple[Mark, ...]]] = [(start, ())]
     for state, marks in pending:  # grows while it is walked
         if automaton.dfa.final[state]:
             yield -1, state, marks
         for symbol, after in automaton.dfa.arcs[state]:
-            if symbol < automaton.n_tokens:
+            if symbol < len(automaton.said):
                 yield symbol, after, marks
             else:
-                pending.append((after, (*marks, automaton.marks[symbol - automaton.n_tokens])))
+                pending.append((after, (*marks, automaton.marks[symbol - len(automaton.said)])))
 
 
-def _both(beyond: list[list[tuple[int, int, tuple[Mark, ...]]]], pair: Pair) -> Iterator[tuple[Pair, Step]]:
+def _both(
+    automaton: TokenAutomaton, beyond: list[list[tuple[int, int, tuple[Mark, ...]]]], pair: Pair
+) -> Iterator[tuple[Pair, Step]]:
     """Take the same token on both ways; two ways that are still one are compared in one order only."""
     first, second, differ = pair
-    for i, (token, state, marks) in enumerate(beyond[first]):
-        for j, (other_token, other_state, other_marks) in enumerate(beyond[second]):
-            if token != other_token or (first == second and not differ and j < i):
+    tokens = [token for token, _ in automaton.said] + [-1]
+    for i, (symbol, state, marks) in enumerate(beyond[first]):
+        for j, (other, other_state, other_marks) in enumerate(beyond[second]):
+            if tokens[symbol] != tokens[other] or (first == second and not differ and j < i):
                 continue
             now_differ = differ or marks != other_marks
-            if token >= 0 or now_differ:
-                yield (state, other_state, now_differ), (token, marks, other_marks)
+            if symbol >= 0 or now_differ:
+                yield (state, other_state, now_differ), ((symbol, other), (marks, other_marks))
 
 
 def _steps(came_from: dict[Pair, tuple[Pair, Step] | None], pair: Pair) -> list[Step]:
@@ -146,14 +149,19 @@ def _steps(came_from: dict[Pair, tuple[Pair, Step] | None], pair: Pair) -> list[
     return steps[::-1]
 
 
-def _told(steps: list[Step], tokens: TokenTable) -> Ambiguity | None:
+def _told(steps: list[Step], automaton: TokenAutomaton, tokens: TokenTable) -> Ambiguity | None:
     """Read both ways; None if they mean the same after all."""
-    symbols = [tokens.symbols[token] for token, _, _ in steps[:-1]]
-    first = read_way(symbols, [marks for _, marks, _ in steps])
-    second = read_way(symbols, [marks for _, _, marks in steps])
+    first, second = (
+        read_way(
+            [(tokens.symbols[token], opens) for token, opens in (automaton.said[symbols[way]] for symbols, _ in steps[:-1])],
+            [marks[way] for _, marks in steps],
+        )
+        for way in (0, 1)
+    )
     if (first.intent, first.slots, text_of(first)) == (second.intent, second.slots, text_of(second)):
         return None
-    return Ambiguity(tokens.decode([token for token, _, _ in steps[:-1]]), first, second)
+    letters = [automaton.said[symbol][0] for (symbol, _), _ in steps[:-1]]
+    return Ambiguity(text_of(first) if tokens.kind == "phones" else tokens.decode(letters), first, second)
 
 
 def _kind(ambiguity: Ambiguity) -> Any:

@@ -2,7 +2,8 @@
 
 Three stages, each exact. Words: rules and slots become small minimal automata over words and marks, phrases are joined of
 them, and the whole is determinized and minimized. Tokens: each word is replaced by its spellings and the whole minimized
-again, so that beginnings and endings of words are shared, too. Graph: marks move from arcs of their own onto the arcs behind
+again, so that beginnings and endings of words are shared, too. A phone that opens a word is another symbol than the same phone
+within one. Graph: marks move from arcs of their own onto the arcs behind
 them, and a node is made for each token with which a state can be entered.
 
 A slot's mark stands behind its words and says how many there are, not which: "eight ounce" and "twenty ounce" may end in the
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weight
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
 from edgeseq.phrases.spelling import check_spelling, guess_words, n_words, ways
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens import WORD_START, TokenTable
 
 MAX_STATES = 400_000
 """Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
@@ -44,10 +46,11 @@ class WordAutomaton:
 
 @dataclass(frozen=True)
 class TokenAutomaton:
-    """All phrases as tokens and marks: symbols below `n_tokens` are tokens, those above stand in `marks`."""
+    """All phrases as tokens and marks: symbols above those of tokens stand in `marks`."""
 
     dfa: Dfa
-    n_tokens: int
+    said: tuple[tuple[int, bool], ...]
+    """what symbols of tokens stand for: token, whether it opens a word"""
     marks: tuple[Mark, ...]
 
 
@@ -288,7 +291,9 @@ class _Speller:
     ) -> None:
         self.words = words
         self.tokens = tokens
-        self.n_tokens = len(tokens)
+        self.said = [(token, opens) for token, opens in enumerate(tokens.opens)]
+        if tokens.kind == "phones":
+            self.said = [(token, opens) for opens in (False, True) for token in range(len(tokens))]
         self.marks: list[Mark] = []
         self.numbers: dict[int, int] = {}
         self.nfa = Nfa(max_states, [[] for _ in range(len(words.dfa))])
@@ -306,12 +311,26 @@ class _Speller:
             (units, mark)
             for text in spellings.get(word, (word,))
             for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, n_words(text)))]
-            for units in ways(text, tokens)
+            for units in map(self._joined, ways(text, tokens))
         ]
+
+    def _joined(self, units: tuple[str, ...]) -> tuple[str, ...]:
+        """Put `▁` and the phone behind it together."""
+        if self.tokens.kind != "phones":
+            return units
+        return tuple(before + unit if before == WORD_START else unit for before, unit in pairwise(units) if unit != WORD_START)
+
+    def _arcs(self, units: tuple[str, ...]) -> Iterable[tuple[int, int, int]]:
+        """List the symbols that say a stretch of `units`, as `TokenTable.arcs`."""
+        if self.tokens.kind != "phones":
+            return self.tokens.arcs(units)
+        ids, n = self.tokens.ids, len(self.tokens)
+        opens = [unit.startswith(WORD_START) for unit in units]
+        return [(i, i + 1, n * opens[i] + ids[unit.removeprefix(WORD_START)]) for i, unit in enumerate(units)]
 
     def _add_mark(self, mark: Mark) -> int:
         self.marks.append(mark)
-        return self.n_tokens + len(self.marks) - 1
+        return len(self.said) + len(self.marks) - 1
 
     def spell(self) -> TokenAutomaton:
         """Spell everything."""
@@ -328,7 +347,7 @@ class _Speller:
                 for units, mark_number in self.spelled[symbol]:
                     self._add_spelling(state, units, mark_number, target, beginnings)
         finals = {state for state, is_final in enumerate(self.words.dfa.final) if is_final}
-        return TokenAutomaton(determinize(self.nfa, finals), self.n_tokens, tuple(self.marks))
+        return TokenAutomaton(determinize(self.nfa, finals), tuple(self.said), tuple(self.marks))
 
     def _add_spelling(
         self, state: int, units: tuple[str, ...], mark: int | None, target: int, beginnings: dict[tuple[str, ...], int]
@@ -341,7 +360,7 @@ class _Speller:
         new = [end for end in range(1, len(units)) if units[:end] not in beginnings]
         beginnings.update({units[:end]: self.nfa.add_state() for end in new})
         places = [state, *(beginnings[units[:end]] for end in range(1, len(units))), target]
-        for first, end, token in self.tokens.arcs(units):
+        for first, end, token in self._arcs(units):
             if end in new or end == len(units):
                 self.nfa.add_arc(places[first], token, places[end])
 
@@ -356,7 +375,7 @@ class _Beyond:
     """What can be reached from a state by marks alone."""
 
     arcs: tuple[tuple[int, int, float, tuple[int, ...]], ...]
-    """(token, state behind it, weight, marks before it)"""
+    """(symbol of a token, state behind it, weight, marks before it)"""
     end: tuple[float, tuple[int, ...]] | None
     """(weight, marks) if a phrase may end"""
 
@@ -377,8 +396,8 @@ class _GraphMaker:
         for number, (state, _) in enumerate(entered):
             beyond = self._beyond(state)
             best: dict[int, tuple[float, tuple[int, ...]]] = {}
-            for token, after, arc_weight, marks in beyond.arcs:
-                node = numbers[after, token]
+            for symbol, after, arc_weight, marks in beyond.arcs:
+                node = numbers[after, symbol]
                 if node not in best or arc_weight > best[node][0]:
                     best[node] = (arc_weight, marks)
             for node in sorted(best):
@@ -391,7 +410,8 @@ class _GraphMaker:
         return PhraseGraph(
             tokens=self.tokens.symbols,
             phones=self.tokens.kind == "phones",
-            label=np.array([token for _, token in entered], dtype=np.int32),
+            label=np.array([self.automaton.said[symbol][0] for _, symbol in entered], dtype=np.int32),
+            opens=np.array([self.automaton.said[symbol][1] for _, symbol in entered], dtype=np.bool_),
             first_arc=np.array(first_arc, dtype=np.int32),
             target=np.array(target, dtype=np.int32),
             weight=np.array(weight, dtype=np.float64),
@@ -402,18 +422,18 @@ class _GraphMaker:
         )
 
     def _entered(self) -> list[tuple[int, int]]:
-        """List nodes as (state, token), by state; first the one before any phrase."""
+        """List nodes as (state, symbol of a token), by state; first the one before any phrase."""
         start = (0, self.tokens.blank_id)
         by_state: dict[int, set[int]] = {}
         pending = [0]
         seen = {0}
         while pending:
-            for token, after, _, _ in self._beyond(pending.pop()).arcs:
-                by_state.setdefault(after, set()).add(token)
+            for symbol, after, _, _ in self._beyond(pending.pop()).arcs:
+                by_state.setdefault(after, set()).add(symbol)
                 if after not in seen:
                     seen.add(after)
                     pending.append(after)
-        return [start, *((state, token) for state in sorted(by_state) for token in sorted(by_state[state]))]
+        return [start, *((state, symbol) for state in sorted(by_state) for symbol in sorted(by_state[state]))]
 
     def _beyond(self, state: int) -> _Beyond:
         if state not in self.known:
@@ -430,14 +450,14 @@ class _GraphMaker:
             if self.automaton.dfa.final[state] and (end is None or weight > end[0]):
                 end = (weight, marks)
             for symbol, after in self.automaton.dfa.arcs[state]:
-                if symbol < self.automaton.n_tokens:
+                if symbol < len(self.automaton.said):
                     arcs.append((symbol, after, weight, marks))
                 else:
                     pending.append((after, weight + getattr(self._mark(symbol), "log_weight", 0.0), (*marks, symbol)))
         return _Beyond(tuple(arcs), end)
 
     def _mark(self, symbol: int) -> Mark:
-        return self.automaton.marks[symbol - self.automaton.n_tokens]
+        return self.automaton.marks[symbol - len(self.automaton.said)]
 
     def _output(self, marks: tuple[int, ...]) -> int:
         return self.outputs.setdefault(marks, len(self.outputs))

@@ -1,9 +1,12 @@
 """The graph of phrases that the search walks: token states, arcs between them, and what a way through it means.
 
 A node is a token that has just been said, at a place in the grammar; node 0 is the place before any phrase and its label is
-the blank. An arc leads to the next token. What phrases mean (intent, slots, words that are spelled oddly) hangs on arcs and
-on the ends as outputs: tuples of marks that come before the arc's token, and speak of the words said up to there. So graphs
-share beginnings and endings of phrases that mean different things.
+the blank. An arc leads to the next token. A phone that opens a word is marked as such: words of phones need no separator, and
+the search takes one that is said between them for silence.
+
+What phrases mean (intent, slots, words that are spelled oddly) hangs on arcs and on the ends as outputs: tuples of marks that
+come before the arc's token, and speak of the words said up to there. So graphs share beginnings and endings of phrases that
+mean different things.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from edgeseq.phrases.numbers import number_of
 from edgeseq.tokens import WORD_START
 
 Ints = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 """Of saved graphs; another one is refused."""
 
 
@@ -100,6 +104,8 @@ class PhraseGraph:
     """symbols of the model"""
     label: Ints
     """token of each node `[n_nodes]`; the blank for node 0"""
+    opens: Bools
+    """whether a word begins with the token of each node, `[n_nodes]`"""
     first_arc: Ints
     """arcs of node i are `first_arc[i]` up to `first_arc[i + 1]`; `[n_nodes + 1]`"""
     target: Ints
@@ -139,7 +145,8 @@ class PhraseGraph:
         marks = [self.outputs[self.output[arc]] for arc in arcs]
         if ended:
             marks.append(self.outputs[self.end_output[self.target[arcs[-1]] if len(arcs) else 0]])
-        reading = read_way([self.tokens[self.label[self.target[arc]]] for arc in arcs], marks)
+        nodes = [self.target[arc] for arc in arcs]
+        reading = read_way([(self.tokens[self.label[node]], bool(self.opens[node])) for node in nodes], marks)
         return reading.without_last() if self.phones and not ended else reading
 
     def to_bytes(self) -> bytes:
@@ -176,7 +183,7 @@ class PhraseGraph:
     def _check(self) -> None:
         """Raise ValueError for indices that lead out of the graph."""
         n, e = self.n_nodes, self.n_arcs
-        shapes = {"first_arc": n + 1, "end_weight": n, "end_output": n, "weight": e, "output": e}
+        shapes = {"opens": n, "first_arc": n + 1, "end_weight": n, "end_output": n, "weight": e, "output": e}
         wrong = [name for name, length in shapes.items() if getattr(self, name).shape != (length,)]
         in_range = (
             ("label", len(self.tokens)), ("target", n), ("first_arc", e + 1),
@@ -191,18 +198,21 @@ class PhraseGraph:
 
 
 _ARRAYS = {
-    "label": np.int32, "first_arc": np.int32, "target": np.int32, "weight": np.float64,
+    "label": np.int32, "opens": np.bool_, "first_arc": np.int32, "target": np.int32, "weight": np.float64,
     "output": np.int32, "end_weight": np.float64, "end_output": np.int32,
 }  # fmt: skip
 
 
-def read_way(symbols: Sequence[str], marks: Sequence[Sequence[Mark]]) -> Reading:
-    """Tell what tokens mean; `marks` stand before each of them, and one more set behind the last if there is one."""
+def read_way(said: Sequence[tuple[str, bool]], marks: Sequence[Sequence[Mark]]) -> Reading:
+    """Tell what tokens mean, each with whether it opens a word.
+
+    `marks` stand before each of them, and one more set behind the last if there is one.
+    """
     reader = _WayReader()
     for position, before in enumerate(marks):
         reader.mark(before)
-        if position < len(symbols):
-            reader.take(symbols[position], position)
+        if position < len(said):
+            reader.take(*said[position], position)
     return Reading(tuple(reader.closed()), reader.intent, reader.slots)
 
 
@@ -216,9 +226,9 @@ class _WayReader:
         self.intent: str | None = None
         self.slots: dict[str, Any] = {}
 
-    def take(self, symbol: str, position: int) -> None:
-        """Append a token; a word separator opens a word."""
-        if symbol.startswith(WORD_START):
+    def take(self, symbol: str, opens: bool, position: int) -> None:
+        """Append a token, which may open a word."""
+        if opens:
             self.words = self.closed()
             self.spelled, self.first = "", position
         self.spelled += symbol.removeprefix(WORD_START)

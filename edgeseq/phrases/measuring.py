@@ -68,15 +68,15 @@ def hear_other_speech(
     for n_done, recording in enumerate(recordings, start=1):
         samples = read_clip(recording, recognizer.sample_rate)
         seconds += len(samples) / recognizer.sample_rate
-        given_out += _finals(recognizer.with_decoder(decoder), samples)
-        every += _finals(recognizer.with_decoder(nearest), samples)
+        given_out += finals_of(recognizer.with_decoder(decoder), samples)
+        every += finals_of(recognizer.with_decoder(nearest), samples)
         on_progress(n_done, len(recordings))
     scored = sorted(((final.phrase_score or 0.0, final.text) for final in every), reverse=True)
     assert decoder.threshold is not None
     return OtherSpeech(seconds, decoder.threshold, len(given_out), tuple(scored[:SHOWN]))
 
 
-def _finals(recognizer: Recognizer, samples: Samples) -> list[Final]:
+def finals_of(recognizer: Recognizer, samples: Samples) -> list[Final]:
     """Push a recording through the streaming path, its pauses ending utterances."""
     n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)
     blocks = (samples[first : first + n_chunk] for first in range(0, len(samples), n_chunk))

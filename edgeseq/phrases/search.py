@@ -1,9 +1,10 @@
 """The phrase decoder: exact Viterbi search of a phrase graph over the rows of a network, as they come.
 
-Scores are differences. From every row the best symbol's log-probability is subtracted, so that 0 is what the network itself
-would say and a phrase's score is what it costs, in nats, to have said that phrase instead. Before and behind a phrase stands
-a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the best is
-given up; with `beam` infinite nothing is.
+Scores are differences to a free loop of all tokens, whose best way is the best symbol of each row: 0 is what the network
+itself would say, and a phrase's score is what it costs, in nats, to have said that phrase instead. Where tokens are phones,
+what the phrase costs more than the best words of the lexicon (word_loop.py) counts as much. Before and behind a phrase stands
+a filler: a row costs there what blank costs, and never more than `filler`. A way that is `beam` nats worse than the
+best is given up; with `beam` infinite nothing is.
 
 What was said shortly before and was no phrase counts against a phrase, too: people who talk about something else make pauses,
 and what lies between two of them may sound like a phrase. How much it counts is how unsure the network was of it (the
@@ -30,13 +31,20 @@ from edgeseq.events import Word
 from edgeseq.metadata import ModelMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
+from edgeseq.phrases.word_loop import LoopState, word_loop
 
 DEFAULT_THRESHOLD = -0.5
-"""Lowest score of a phrase that is given out; nats a token. docs/phrases.md tells how it was chosen."""
+"""Lowest score of a phrase that is given out, of models whose own was not measured; nats a token."""
 DEFAULT_BEAM = 20.0
 """Nats below the best way at which a way is given up."""
 DEFAULT_FILLER = 3.0
 """Nats that a row of other sound costs at most before and behind a phrase."""
+
+
+def usual_threshold(metadata: ModelMetadata) -> float:
+    """Give the lowest score that is given out where nothing else is asked for: what was measured of a model, or a constant."""
+    return DEFAULT_THRESHOLD if metadata.phrase_threshold is None else metadata.phrase_threshold
+
 
 MOST_DOUBT = 5.0
 """Nats that other speech before a phrase costs at most."""
@@ -75,6 +83,8 @@ class PhraseState:
 
     free: FreePath = field(default_factory=FreePath)
     front: Front = field(default_factory=Front)
+    loop: LoopState | None = None
+    """other words, where tokens are phones"""
 
 
 class PhraseDecoder:
@@ -114,6 +124,8 @@ class PhraseDecoder:
         self._reject_below = DEFAULT_THRESHOLD if threshold is None else threshold
         self._fading = math.exp(-self._step_seconds / FADING_SECONDS)
         self._trellis = Trellis(graph, metadata.blank_id, beam)
+        self._silent = [metadata.blank_id, metadata.token_table.word_start_id] if graph.phones else [metadata.blank_id]
+        self._loop = word_loop(metadata.token_table) if graph.phones else None
         self._longest_said = max(
             [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
         )
@@ -121,11 +133,15 @@ class PhraseDecoder:
     @property
     def identity(self) -> str:
         """Name the search, the phrases and whatever else a saved state depends on."""
-        return f"phrases {self.graph.digest} {self.threshold} {self.beam} {self.filler}"
+        words = "" if self._loop is None else f" {self._loop.identity}"
+        return f"phrases {self.graph.digest} {self.threshold} {self.beam} {self.filler}{words}"
 
     def init_state(self) -> PhraseState:
         """Open a stream."""
-        return PhraseState()
+        return PhraseState(loop=self._new_loop())
+
+    def _new_loop(self) -> LoopState | None:
+        return None if self._loop is None else self._loop.init_state()
 
     def step(self, log_probs: npt.NDArray[np.float32], state: PhraseState) -> PhraseState:
         """Take the next rows `[n_steps, n_tokens]` (natural log); `state` is not modified."""
@@ -137,8 +153,11 @@ class PhraseDecoder:
         """Take one row `[n_tokens]`."""
         free = self._listen(row, state.free)
         cost = row - row[free.symbol]
-        filler = max(float(cost[self._blank_id]), -self.filler)
-        return PhraseState(free, self._trellis.advance(state.front, Row(cost, filler, free.n_steps - 1, free.score)))
+        between = float(cost[self._silent].max())
+        row_costs = Row(cost, max(between, -self.filler), between, free.n_steps - 1, free.score)
+        front = self._trellis.advance(state.front, row_costs)
+        loop = None if self._loop is None or state.loop is None else self._loop.advance(cost, state.loop)
+        return PhraseState(free, front, loop)
 
     def _listen(self, row: Floats, free: FreePath) -> FreePath:
         """Follow the best symbols, as the greedy decoder does."""
@@ -174,11 +193,13 @@ class PhraseDecoder:
         """Begin the next utterance of the same stream."""
         free = state.free
         doubt = min(free.doubt, MOST_DOUBT) if self._best_score(state) < self._reject_below else 0.0
-        return PhraseState(FreePath(free.n_steps, 0.0, free.symbol, -1, doubt, free.n_steps, doubt))
+        following = FreePath(free.n_steps, 0.0, free.symbol, -1, doubt, free.n_steps, doubt)
+        return PhraseState(following, loop=self._new_loop())
 
     def restart(self, state: PhraseState) -> PhraseState:
         """Begin the next utterance, whatever was said before; time goes on. The state may be of other phrases."""
-        return PhraseState(FreePath(state.free.n_steps, symbol=state.free.symbol, first_step=state.free.n_steps))
+        free = FreePath(state.free.n_steps, symbol=state.free.symbol, first_step=state.free.n_steps)
+        return PhraseState(free, loop=self._new_loop())
 
     def n_steps(self, state: PhraseState) -> int:
         """Count the rows since the stream opened."""
@@ -218,7 +239,7 @@ class PhraseDecoder:
         way = way_to(state.front.history, last)
         arcs = [arc for arc, *_ in way]
         acoustic = score - self._prior(arcs, has_ended)
-        phrase_score = self._phrase_score(acoustic, way, state.free)
+        phrase_score = self._phrase_score(acoustic, way, state, has_ended)
         if self.threshold is not None and phrase_score < self.threshold:
             return None
         reading = self._read(tuple(arcs), has_ended)
@@ -230,10 +251,15 @@ class PhraseDecoder:
             phrase_score=phrase_score,
         )
 
-    def _phrase_score(self, acoustic: float, way: list[PastToken], free: FreePath) -> float:
-        """Rate a phrase, in nats a token: what it costs to believe in it, and what was said before that was none."""
+    def _phrase_score(self, acoustic: float, way: list[PastToken], state: PhraseState, has_ended: bool) -> float:
+        """Rate a phrase, in nats a token: what it costs to believe in it, against symbols, against words of the lexicon, and
+        against what was said before that was none."""
+        free, against = state.free, acoustic
+        if self._loop is not None and state.loop is not None:
+            against_words = min(acoustic - self._loop.score(state.loop, ended=has_ended), 0.0)
+            against = (acoustic + against_words) / 2
         doubt = free.doubt_before * self._fading ** (way[0][2] - free.first_step)
-        return min((acoustic - doubt) / len(way), 0.0)
+        return min((against - doubt) / len(way), 0.0)
 
     def _best_score(self, state: PhraseState) -> float:
         """Give the score of the best phrase if the utterance ends here; -inf if none has ended."""
@@ -241,7 +267,8 @@ class PhraseDecoder:
         if last < 0:
             return -math.inf
         way = way_to(state.front.history, last)
-        return self._phrase_score(score - self._prior([arc for arc, *_ in way], has_ended=True), way, state.free)
+        acoustic = score - self._prior([arc for arc, *_ in way], has_ended=True)
+        return self._phrase_score(acoustic, way, state, has_ended=True)
 
     def _prior(self, arcs: list[int], has_ended: bool) -> float:
         """Sum the weights of a way; they help to choose between phrases, not to reject them."""

@@ -2,7 +2,9 @@
 
 Every node of the graph is two CTC states (Graves et al. 2006, section 4.1): its token, and the blank behind it. A row lets a
 token go on, a blank follow it, or an arc lead to the next token: from token or blank if the two tokens differ, from the blank
-alone if they are the same. Node 0 comes before any phrase, and its blank is the filler: silence, or anything else at a price.
+alone if they are the same. A word may begin with the phone that the word before it ends with, at a price without blank between
+them: people join the two. Node 0 comes before any phrase, and its blank is the filler: silence, or anything else at a price.
+Between words of phones their separator counts as blank, too.
 
 A loop over the open ways, in plain Python: with a beam there are about ten, and for those it takes a quarter of the time of
 the same in numpy; even for a thousand, numpy with all that it needs around it was no quicker.
@@ -21,6 +23,10 @@ from edgeseq.phrases.graph import PhraseGraph
 
 SPARE_HISTORY = 512
 """Tokens of given-up ways that may be kept before the history is cleared of them."""
+SHARED_SOUND_PRICE = 1.0
+"""Nats that it costs if one sound is the end of a word and the beginning of the next; above 0, a long sound is one."""
+BETWEEN, FILLER = -2, -1
+"""Where a row's costs between words and as filler stand, behind those of its tokens."""
 NOT_SO_LOW = float(np.finfo(np.float64).min)
 """Without a beam all is kept that is possible at all."""
 
@@ -31,8 +37,8 @@ PastToken = tuple[int, int, int, float]
 """A token that was said: the arc by which it was reached, the index of the token before it (-1 for the first of a phrase),
 the row at which it was reached since the stream opened, and the score of the way up to there, best symbols included."""
 Floats = npt.NDArray[np.float64]
-Arc = tuple[int, int, int, bool, float]
-"""An arc: number, target, token, whether the token is that of the node before, weight."""
+Arc = tuple[int, int, int, float, float]
+"""An arc: number, target, token, what it costs without blank before (infinite: blank is needed), weight."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Row:
     """log-probs less the best of the row, `[n_tokens]`"""
     filler: float
     """what the row costs as filler, 0 or less"""
+    between: float
+    """what it costs between two words, 0 or less"""
     step: int
     """number of the row since the stream opened"""
     free: float
@@ -78,7 +86,7 @@ class Trellis:
         self._blank_id = blank_id
         labels = graph.label[graph.target]
         self._openers = np.unique(labels[: graph.first_arc[1]])
-        self._out: dict[int, tuple[int, float, tuple[Arc, ...]]] = {}  # of the nodes that were open so far
+        self._out: dict[int, tuple[int, int, float, tuple[Arc, ...]]] = {}  # of the nodes that were open so far
 
     def advance(self, front: Front, row: Row) -> Front:
         """Let every open way take one row."""
@@ -89,39 +97,44 @@ class Trellis:
             return replace(front, ways=((0, -math.inf, max(token, blank) + row.filler, -1, -1),))
         return self._take(front, row)
 
-    def _outward(self, node: int) -> tuple[int, float, tuple[Arc, ...]]:
-        """Give a node's token, the weight of ending there, and its arcs."""
+    def _outward(self, node: int) -> tuple[int, int, float, tuple[Arc, ...]]:
+        """Give a node's token, what its blank is (an index of `_costs`), the weight of ending there, and its arcs."""
         graph, token = self.graph, int(self.graph.label[node])
+        end_weight = float(graph.end_weight[node])
+        may_end = end_weight > -math.inf
         arcs = []
         for arc in range(int(graph.first_arc[node]), int(graph.first_arc[node + 1])):
             target = int(graph.target[arc])
-            next_token = int(graph.label[target])
-            arcs.append((arc, target, next_token, next_token == token, float(graph.weight[arc])))
-        outward = self._out[node] = (token, float(graph.end_weight[node]), tuple(arcs))
+            next_token, opens = int(graph.label[target]), bool(graph.opens[target])
+            may_end = may_end or opens
+            price = 0.0 if next_token != token else SHARED_SOUND_PRICE if opens and graph.phones else math.inf
+            arcs.append((arc, target, next_token, price, float(graph.weight[arc])))
+        rest = FILLER if node == 0 else BETWEEN if may_end else self._blank_id
+        outward = self._out[node] = (token, rest, end_weight, tuple(arcs))
         return outward
 
     def _take(self, front: Front, row: Row) -> Front:
         """Take the ways one by one."""
-        cost: list[float] = row.cost.tolist()
-        blank_cost, beam, out = cost[self._blank_id], self.beam, self._out
+        cost: list[float] = [*row.cost.tolist(), row.between, row.filler]
+        beam, out = self.beam, self._out
         ended, ended_past = front.ended, front.ended_past
         stays: list[Way] = []
         reached: dict[int, tuple[float, int, int]] = {}
         top = -math.inf
         for node, token, blank, token_past, blank_past in front.ways:
-            label, end_weight, arcs = out.get(node) or self._outward(node)
+            label, rest, end_weight, arcs = out.get(node) or self._outward(node)
             best, past = (blank, blank_past) if token <= blank else (token, token_past)
             if best + end_weight > ended:
                 ended, ended_past = best + end_weight, past
-            for arc, target, arc_label, repeats, weight in arcs:
-                score = (blank if repeats else best) + cost[arc_label] + weight
+            for arc, target, arc_label, price, weight in arcs:
+                score = (max(blank, token - price) if price else best) + cost[arc_label] + weight
                 if score < top - beam:
                     continue
                 known = reached.get(target)
                 if known is None or score >= known[0]:
-                    reached[target] = (score, arc, blank_past if repeats else past)
+                    reached[target] = (score, arc, past if not price or token - price > blank else blank_past)
                     top = score if score > top else top
-            token, blank = token + cost[label], best + (blank_cost if node else row.filler)
+            token, blank = token + cost[label], best + cost[rest]
             top = max(top, token, blank)
             stays.append((node, token, blank, token_past, past))
         ended += row.filler

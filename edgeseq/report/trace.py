@@ -14,7 +14,7 @@ from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe
 from edgeseq.metadata import ModelMetadata
 from edgeseq.network import Network
-from edgeseq.tokens import WORD_START, TokenTable
+from edgeseq.tokens import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
 from edgeseq.training.weights import Trained
 
@@ -167,12 +167,12 @@ def spectrogram(samples: Floats, rate: int) -> Floats:
 
 
 def spell(log_probs: Tensor, tokens: TokenTable) -> list[TracedWord]:
-    """Read the best path of `[n_rows, n_tokens]`: which tokens begin at which rows, word by word."""
+    """Read the best path of `[n_rows, n_tokens]`: which tokens begin at which rows, by words (by phones without `▁`)."""
     words: list[tuple[list[int], list[int]]] = []
     previous = tokens.blank_id
     for row, token in enumerate(log_probs.argmax(dim=-1).tolist()):
         if token not in (previous, tokens.blank_id):
-            if tokens.symbols[token].startswith(WORD_START) or not words:
+            if tokens.opens[token] or not words:
                 words.append(([], []))
             words[-1][0].append(row)
             words[-1][1].append(token)

@@ -11,12 +11,13 @@ import jiwer
 
 from edgeseq.data.clips import Samples, read_clip
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluate import Heard, SingleClip, hear
+from edgeseq.evaluate import Heard, hear
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.manifest import Recording, find_data
 from edgeseq.recipe import Recipe
 from edgeseq.recognizer import Recognizer
+from edgeseq.reference_clips import SingleClip
 from edgeseq.report.trace import metadata_of
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import Trained

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from edgeseq.beam import BeamDecoder
-from edgeseq.fusion import Fusion
+from edgeseq.beam import AnyBeam, load_beam
 from edgeseq.greedy import GreedyDecoder
 from edgeseq.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.recognizer import Recognizer
@@ -39,7 +38,7 @@ def biased(
     What the model's tokens do not spell is left out, and so is what comes after `limits.phrases_nodes` letters. Takes
     some ten milliseconds for the most that is taken: not for an event loop.
     """
-    if not isinstance(recognizer.decoder, GreedyDecoder | BeamDecoder):
+    if not isinstance(recognizer.decoder, GreedyDecoder | AnyBeam):
         return recognizer
     wanted = hotwords(names, terms, recognizer.metadata.token_table, (limits or Limits()).phrases_nodes)
     return _with_hotwords(recognizer, wanted) if wanted else recognizer
@@ -100,10 +99,9 @@ def texts(value: object) -> Sequence[str]:
 @lru_cache(KEPT)
 def _with_hotwords(recognizer: Recognizer, wanted: tuple[Hotword, ...]) -> Recognizer:
     about, decoder = recognizer.metadata, recognizer.decoder
-    if not isinstance(decoder, BeamDecoder):
-        fusion = Fusion(about.token_table, hotwords=Hotwords(wanted, about.token_table))
-        return recognizer.with_decoder(BeamDecoder(fusion, about.step_samples / about.sample_rate))
-    own = decoder.fusion.hotwords.hotwords if decoder.fusion.hotwords is not None else ()
+    if not isinstance(decoder, AnyBeam):
+        return recognizer.with_decoder(load_beam(about, hotwords=wanted))
+    own = decoder.hotwords.hotwords if decoder.hotwords is not None else ()
     known = {hotword.phrase for hotword in own}
     added = [hotword for hotword in wanted if hotword.phrase not in known]
-    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], decoder.fusion.tokens)))
+    return recognizer.with_decoder(decoder.with_hotwords(Hotwords([*own, *added], decoder.tokens)))

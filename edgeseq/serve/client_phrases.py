@@ -14,7 +14,7 @@ from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
-from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
+from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import BusyError, LimitError, Limits
@@ -62,7 +62,7 @@ class PhraseCompiler:
         if len(self._known) > KEPT:
             self._known.popitem(last=False)
         graph, threshold = self._known[key]
-        lowest = (DEFAULT_THRESHOLD if threshold is None else threshold) if reject else None
+        lowest = (usual_threshold(recognizer.metadata) if threshold is None else threshold) if reject else None
         return recognizer.with_decoder(PhraseDecoder(graph, recognizer.metadata, threshold=lowest))
 
     async def understand_list(self, recognizer: Recognizer, phrases: Iterable[str]) -> Recognizer:

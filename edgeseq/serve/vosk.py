@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from edgeseq.beam import BeamDecoder, BeamOptions, load_beam
+from edgeseq.beam import AnyBeam, BeamOptions, load_beam
 from edgeseq.errors import UsageError
 from edgeseq.events import Event, Final
 from edgeseq.greedy import GreedyDecoder
@@ -164,10 +164,7 @@ def with_alternatives(recognizer: Recognizer, n: int) -> Recognizer:
         return recognizer
     if isinstance(decoder, GreedyDecoder):
         return recognizer.with_decoder(load_beam(recognizer.metadata, BeamOptions(nbest=n)))
-    if isinstance(decoder, BeamDecoder):
-        options = replace(decoder.options, nbest=n)
-        return recognizer.with_decoder(BeamDecoder(decoder.fusion, decoder.step_seconds, options))
-    return recognizer
+    return recognizer.with_decoder(decoder.with_nbest(n)) if isinstance(decoder, AnyBeam) else recognizer
 
 
 def _read(message: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from edgeseq.events import Event, Final
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.importers import escaped
-from edgeseq.phrases.search import PhraseDecoder
+from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import Limits
@@ -88,7 +88,8 @@ def _phrases_of(names: Mapping[str, str], recognizer: Recognizer, limits: Limits
         raise UsageError(f"this model cannot spell the wake words {', '.join(strange)}; wanted words of its language.")
     intents = {intent: [" ".join(map(escaped, (text or "").split()))] for intent, text in texts.items()}
     phrases = parse_phrases(json.dumps({"intents": intents}), "wake words")
-    return PhraseDecoder(compile_phrases(phrases, tokens, limits.phrases_nodes), recognizer.metadata)
+    graph = compile_phrases(phrases, tokens, limits.phrases_nodes)
+    return PhraseDecoder(graph, recognizer.metadata, threshold=usual_threshold(recognizer.metadata))
 
 
 def _plain(name: str) -> str:

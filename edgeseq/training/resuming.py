@@ -72,11 +72,18 @@ def token_changes(saved: TokenTable, wanted: TokenTable) -> list[str]:
     if saved.kind != wanted.kind:
         return [f"were {saved.kind}, now {wanted.kind}"]
     changes = _gone_and_new(saved.symbols, wanted.symbols)
+    if saved.word_start != wanted.word_start:
+        changes += [f"word_start was {str(saved.word_start).lower()}, now {str(wanted.word_start).lower()}"]
     if saved.symbols != wanted.symbols and not changes:
         changes = ["the same, in another order"]
     if saved.kind == "phones" and saved.lexicon != wanted.lexicon:
-        changes += [f"lexicon, {change}" for change in _gone_and_new(saved.lexicon.splitlines(), wanted.lexicon.splitlines())]
+        changes += [f"lexicon, {change}" for change in _gone_and_new(_lines(saved), _lines(wanted))]
     return changes or ["the same, with other scores or in another order"]
+
+
+def _lines(tokens: TokenTable) -> list[str]:
+    lexicon = tokens.lexicon
+    return (lexicon if isinstance(lexicon, str) else lexicon.text()).splitlines()
 
 
 def _gone_and_new(saved: Sequence[str], wanted: Sequence[str]) -> list[str]:

@@ -27,7 +27,7 @@ def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
         return subwords(_count_words(texts), recipe.size)
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
-        return phones(_count_words(texts), recipe.lexicon)
+        return phones(_count_words(texts), recipe.lexicon, word_start=recipe.word_start)
     if recipe.kind == "given":
         assert recipe.model is not None
         return load_trained(find_weights(recipe.model, "tokens.model")).tokens
@@ -78,16 +78,17 @@ def subwords(words: Mapping[str, int], size: int) -> TokenTable:
     return TokenTable((BLANK, *(piece for piece, _ in pieces)), scores=(0.0, *scores))
 
 
-def phones(words: Mapping[str, int], lexicon: str) -> TokenTable:
+def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:
     """Read the lexicon, whose phones become the tokens; it must have all `words`."""
     path = find_data(lexicon)
     entries = list(lexicon_entries(path))
-    silent = [f"{path}:{number}: '{word}' has no phones" for number, word, sounds in entries if not sounds]
-    taken = sorted({sound for _, _, sounds in entries for sound in sounds} & {BLANK, WORD_START})
+    silent = [f"{path}:{number}: '{word}' has no phones" for number, word, of_word in entries if not of_word]
+    sounds = {sound for _, _, of_word in entries for sound in of_word}
+    taken = sorted(sound for sound in sounds if sound == BLANK or sound.startswith(WORD_START))
     report_faults(silent + [f"{path}: {sound} is no phone" for sound in taken], "wanted a word and its phones a line: tea T IY")
     if not entries:
         raise WordListError(f"{path}: the lexicon is empty; wanted a word and its phones a line: tea T IY")
-    tokens = TokenTable.of_phones((word, sounds) for _, word, sounds in entries)
+    tokens = TokenTable.of_phones(((word, of_word) for _, word, of_word in entries), word_start=word_start)
     missing = [word for word in words if word not in tokens.pronunciations]
     if missing:
         raise ManifestError(

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeseq.beam import BeamDecoder, BeamOptions
+from edgeseq.dictation import DictationDecoder, DictationOptions
 from edgeseq.errors import RecipeError
 from edgeseq.evaluate import word_edits
-from edgeseq.fusion import Fusion
+from edgeseq.fusion import Weights
+from edgeseq.lexicon_tree import LexiconTree, phone_entries
 from edgeseq.manifest import Recording, find_data, read_manifest
 from edgeseq.pronunciations import Phones
 from edgeseq.recipe import Recipe
@@ -23,10 +24,11 @@ from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import PER, WER, ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
+from edgeseq.word_ends import WordEnds
 
 BATCH_SIZE = 50
 
-SEARCH = BeamOptions(beam=4, token_threshold=1e-2)
+SEARCH = DictationOptions(beam=20, token_threshold=1e-2)
 """Words of phones are searched so; narrow, for training waits."""
 SEARCHED_SECONDS = 600.0
 """Of longer manifests the words of a drawn part are searched."""
@@ -151,9 +153,10 @@ class Validator:
         return "" if final is None else final.text
 
     @cached_property
-    def _decoder(self) -> BeamDecoder:
+    def _decoder(self) -> DictationDecoder:
         step_seconds = self.recipe.row_samples / self.recipe.frontend.sample_rate
-        return BeamDecoder(Fusion(self.tokens), step_seconds, SEARCH)
+        ends = WordEnds(LexiconTree(phone_entries(self.tokens)), None, Weights(), self.tokens.word_start_id)
+        return DictationDecoder(self.tokens, step_seconds, ends, SEARCH)
 
     def _clips_of(self, recordings: Sequence[Recording]) -> list[ValidClip]:
         searched = _draw_searched(recordings) if self._is_phones else frozenset(range(len(recordings)))

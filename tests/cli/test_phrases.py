@@ -153,6 +153,66 @@ def test_eval_counts_what_was_rejected(tone_model, folder, tmp_path):
     assert done.returncode == 1 and "every recording holds one of the words" in done.stderr
 
 
+@pytest.fixture
+def meant(folder, tmp_path):
+    """What is meant, without texts; one line has a slot too few, one recording is no phrase."""
+    lines = [
+        {"audio_filepath": "on.wav", "intent": "switch", "slots": {"room": 2}},
+        {"audio_filepath": "dim.wav", "intent": "dim", "slots": {}},
+        {"audio_filepath": "other.wav", "intent": "dim", "slots": {"level": 1}},
+        {"audio_filepath": "near.wav", "text": ""},
+    ]
+    absolute = [line | {"audio_filepath": str(folder / line["audio_filepath"]), "duration": 1} for line in lines]
+    (tmp_path / "meant.jsonl").write_text("".join(json.dumps(line) + "\n" for line in absolute))
+    noise = np.random.default_rng(0).normal(0, 0.1, 8 * tones.SAMPLE_RATE)
+    soundfile.write(tmp_path / "noise.wav", noise, tones.SAMPLE_RATE, subtype="FLOAT")
+    return tmp_path / "meant.jsonl"
+
+
+def test_eval_compares_intent_and_slots(tone_model, folder, meant):
+    options = ("eval", "--manifest", meant, "--model", tone_model, "--phrases", folder / "lights.yaml")
+    figures = json.loads(run(*options, "--json").stdout)
+    assert figures["understanding"] == {
+        "clips": 3, "intent_right": 2, "right": 1, "share": 0.33333, "ci95": [0.06149, 0.79234], "rejected": 1
+    }  # fmt: skip
+    assert (figures["wer"], figures["errors"], figures["without_words"]["accepted"]) == (None, 0, 0)
+    assert (figures["clips"], figures["right"]) == (4, 2)
+    shown = run(*options).stdout
+    assert "intent right  66.67 %  (2 of 3)" in shown and "slots, too    33.33 %  (1 of 3;" in shown
+    assert "level: (nothing) understood as 42" in shown and "intent: dim understood as (nothing)" in shown
+
+
+def test_eval_mixes_noise(tone_model, folder, meant):
+    options = ("eval", "--manifest", meant, "--model", tone_model, "--phrases", folder / "lights.yaml", "--json")
+    noise = ("--noise", meant.parent / "noise.wav")
+
+    def right(*more):
+        return json.loads(run(*options, *more).stdout)["understanding"]["right"]
+
+    assert right(*noise, "--snr", "30") == 1 and right(*noise, "--snr", "-20") == 0
+    for wrong, says in ((noise, "belong together"), ((*noise, "--snr", "5", "--times"), "joined in silence")):
+        done = run(*options, *wrong)
+        assert done.returncode == 2 and says in done.stderr
+
+
+def test_measure_suggests_a_threshold(tone_model, folder, tmp_path):
+    said = {"on": "turn on the bed room lights", "dim": "dim to forty two"}
+    lines = [{"audio_filepath": str(folder / f"{name}.wav"), "duration": 1, "text": text} for name, text in said.items()]
+    (tmp_path / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lines = [{"audio_filepath": str(folder / f"{name}.wav"), "duration": 1, "text": ""} for name in ("other", "near")]
+    (tmp_path / "other.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    options = ("phrases", "measure", folder / "lights.yaml", "--manifest", tmp_path / "said.jsonl")
+    options = (*options, "--other", tmp_path / "other.jsonl", "--model", tone_model, "--accept", "0")
+    figures = json.loads(run(*options, "--json").stdout)
+    assert (figures["said"], figures["other"], figures["right_without_rejection"]) == (2, 2, 2)
+    suggested = figures["suggested"]
+    assert (suggested["right"], suggested["accepted"]) == (2, 0) and -3 < suggested["threshold"] < 0
+    assert figures["measured"]["phrase_threshold"] == suggested["threshold"]
+    shown = run(*options, "--limit", "1").stdout
+    assert "1 recordings of phrases, 100.0 % right when nothing is rejected; 1 recordings of other speech" in shown
+    assert "suggested: " in shown
+
+
 def test_check(tone_model, folder):
     done = run("phrases", "check", "lights.yaml", "--model", tone_model, cwd=folder)
     assert done.returncode == 0

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from spelling_language import dictionary
 
@@ -33,6 +33,7 @@ def alignments(lattice: Lattice):
     return list(onwards(0))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.integers(0, 6), st.integers(0, 10**6))
 def test_expectations_and_the_likeliest_are_those_of_all_alignments(n_letters, n_phones, seed):
     lattice = Lattice(n_letters, n_phones)

@@ -95,16 +95,23 @@ def _replace(file, text):
 
 class _Metadata:
     tokens, blank_id, step_samples, sample_rate = METADATA.tokens, 0, 320, 8000
+    phrase_threshold = None
     token_table = TOKENS
 
 
-def test_the_threshold_is_the_option_else_the_file_s_else_the_default(tmp_path):
+def test_the_threshold_is_the_option_else_the_file_s_else_the_model_s(tmp_path):
     (tmp_path / "a.yaml").write_text("intents: {x: [ab]}\nthreshold: -0.7")
     (tmp_path / "b.yaml").write_text("intents: {x: [ab]}")
     assert load_phrases(tmp_path / "a.yaml", _Metadata).threshold == -0.7
     assert load_phrases(tmp_path / "a.yaml", _Metadata, threshold=-2.0).threshold == -2.0
     assert load_phrases(tmp_path / "b.yaml", _Metadata).threshold == DEFAULT_THRESHOLD
     assert load_phrases(tmp_path / "a.yaml", _Metadata, reject=False).threshold is None
+
+    class _Measured(_Metadata):
+        phrase_threshold = -0.3
+
+    assert load_phrases(tmp_path / "a.yaml", _Measured).threshold == -0.7
+    assert load_phrases(tmp_path / "b.yaml", _Measured).threshold == -0.3
     with pytest.raises(PhraseError):
         (tmp_path / "a.yaml").write_text("intents: {x: ['[ab]']}")
         load_phrases(tmp_path / "a.yaml", _Metadata)

@@ -16,7 +16,7 @@ TOKENS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'é"])
 
 
 def told(recognizer):
-    return {hotword.phrase: hotword.boost for hotword in recognizer.decoder.fusion.hotwords.hotwords}
+    return {hotword.phrase: hotword.boost for hotword in recognizer.decoder.hotwords.hotwords}
 
 
 def test_names_come_before_terms(tone_recognizer):

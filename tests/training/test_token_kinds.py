@@ -47,6 +47,7 @@ KINDS = {
     "characters": {},
     "subwords": {"kind": "subwords", "size": 9},
     "phones": {"kind": "phones", "lexicon": "lexicon.txt"},
+    "phones-alone": {"kind": "phones", "lexicon": "lexicon.txt", "word_start": False},
 }
 SILENCE = np.zeros(RATE // 5, dtype=np.float32)
 
@@ -105,6 +106,10 @@ class Trained:
     valid: ValidReport
     recognizer: Recognizer
 
+    @property
+    def of_phones(self) -> bool:
+        return self.kind.startswith("phones")
+
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory, request):
@@ -140,9 +145,7 @@ def text_of(events):
 @every_kind
 def test_words_that_were_trained_are_heard(trained):
     assert set(trained.valid.wer.values()) == {0.0}
-    assert (trained.valid.metric, list(trained.valid.per.values())) == (
-        ("per", [0.0]) if trained.kind == "phones" else ("wer", [])
-    )
+    assert (trained.valid.metric, list(trained.valid.per.values())) == (("per", [0.0]) if trained.of_phones else ("wer", []))
     for text in ("toast", "so as oats", "sat sat tot toast as"):
         assert text_of(hear(trained.recognizer, text)) == text
 
@@ -158,14 +161,16 @@ def test_word_times_lie_in_the_words(trained):
 def test_partials_hold_words_only(trained):
     shown = {word.word for event in hear(trained.recognizer, "oats as") if isinstance(event, Partial) for word in event.words}
     beginnings = {word[:n] for word in ("oats", "as") for n in range(1, len(word) + 1)}
-    assert shown <= ({"oats", "as"} if trained.kind == "phones" else beginnings)
+    assert shown <= ({"oats", "as"} if trained.of_phones else beginnings)
     assert {"oats", "as"} <= shown
 
 
 @every_kind
 def test_the_file_tells_its_kind_and_works(trained):
     metadata = read_metadata(trained.model / "model.onnx")
-    assert (metadata.token_table.kind, metadata.format) == (trained.kind, FORMATS[trained.kind])
+    kind = "phones" if trained.of_phones else trained.kind
+    assert (metadata.token_table.kind, metadata.format) == (kind, FORMATS[kind])
+    assert metadata.token_table.word_start == (trained.kind != "phones-alone")
     assert metadata.token_table == load_trained(trained.run).tokens == load_trained(trained.model).tokens
     assert [what for what, _ in verify(trained.model / "model.int8.onnx")][-1] == "chunks equal the whole"
 
@@ -173,7 +178,7 @@ def test_the_file_tells_its_kind_and_works(trained):
 @every_kind
 def test_phrases_are_found(trained):
     """Phones find a word that sounds as another was trained; so few words teach characters some new one, too."""
-    said, new = {"characters": ("tat", "tat"), "subwords": ("tot", "tot"), "phones": ("tot", "tote")}[trained.kind]
+    said, new = {"characters": ("tat", "tat"), "subwords": ("tot", "tot")}.get(trained.kind, ("tot", "tote"))
     text = f"intents: {{order: ['[sat] {{what}}']}}\nslots: {{what: [toast, oats, {new}]}}\n"
     metadata = trained.recognizer.metadata
     graph = compile_phrases(parse_phrases(text), metadata.token_table)
@@ -183,7 +188,7 @@ def test_phrases_are_found(trained):
         finals = [(event.text, dict(event.slots)) for event in events if isinstance(event, Final)]
         assert finals == [(f"sat {word}", {"what": word})]
         partials = {event.text for event in events if isinstance(event, Partial)}
-        assert trained.kind != "phones" or partials <= {"sat", f"sat {word}"}
+        assert not trained.of_phones or partials <= {"sat", f"sat {word}"}
 
 
 @every_kind
@@ -199,7 +204,7 @@ def test_hotwords_change_what_is_heard_of_a_mixture(trained):
     """Two words at a time: a boost decides."""
     mixture = (0.63 * say("tot") + 0.37 * say("sat")).astype(np.float32)
     for word in ("tot", "sat"):
-        beam = load_beam(trained.recognizer.metadata, hotwords=[Hotword(word, 3.0)])
+        beam = load_beam(trained.recognizer.metadata, hotwords=[Hotword(word, 5.0 if trained.kind == "phones-alone" else 3.0)])
         assert set(trained.recognizer.with_decoder(beam).transcribe(mixture).text.split()) == {word}
 
 
@@ -207,8 +212,8 @@ def test_hotwords_change_what_is_heard_of_a_mixture(trained):
 def test_files_are_proven_by_words_and_by_phones_where_they_are_tokens(trained):
     proof = read_metadata(trained.model / "model.int8.onnx").proof
     assert proof["words"] == 24 and set(proof["errors"].values()) == {0}
-    assert ("phone_figures" in proof) == (trained.kind == "phones")
-    if trained.kind == "phones":
+    assert ("phone_figures" in proof) == trained.of_phones
+    if trained.of_phones:
         phones = proof["phone_figures"]
         assert phones["phones"] == 4 * sum(map(len, WORDS)) and set(phones["errors"].values()) == {0}
         assert list(phones["per"]) == list(proof["wer"]) == ["torch_whole", "torch_streamed", "float32", "int8"]
@@ -238,6 +243,29 @@ def test_greedy_decoding_of_phones_names_words_that_sound_so(trained):
     recognizer = trained.recognizer.with_decoder(GreedyDecoder(trained.recognizer.metadata))
     assert text_of(hear(recognizer, "toast as")) == "toast as"
     assert text_of(hear(recognizer, "sos")) == "SS-OO-SS"
+
+
+@only["phones-alone"]
+def test_greedy_decoding_of_phones_without_separators_tells_phones(trained):
+    recognizer = trained.recognizer.with_decoder(GreedyDecoder(trained.recognizer.metadata))
+    events = hear(recognizer, "sat as")
+    assert text_of(events) == "SS AA TT AA SS"
+    assert all("SS AA TT AA SS".startswith(event.text) for event in events)
+
+
+@only["phones-alone"]
+def test_phrases_without_separators_are_found_rejected_cut_and_kept(trained):
+    graph = compile_phrases(parse_phrases("intents: {x: [toast tot, sat as]}"), trained.recognizer.metadata.token_table)
+    recognizer = trained.recognizer.with_decoder(PhraseDecoder(graph, trained.recognizer.metadata))
+    for n_samples in (100, 777, 10**6):
+        # "toast tot" is found however closely the words follow each other; "oats" is none
+        assert text_of(hear(recognizer, "toast tot", n_samples)) == "toast tot"
+        assert text_of(hear(recognizer, "toasttot", n_samples)) == "toast tot"
+        assert text_of(hear(recognizer, "oats", n_samples)) == ""
+    samples = say("sat as")
+    _, state = recognizer.step(samples[:4000], recognizer.init_state())
+    events, state = recognizer.step(samples[4000:], recognizer.restore(recognizer.save(state)))
+    assert text_of([*events, *recognizer.flush(state)[0]]) == "sat as"
 
 
 @only["phones"]
@@ -282,6 +310,7 @@ def test_tokens_of_a_model_that_is_not_there(corpus, tmp_path):
     [
         ({"kind": "subwords"}, "'size' belongs to the kind 'subwords', which needs it"),
         ({"kind": "phones"}, "'lexicon' belongs to the kind 'phones', which needs it"),
+        ({"kind": "characters", "word_start": False}, "'word_start: false' belongs to the kind 'phones'"),
         ({"size": 30}, "'size' belongs to the kind 'subwords'.*, and to no other"),
         ({"kind": "phone"}, "'characters', 'subwords', 'phones' or 'given'"),
         ({"kind": "given"}, "'model' belongs to the kind 'given', which needs it"),
