@@ -4,7 +4,7 @@ The model's metadata names them with their SHA-256, so that a folder of which a 
 before anything is heard:
 
     {"lexicon": {"file": "en.lexicon", "sha256": "..."}, "language_model": {"file": "en.lm", "sha256": "..."},
-     "search": {"beam": null, "lm_weight": 0.6, "word_bonus": 0.0}}
+     "search": {"beam": null, "lm_weight": 0.6, "word_bonus": 0.0, "blank_penalty": 0.0}}
 """
 
 from __future__ import annotations

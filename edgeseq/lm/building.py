@@ -89,7 +89,6 @@ def _estimate(texts: Sequence[Path], plan: Plan, vocabulary: list[str] | None, o
         plan.prune,
         on_progress,
         vocabulary=vocabulary,
-        continuations=plan.size_mb is None,
     )
 
 

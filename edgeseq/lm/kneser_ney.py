@@ -69,7 +69,6 @@ def estimate(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     *,
     vocabulary: Iterable[str] | None = None,
-    continuations: bool = True,
 ) -> Estimate:
     """Estimate a model of n-grams up to `order` long.
 
@@ -77,16 +76,13 @@ def estimate(
     the last number holds for all longer ones. Unigrams are never dropped.
     vocabulary: the words of the model; n-grams with others are not counted, and `<unk>` keeps the share that the discounts
     leave to one word that was never seen. None: the words of the text.
-    continuations: shorter n-grams count the different words before them (Kneser and Ney); False: their occurrences, which
-    is the better start where most of the longest n-grams are pruned (Chelba and others 2010, "Study on interaction between
-    entropy pruning and Kneser-Ney smoothing").
     on_progress: called with the number of sentences read, and 0 for their unknown total.
     Raises LanguageModelError without text, for an order out of range, and for falling thresholds.
     """
     thresholds = _thresholds(order, prune)
     words, stream, n_sentences = _read(sentences, vocabulary, on_progress)
     counts = count_ngrams(stream, words, order)
-    adjusted = adjusted_counts(counts, words) if continuations else _occurrences(counts, words)
+    adjusted = adjusted_counts(counts, words)
     discounts, fallbacks = _all_discounts(adjusted)
     probs, backoffs = _interpolate(counts, adjusted, discounts, words, thresholds)
     ngrams = Ngrams(words, _tables(counts, probs, backoffs, thresholds, words))
@@ -171,14 +167,6 @@ def adjusted_counts(counts: Sequence[Counts], vocabulary: tuple[str, ...]) -> li
     for special in (BEGIN, UNKNOWN):
         adjusted[0][vocabulary.index(special)] = 0  # never predicted, never seen
     return adjusted
-
-
-def _occurrences(counts: Sequence[Counts], vocabulary: tuple[str, ...]) -> list[Ints]:
-    """Count what will be predicted, for every order, by its occurrences."""
-    found = [of_order.count.copy() for of_order in counts]
-    for special in (BEGIN, UNKNOWN):
-        found[0][vocabulary.index(special)] = 0
-    return found
 
 
 def _shares(counts: Sequence[Counts], thresholds: Sequence[int]) -> tuple[Floats, ...]:
