@@ -206,6 +206,7 @@ class Noise:
     """Of changing loudness and colour."""
 
     text = "one"
+    meaning = None
 
     def __init__(self, seconds):
         self.seconds = seconds
