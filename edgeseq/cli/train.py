@@ -83,6 +83,8 @@ def train(
     folder = out or Path("runs") / resolved.name
     if minutes is not None and not resident:
         raise UsageError("--minutes is about --resident; other trainings end by train.steps.")
+    if resident and (resume or devices is not None or nodes > 1):
+        raise UsageError("--resident trains on one device and cannot be resumed; leave out --resume, --devices and --nodes.")
     with _Progress(resolved) as shown, stop_on_signals() as stop:
         try:
             if resident:
@@ -115,9 +117,13 @@ def _train_resident(
 
     import torch
 
+    from edgeseq.errors import UsageError
     from edgeseq.training.resident.loop import train as train_on_device
 
-    kind = ("cuda" if torch.cuda.is_available() else "cpu") if accelerator == "auto" else accelerator
+    there = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    kind = there[-1] if accelerator == "auto" else accelerator
+    if kind not in there:
+        raise UsageError(f"--accelerator {kind}: --resident trains here on {' or '.join(there)}.")
     n_threads = os.cpu_count() or 1
     train_on_device(
         recipe,

@@ -85,7 +85,7 @@ def _find_file(name: str) -> Path:
             return path
     known = sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
     raise UsageError(
-        f"{name!r} is no teacher: no such file, and no {FOLDER / name}.yaml. By name there are: {', '.join(known) or 'none'}.\n"
+        f"No teacher {name!r}: neither a file nor a name from {FOLDER}. Names: {', '.join(known) or 'none'}.\n"
         "  docs/data.md shows how a few lines describe one."
     )
 

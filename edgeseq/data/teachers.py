@@ -4,7 +4,7 @@ Run once a file (`{file}` in its command): what it prints on standard output is 
 maybe `confidence`. Started once: it reads a path a line on standard input, and answers each with a line of JSON that names
 the path again, so that no text goes to the wrong recording:
 
-    {"audio_filepath": "/tmp/x/1.wav", "text": "turn on the light", "confidence": 0.93}
+    {"audio_filepath": "clips/1.wav", "text": "turn on the light", "confidence": 0.93}
 
 Lines that are no JSON objects, such as progress, are passed over.
 """

@@ -210,7 +210,7 @@ def test_wrong_usage_ends_with_2(tmp_path, monkeypatch, arguments, message):
 def test_an_absent_teacher_is_told_with_what_brings_it(tmp_path):
     with pytest.raises(MissingExtraError, match=r"no-such-program, which is not installed[^$]*pip install fake"):
         find_teacher(str(described(tmp_path, ["no-such-program", "{file}"])))
-    with pytest.raises(UsageError, match=r"'nobody' is no teacher[^$]*whisper-base"):
+    with pytest.raises(UsageError, match=r"No teacher 'nobody'[^$]*whisper-base"):
         find_teacher("nobody")
 
 

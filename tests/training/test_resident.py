@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import yaml
 from tiny_tones import RATE, tone_recipe, write_tones
+from typer.testing import CliRunner
 
+from edgeseq.cli import app
 from edgeseq.errors import RecipeError, UsageError
 from edgeseq.recipe import AugmentRecipe
 from edgeseq.training.metrics import StepReport
@@ -188,3 +191,20 @@ class TestTraining:
         recipe = tone_recipe(write_tones(tmp_path / "data"), steps=10**6)
         train(recipe, tmp_path / "run", device=CPU, report=lambda _: None, threads=1, workers=0, minutes=0.01)
         assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--minutes", "1"], "--minutes is about --resident"),
+        (["--resident", "--resume"], "cannot be resumed"),
+        (["--resident", "--nodes", "2"], "one device"),
+        (["--resident", "--accelerator", "tpu"], "trains here on cpu"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, options, said):
+    recipe = tone_recipe(write_tones(tmp_path / "data"))
+    path = tmp_path / "tones.yaml"
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")), encoding="utf-8")
+    result = CliRunner().invoke(app, ["train", str(path), "--out", str(tmp_path / "run"), *options])
+    assert (result.exit_code, said in str(result.output) + str(result.exception)) == (2, True)
