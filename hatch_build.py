@@ -34,5 +34,5 @@ def _companions(root: Path, model: Path) -> list[str]:
     if not model.is_file():
         return []
     module = runpy.run_path(str(root / "edgeseq" / "onnx_file.py"), run_name="onnx_file")
-    named = json.loads(module["summarize"](model.read_bytes()).metadata.get("edgeseq.companions", "{}"))
+    named = json.loads(module["summarize"](model.read_bytes()).metadata.get("edgeseq.model.companions", "{}"))
     return [entry["file"] for entry in named.values() if "file" in entry]

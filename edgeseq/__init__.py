@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
     from edgeseq.events import Event, Final, Gap, Partial, Word
     from edgeseq.models import load
-    from edgeseq.recognizer import Recognizer
-    from edgeseq.stream_state import State
+    from edgeseq.stream.recognizer import Recognizer
+    from edgeseq.stream.state import State
 
 __all__ = ["EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "State", "Word", "load"]
 
@@ -28,8 +28,8 @@ _HOMES = {
     "Final": "events",
     "Gap": "events",
     "Partial": "events",
-    "Recognizer": "recognizer",
-    "State": "stream_state",
+    "Recognizer": "stream.recognizer",
+    "State": "stream.state",
     "Word": "events",
     "load": "models",
 }

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeseq.companions import ROLES
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import ModelError, UsageError
-from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Network, NetworkState, check_content, read_model_bytes
+from edgeseq.model.companions import ROLES
+from edgeseq.model.default import DEFAULT_MODEL
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes
 
 if TYPE_CHECKING:
     from edgeseq.events import Event
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.stream.recognizer import Recognizer
 
 FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 """Bits a weight -> file in a model's folder, in the order of preference."""
@@ -46,7 +46,7 @@ def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None)
 
     Raises UsageError when there is no such model, ModelError when its file cannot be used.
     """
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.stream.recognizer import Recognizer
 
     return Recognizer(Network(find_model(model, bits)))
 
@@ -124,8 +124,8 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
 
 def _check_words(metadata: ModelMetadata) -> str:
     """Open lexicon and language model as a stream does."""
-    from edgeseq.beam import load_beam
-    from edgeseq.lexicon import known_words
+    from edgeseq.decoding.beam import load_beam
+    from edgeseq.decoding.lexicon import known_words
     from edgeseq.lm.model import LanguageModel
 
     load_beam(metadata)
@@ -155,7 +155,7 @@ def _check_neighbours(network: Network, noise: np.ndarray) -> str:
 
 
 def _check_chunks(network: Network, noise: np.ndarray) -> str:
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.stream.recognizer import Recognizer
 
     recognizer = Recognizer(network)
     sizes = (len(noise), 777, 79)

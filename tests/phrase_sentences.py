@@ -13,7 +13,7 @@ from edgeseq.phrases.file import Phrases, parse_phrases
 from edgeseq.phrases.notation import Choice, Node, Sequence, Word
 from edgeseq.phrases.numbers import number_words
 from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 TOKENS = TokenTable(("<blk>", "▁", "a", "b", "c"))
 METADATA = SimpleNamespace(tokens=TOKENS.symbols, blank_id=0, step_samples=320, sample_rate=8000)

@@ -1,4 +1,4 @@
-"""The keys of a recipe as a table, read from edgeseq/recipe.py; `make docs` writes it into docs/training.md."""
+"""The keys of a recipe as a table, read from edgeseq/training/recipe.py; `make docs` writes it into docs/training.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from edgeseq import recipe, recipe_file
+from edgeseq.training import recipe, recipe_file
 
 BEGIN = "<!-- recipe keys: written by `make docs` -->"
 END = "<!-- end of recipe keys -->"

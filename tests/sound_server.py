@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeseq.virtual_microphone import SoundServer, missing, sound_server
+from benchmarks.virtual_microphone import SoundServer, missing, sound_server
 
 __all__ = ["SoundServer", "needs_sound_server", "sound_server"]
 

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from edgeseq.cli import app
-from edgeseq.metadata import ModelMetadata, stored_fields
+from edgeseq.model.metadata import ModelMetadata, stored_fields
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -130,12 +130,12 @@ def test_the_keys_of_a_recipe_are_up_to_date():
     from recipe_table import table
 
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
-    assert table() in page, "edgeseq/recipe.py has changed: run `make docs`"
+    assert table() in page, "edgeseq/training/recipe.py has changed: run `make docs`"
 
 
 def test_the_recipes_shown_are_recipes():
     yaml = pytest.importorskip("yaml")
-    from edgeseq.recipe_file import parse_recipe
+    from edgeseq.training.recipe_file import parse_recipe
 
     shown = [text for language, text in BLOCK.findall((ROOT / "docs/training.md").read_text()) if language == "yaml"]
     assert shown and all(parse_recipe(yaml.safe_load(text), "docs/training.md") for text in shown)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from edgeseq.data.corpora import Request, importer
-from edgeseq.manifest import read_manifest
+from edgeseq.data.manifest import read_manifest
 
 ENGLISH = Path(__file__).parent.parent / "recipes" / "english"
 

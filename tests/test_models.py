@@ -154,7 +154,7 @@ def test_the_device_world_needs_no_torch(tone_model):
 import sys
 for name in ("torch", "torchaudio", "onnx", "scipy", "yaml", "safetensors", "matplotlib", "tensorboard"):
     sys.modules[name] = None
-import numpy, edgeseq, edgeseq.cli, edgeseq.microphone, edgeseq.ffmpeg
+import numpy, edgeseq, edgeseq.cli, edgeseq.sound.microphone, edgeseq.sound.ffmpeg
 recognizer = edgeseq.load({str(tone_model)!r})
 list(recognizer.follow([numpy.zeros(8000, "f4")]))
 print("done")

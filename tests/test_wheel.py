@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 import tone_language as tones
 
-from edgeseq.companions import named
+from edgeseq.model.companions import named
 
 ROOT = Path(__file__).parents[1]
 

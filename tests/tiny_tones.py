@@ -33,7 +33,7 @@ def write_tones(folder: Path) -> Path:
 
 def tone_recipe(manifest: Path, **settings: object):
     """A recipe that learns them; `settings` are those of `train`."""
-    from edgeseq.recipe_file import parse_recipe
+    from edgeseq.training.recipe_file import parse_recipe
 
     values = {
         "name": "tones",

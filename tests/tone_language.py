@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeseq.metadata import ModelMetadata
+from edgeseq.model.metadata import ModelMetadata
 
 SAMPLE_RATE = 8000
 CHUNK, STEP, TAIL = 640, 320, 160

@@ -27,9 +27,9 @@ from edgeseq.bench.weights_read import count_reads, optimized_graph
 
 if TYPE_CHECKING:
     from edgeseq.data.clips import Samples
-    from edgeseq.metadata import ModelMetadata
-    from edgeseq.network import Network
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.network import Network
+    from edgeseq.stream.recognizer import Recognizer
 
 REPEATS = 5
 """Of each measurement; the median counts, of the worst chunk the largest."""
@@ -185,7 +185,7 @@ def bench_model(
 
 def time_path(recognizer: Recognizer, samples: Samples, sample_rate: int, clock: Clock = time.perf_counter) -> Timing:
     """Push sound (float32 [n_samples]) through resampler and recognizer by 80 ms, and time each chunk."""
-    from edgeseq.audio import resample
+    from edgeseq.sound.audio import resample
 
     n_chunk = round(CHUNK_SECONDS * sample_rate)
     chunks = (samples[first : first + n_chunk] for first in range(0, len(samples), n_chunk))

@@ -83,7 +83,7 @@ def profile_graph(path: Path, n_steps: int, chunks: int = CHUNKS) -> Profile:
     """Run the file `path`, of `n_steps` steps a chunk, over `chunks` chunks of noise; add up its nodes, the costliest first."""
     import onnxruntime
 
-    from edgeseq.session import open_session, session_options
+    from edgeseq.model.session import open_session, session_options
 
     content = path.read_bytes()
     chunk_us = 1e6 * median(_run(open_session(content), WARM_UP_CHUNKS + chunks)[WARM_UP_CHUNKS:])

@@ -60,7 +60,7 @@ class OnnxruntimeStepper:
 
     def __init__(self, path: Path) -> None:
         """Open an .onnx of `edgeseq.bench.synthetic`."""
-        from edgeseq.session import open_session
+        from edgeseq.model.session import open_session
 
         self._session = open_session(path.read_bytes())
         self._states = {node.name: node.shape[1:] for node in self._session.get_inputs() if node.name != "features"}

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.data.connected import connect
-from edgeseq.decoding import Decoder
-from edgeseq.greedy import GreedyDecoder
-from edgeseq.manifest import find_data, read_manifest
-from edgeseq.reference_clips import SingleClip
+from edgeseq.data.manifest import find_data, read_manifest
+from edgeseq.decoding.decoder import Decoder
+from edgeseq.decoding.greedy import GreedyDecoder
+from edgeseq.evaluation.reference_clips import SingleClip
 
 if TYPE_CHECKING:
-    from edgeseq.recognizer import Recognizer
-    from edgeseq.reference_clips import Clip
+    from edgeseq.evaluation.reference_clips import Clip
+    from edgeseq.stream.recognizer import Recognizer
 
 Rows = npt.NDArray[np.float32]
 SEED = 0

@@ -20,7 +20,7 @@ def make_sound(seconds: float, source: Path | None = None) -> Samples:
     """
     if source is None:
         return noise_bursts(seconds, MICROPHONE_RATE)
-    from edgeseq.audio import read_blocks
+    from edgeseq.sound.audio import read_blocks
 
     once = np.concatenate(list(read_blocks(source, MICROPHONE_RATE)))
     return np.resize(once, round(seconds * MICROPHONE_RATE))

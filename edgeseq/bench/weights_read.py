@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeseq.errors import ModelError
-from edgeseq.onnx_file import OnnxGraph, read_graph
+from edgeseq.model.onnx_file import OnnxGraph, read_graph
 
 RECURRENT_OPERATORS = {"GRU", "LSTM", "RNN", "DynamicQuantizeLSTM"}
 RECURRENT_WEIGHTS = 2
@@ -60,7 +60,7 @@ def optimized_graph(path: Path) -> OnnxGraph:
     """Read the graph that onnxruntime runs for the file `path`. Raises ModelError when it cannot."""
     import onnxruntime
 
-    from edgeseq.session import session_options
+    from edgeseq.model.session import session_options
 
     options = session_options()
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:

@@ -36,15 +36,15 @@ def augment(
     from edgeseq.errors import MissingExtraError
 
     try:
-        from edgeseq.recipe_file import load_recipe
         from edgeseq.training.augmentation import showing
+        from edgeseq.training.recipe_file import load_recipe
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"This needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     import numpy as np
     import soundfile
 
-    from edgeseq.audio import read_blocks
-    from edgeseq.playback import play as play_sound
+    from edgeseq.sound.audio import read_blocks
+    from edgeseq.sound.playback import play as play_sound
 
     resolved = load_recipe(recipe, overrides or [])
     wanted = [key.strip() for key in only.split(",") if key.strip()] or list(showing.KEYS)

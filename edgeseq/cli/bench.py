@@ -10,8 +10,8 @@ import typer
 
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edgeseq.bench.network import Report, Wanted

@@ -105,7 +105,7 @@ def check(
 
     from edgeseq.data.check import check as check_manifest
     from edgeseq.data.check_picture import draw_picture
-    from edgeseq.manifest import find_data
+    from edgeseq.data.manifest import find_data
 
     spelling = _spelling(tokens) if tokens else None
     tests = [find_data(path) for path in against or []]
@@ -133,7 +133,7 @@ def _spelling(tokens: str) -> Spelling:
         metadata = read_metadata(find_model(tokens))
         return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
     try:
-        from edgeseq.recipe_file import load_recipe
+        from edgeseq.training.recipe_file import load_recipe
         from edgeseq.training.trainer import load_batches
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Recipes need {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
@@ -177,8 +177,8 @@ def shar(
 
     Example: edgeseq data shar data/librispeech/train-clean-100.jsonl --out data/train-clean-100-shar
     """
+    from edgeseq.data.manifest import find_data, read_manifest
     from edgeseq.data.shar import index_shar, write_shar
-    from edgeseq.manifest import find_data, read_manifest
 
     if (index is None) == (manifest is None) or (manifest is None) != (out is None):
         raise UsageError("Wanted: MANIFEST and --out FOLDER, or --index FOLDER.")
@@ -283,7 +283,7 @@ def cut(
     Example: edgeseq data cut librispeech/train.jsonl --words yes,no --out data/cut
     """
     from edgeseq.data.cut import cut_words
-    from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.data.manifest import find_data, read_manifest
 
     recordings = read_manifest(find_data(manifest))
     with progress(f"Cutting to {out}", unit="sentences") as show:

@@ -14,8 +14,8 @@ from edgeseq.cli.options import FormatOption
 from edgeseq.cli.stopping import stop_on_signals, until
 
 if TYPE_CHECKING:
-    from edgeseq.blocks import Floats
-    from edgeseq.microphone import Microphone
+    from edgeseq.sound.blocks import Floats
+    from edgeseq.sound.microphone import Microphone
 
 METER_SECONDS = 0.5
 """A level is shown so often."""
@@ -47,7 +47,7 @@ def devices(
     if test:
         _show_levels(device, seconds, form)
         return
-    from edgeseq.microphone import list_microphones
+    from edgeseq.sound.microphone import list_microphones
 
     for found in list_microphones():
         if form is Format.jsonl:
@@ -58,8 +58,8 @@ def devices(
 
 
 def _show_levels(device: str | None, seconds: float, form: Format) -> None:
-    from edgeseq.level import bar, level
-    from edgeseq.microphone import Microphone
+    from edgeseq.sound.level import bar, level
+    from edgeseq.sound.microphone import Microphone
 
     loudest, n_clipped, n_blocks = None, 0, 0
     with stop_on_signals() as stop, Microphone(device, 16_000, report=_report) as microphone:
@@ -103,7 +103,7 @@ def _stretches(microphone: Microphone, seconds: float) -> Iterator[Floats]:
 
     import numpy as np
 
-    from edgeseq.blocks import Lost
+    from edgeseq.sound.blocks import Lost
 
     pieces: list[Floats] = []
     end = time.monotonic() + seconds

@@ -15,7 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from edgeseq.events import Event, Gap
-    from edgeseq.subtitles import Cue
+    from edgeseq.output.subtitles import Cue
 
 CLEAR_TO_END = "\x1b[K"
 
@@ -58,7 +58,7 @@ class Display:
         self.n_shown = 0
         """events"""
         if form is Format.vtt:
-            from edgeseq.subtitles import VTT_HEADER
+            from edgeseq.output.subtitles import VTT_HEADER
 
             self._write(VTT_HEADER, end="")
 
@@ -90,7 +90,7 @@ class Display:
         return replace(event, text=self.spell([word.word for word in event.words]))
 
     def _show_cues(self, event: Event) -> None:
-        from edgeseq.subtitles import cues
+        from edgeseq.output.subtitles import cues
 
         if event.type == "final":
             for cue in cues(event, self.spell):

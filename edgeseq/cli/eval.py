@@ -16,17 +16,17 @@ from edgeseq.cli.hearing import Hearing
 from edgeseq.cli.options import JobsOption, JournalOption, PhrasesOption, RejectOption, ThresholdOption
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import UsageError
+from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edgeseq.bulk import Outcome
+    from edgeseq.data.jobs import Outcome
+    from edgeseq.data.manifest import Recording
     from edgeseq.data.noisy import Noise
-    from edgeseq.evaluate import Comparison, Report
-    from edgeseq.manifest import Recording
-    from edgeseq.recognizer import Recognizer
-    from edgeseq.reference_clips import Clip
-    from edgeseq.results import Results
+    from edgeseq.evaluation.evaluate import Comparison, Report
+    from edgeseq.evaluation.reference_clips import Clip
+    from edgeseq.evaluation.results import Results
+    from edgeseq.stream.recognizer import Recognizer
 
 ALL_PASSES = "0,1,2,3,4"
 SHOWN_WORDS = 10
@@ -101,9 +101,9 @@ def evaluate(
       edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration --picture reliability.png
       edgeseq eval --manifest orders.jsonl --phrases recipes/phrases/coffee.yaml --noise kitchen.flac --snr 10
     """
-    from edgeseq.evaluate import check_texts
-    from edgeseq.manifest import find_data, read_manifest
-    from edgeseq.reference_clips import noisy_clips, single_clips
+    from edgeseq.data.manifest import find_data, read_manifest
+    from edgeseq.evaluation.evaluate import check_texts
+    from edgeseq.evaluation.reference_clips import noisy_clips, single_clips
 
     asked = Asked(times, partials, calibration or picture is not None, picture)
     if compare and asked != Asked():
@@ -141,8 +141,8 @@ def evaluate(
 
 def _noise(file: Path | None, snr_db: float | None, timed: bool) -> Noise | None:
     """Read what is to be mixed in. Raises UsageError for options that do not fit together."""
+    from edgeseq.data.manifest import find_data
     from edgeseq.data.noisy import Noise
-    from edgeseq.manifest import find_data
 
     if (file is None) != (snr_db is None):
         raise UsageError("--noise FILE and --snr DB belong together; give both, or none.")
@@ -153,7 +153,7 @@ def _noise(file: Path | None, snr_db: float | None, timed: bool) -> Noise | None
 
 def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[Clip]:
     """Join single words to strings; recordings without words are none."""
-    from edgeseq.reference_clips import connected_clips, timed_clips
+    from edgeseq.evaluation.reference_clips import connected_clips, timed_clips
 
     words = [recording for recording in recordings if recording.text.strip()]
     if not words:
@@ -163,8 +163,8 @@ def _joined(recordings: list[Recording], seeds: list[int], timed: bool) -> list[
 
 def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> None:
     """Say how many words the lexicon lacks, where that decides what can be understood."""
-    from edgeseq.dictation import DictationDecoder
-    from edgeseq.evaluate import words_outside
+    from edgeseq.decoding.dictation import DictationDecoder
+    from edgeseq.evaluation.evaluate import words_outside
 
     decoder = recognizer.decoder
     if not isinstance(decoder, DictationDecoder):
@@ -187,11 +187,11 @@ class Asked:
 
 def _results(report: Report, recognizer: Recognizer, asked: Asked) -> Results:
     """Measure what was asked for; draw the picture."""
-    from edgeseq.results import measure
+    from edgeseq.evaluation.results import measure
 
     results = measure(report.heard, recognizer, times=asked.times, partials=asked.partials, calibration=asked.calibration)
     if asked.picture is not None and results.calibration is not None:
-        from edgeseq.calibration import draw
+        from edgeseq.model.calibration import draw
 
         draw(results.calibration.bins, f"{recognizer.metadata.name}: confidence of words", asked.picture)
     return results
@@ -227,9 +227,9 @@ def _hear(
     journal_file: Path | None = None,
     uncalibrated: bool = False,
 ) -> Report:
-    from edgeseq.bulk import Journal, run
-    from edgeseq.evaluate import Heard, evaluate, report_on
-    from edgeseq.saving import from_plain
+    from edgeseq.data.jobs import Journal, run
+    from edgeseq.evaluation.evaluate import Heard, evaluate, report_on
+    from edgeseq.stream.serialization import from_plain
 
     with progress(f"Hearing with {hearing.model}", unit="clips") as show:
         if jobs is None and journal_file is None:
@@ -254,10 +254,10 @@ def _open(hearing: Hearing, uncalibrated: bool) -> Callable[[Any], Outcome]:
 
 
 def _hear_clip(recognizer: Recognizer, clip: Clip) -> Outcome:
-    from edgeseq.bulk import Outcome
+    from edgeseq.data.jobs import Outcome
     from edgeseq.errors import AudioError
-    from edgeseq.evaluate import hear
-    from edgeseq.saving import to_plain
+    from edgeseq.evaluation.evaluate import hear
+    from edgeseq.stream.serialization import to_plain
 
     try:
         heard = hear(recognizer, clip)
@@ -273,7 +273,7 @@ def _digest(clip: Clip) -> str:
 
 
 def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_json: bool) -> None:
-    from edgeseq.evaluate import compare
+    from edgeseq.evaluation.evaluate import compare
 
     comparison = compare(report, other)
     if as_json:

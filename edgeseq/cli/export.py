@@ -82,7 +82,7 @@ def export(
     try:
         from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
         from edgeseq.export.exporter import export as write
-        from edgeseq.recipe_file import parse_recipe
+        from edgeseq.training.recipe_file import parse_recipe
         from edgeseq.training.weights import find_weights, load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(

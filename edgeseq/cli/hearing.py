@@ -10,7 +10,7 @@ from edgeseq.cli.options import phrase_decoder
 from edgeseq.cli.search_options import Search
 
 if TYPE_CHECKING:
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.stream.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Hearing:
 
     def asked(self, **more: Any) -> dict[str, Any]:
         """Say for a journal what makes results what they are: files by what they hold, options that are given."""
-        from edgeseq.bulk import describe
+        from edgeseq.data.jobs import describe
         from edgeseq.models import find_model
 
         own = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in ("model", "bits", "search")}

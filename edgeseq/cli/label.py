@@ -56,7 +56,7 @@ def label(
       edgeseq data label recordings/ --teacher whisper-base --out data/mine/train.jsonl
       edgeseq data label data/mine/train.jsonl --teacher whisper-base --check
     """
-    from edgeseq.bulk import Journal
+    from edgeseq.data.jobs import Journal
     from edgeseq.data.label import check as check_texts
     from edgeseq.data.label import label as label_recordings
     from edgeseq.data.label import recordings_of

@@ -63,7 +63,7 @@ def make(
     """
     from edgeseq.data.pronounce import count_words, look_up, read_dictionaries, speak
     from edgeseq.errors import UsageError, WordListError
-    from edgeseq.pronunciations import written
+    from edgeseq.tokens.pronunciations import written
 
     if guess is not None and not dictionary:
         raise UsageError("--guess is about words that dictionaries lack; give --dictionary, too, or leave it out.")
@@ -96,7 +96,7 @@ def _guess(how: str | None, language: str, show: Progress) -> Guess | None:
 
 def _report(guessed: Sequence[str], words: Mapping[str, int]) -> None:
     """Say which words were guessed, those first that are said most often."""
-    from edgeseq.lexicon import words_by_count
+    from edgeseq.decoding.lexicon import words_by_count
 
     said, total = sum(words[word] for word in guessed), sum(words.values())
     typer.echo(
@@ -122,7 +122,7 @@ def guesser(
     """
     from edgeseq.data.graphones import write_guesser
     from edgeseq.data.pronounce import read_dictionaries
-    from edgeseq.guessing import load_guesser
+    from edgeseq.lm.guesser import load_guesser
 
     known = read_dictionaries(dictionary, stress=stress)
     source = ", ".join(path.name for path in dictionary)
@@ -144,8 +144,8 @@ def pack(
     Example: edgeseq lexicon pack lexicon.txt --out en.lexicon
     """
     from edgeseq.data.pronounce import read_dictionaries
-    from edgeseq.packed_lexicon import pack as packed
-    from edgeseq.packed_lexicon import write_packed
+    from edgeseq.tokens.packed_lexicon import pack as packed
+    from edgeseq.tokens.packed_lexicon import write_packed
 
     known = read_dictionaries([lexicon], stress=stress)
     made = packed((word, way) for word, ways in known.items() for way in ways)

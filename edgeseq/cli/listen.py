@@ -27,13 +27,13 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
-from edgeseq.default_model import DEFAULT_MODEL
-from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
+from edgeseq.model.default import DEFAULT_MODEL
+from edgeseq.stream.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
-    from edgeseq.blocks import Floats, Lost
-    from edgeseq.decoding import Decoder
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.decoding.decoder import Decoder
+    from edgeseq.sound.blocks import Floats, Lost
+    from edgeseq.stream.recognizer import Recognizer
 
 
 @searches
@@ -116,11 +116,11 @@ def listen(
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
     from edgeseq.events import Gap, only_stable
-    from edgeseq.ffmpeg import without_password
-    from edgeseq.gate import Gate
     from edgeseq.models import load
-    from edgeseq.notify import alive_while, notify
-    from edgeseq.voice import LevelVoice
+    from edgeseq.output.notify import alive_while, notify
+    from edgeseq.sound.ffmpeg import without_password
+    from edgeseq.stream.gate import Gate
+    from edgeseq.stream.voice import LevelVoice
 
     with stop_on_signals() as stop:
         rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
@@ -184,12 +184,12 @@ def _with_phrases(
 
 def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
     """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
-    from edgeseq.beam import BeamDecoder, ChangingHotwords
-    from edgeseq.dictation import DictationDecoder
+    from edgeseq.decoding.beam import BeamDecoder, ChangingHotwords
+    from edgeseq.decoding.dictation import DictationDecoder
 
     if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
         return recognizer.with_decoder(decoder), lambda blocks: blocks
-    from edgeseq.hotwords import Hotwords
+    from edgeseq.decoding.hotwords import Hotwords
     from edgeseq.phrases.changing import PhraseWatch
 
     changing = ChangingHotwords(decoder)
@@ -208,7 +208,7 @@ def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
     if command is None:
         yield lambda text: None
         return
-    from edgeseq.actions import CommandRunner
+    from edgeseq.output.actions import CommandRunner
 
     with CommandRunner(command, _report) as runner:
         yield runner.hand_over
@@ -221,9 +221,9 @@ Source = tuple[str, "Iterator[Floats | Lost]", Rest]
 
 @contextmanager
 def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -> Iterator[Source]:
-    from edgeseq.audio import STANDARD_INPUT, read_blocks
-    from edgeseq.blocks import cut, paced
-    from edgeseq.ffmpeg import without_password
+    from edgeseq.sound.audio import STANDARD_INPUT, read_blocks
+    from edgeseq.sound.blocks import cut, paced
+    from edgeseq.sound.ffmpeg import without_password
 
     blocks = read_blocks(path, sample_rate, rate)
     if path == STANDARD_INPUT:
@@ -235,7 +235,7 @@ def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -
 
 @contextmanager
 def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> Iterator[Source]:
-    from edgeseq.microphone import Microphone
+    from edgeseq.sound.microphone import Microphone
 
     with Microphone(device, sample_rate, chunk_seconds, report=_report) as microphone:
         try:

@@ -114,7 +114,7 @@ def score(
     Example: edgeseq lm score spoken.lm "turn on the light"
     """
     from edgeseq.lm.model import LanguageModel, perplexity
-    from edgeseq.tokens import normalize_text
+    from edgeseq.tokens.table import normalize_text
 
     opened = LanguageModel(model)
     shares: list[float] = []

@@ -10,11 +10,11 @@ import typer
 
 from edgeseq.cli.display import printable
 from edgeseq.cli.options import BitsOption
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import EdgeseqError
+from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edgeseq.metadata import ModelMetadata
+    from edgeseq.model.metadata import ModelMetadata
     from edgeseq.models import ModelFolder
 
 app = typer.Typer(
@@ -91,7 +91,7 @@ def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> Non
 
 def _beside(model: ModelFolder) -> str:
     """Name the companions of a model for a list, in which a model that does not fit spoils nothing."""
-    from edgeseq.companions import ROLES
+    from edgeseq.model.companions import ROLES
     from edgeseq.models import read_metadata
 
     try:
@@ -103,7 +103,7 @@ def _beside(model: ModelFolder) -> str:
 
 
 def _fields(metadata: ModelMetadata) -> dict[str, Any]:
-    from edgeseq.metadata import stored_fields
+    from edgeseq.model.metadata import stored_fields
 
     return {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
 

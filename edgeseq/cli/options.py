@@ -12,7 +12,7 @@ from edgeseq.cli.display import Format
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.metadata import ModelMetadata
+    from edgeseq.model.metadata import ModelMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
@@ -65,7 +65,7 @@ def speller(figures: bool, language: str) -> Callable[[Sequence[str]], str]:
     """Choose how words become text. Raises UsageError for a language whose numbers are not known."""
     if not figures:
         return " ".join
-    from edgeseq.figures import check_language, in_figures
+    from edgeseq.output.figures import check_language, in_figures
 
     check_language(language)
     return lambda words: in_figures(words, language)

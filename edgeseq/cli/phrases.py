@@ -12,14 +12,14 @@ import typer
 
 from edgeseq.cli.options import BitsOption, ModelOption
 from edgeseq.cli.progress import progress
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import ManifestError, UsageError
+from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edgeseq.manifest import Recording
+    from edgeseq.data.manifest import Recording
     from edgeseq.phrases.file import Phrases
     from edgeseq.phrases.graph import Reading
-    from edgeseq.tokens import TokenTable
+    from edgeseq.tokens.table import TokenTable
 
 app = typer.Typer(help="Phrases that may be said: check them, make them of other notations.", no_args_is_help=True)
 
@@ -155,11 +155,11 @@ def false_accepts(
     Example: edgeseq phrases false-accepts recipes/phrases/digits.yaml --manifest librispeech/train.jsonl
     """
     import edgeseq
-    from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.data.manifest import find_data, read_manifest
+    from edgeseq.evaluation.phrase_measuring import hear_other_speech
     from edgeseq.phrases import load_phrases
     from edgeseq.phrases.compiling import to_words
     from edgeseq.phrases.file import read_phrases
-    from edgeseq.phrases.measuring import hear_other_speech
 
     recognizer = edgeseq.load(model, bits=bits)
     decoder = load_phrases(file, recognizer.metadata, threshold=threshold)
@@ -205,8 +205,8 @@ def measure(
     Example: edgeseq phrases measure recipes/phrases/words.yaml --manifest words.jsonl --other others.jsonl
     """
     import edgeseq
+    from edgeseq.evaluation.phrase_thresholds import choose_threshold, hear_nearest
     from edgeseq.phrases import load_phrases
-    from edgeseq.phrases.thresholds import choose_threshold, hear_nearest
 
     recognizer = edgeseq.load(model, bits=bits)
     decoder = load_phrases(file, recognizer.metadata)
@@ -220,7 +220,7 @@ def measure(
 
 def _spread(manifests: list[Path], limit: int | None) -> list[Recording]:
     """Read manifests; of each `limit` recordings, or all."""
-    from edgeseq.manifest import find_data, read_manifest
+    from edgeseq.data.manifest import find_data, read_manifest
 
     chosen: list[Recording] = []
     for manifest in manifests:
@@ -247,10 +247,10 @@ def bench(
     from types import SimpleNamespace
     from typing import cast
 
-    from edgeseq.metadata import ModelMetadata
+    from edgeseq.evaluation.phrase_measuring import ROW_SECONDS, bench_search
+    from edgeseq.model.metadata import ModelMetadata
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.file import read_phrases
-    from edgeseq.phrases.measuring import ROW_SECONDS, bench_search
     from edgeseq.phrases.search import DEFAULT_BEAM, PhraseDecoder
 
     phrases = read_phrases(file)
@@ -274,7 +274,7 @@ def _tokens(phrases: Phrases, model: str | None, bits: int | None) -> TokenTable
     """Give a model's tokens, or the letters of the file itself."""
     from edgeseq.phrases.file import all_nodes, words
     from edgeseq.phrases.numbers import NUMBER_WORDS
-    from edgeseq.tokens import TokenTable
+    from edgeseq.tokens.table import TokenTable
 
     if model is not None:
         import edgeseq

@@ -10,7 +10,7 @@ import typer
 from edgeseq.cli.progress import progress
 
 if TYPE_CHECKING:
-    from edgeseq.reference_clips import Clip
+    from edgeseq.evaluation.reference_clips import Clip
 
 
 def prove(
@@ -70,8 +70,8 @@ def prove(
 
 def _clips(manifests: list[str], connected: str) -> list[Clip]:
     from edgeseq.cli.eval import seeds_of
-    from edgeseq.manifest import find_data, read_manifest
-    from edgeseq.reference_clips import connected_clips, single_clips
+    from edgeseq.data.manifest import find_data, read_manifest
+    from edgeseq.evaluation.reference_clips import connected_clips, single_clips
 
     recordings = [recording for name in manifests for recording in read_manifest(find_data(name), allow_empty_text=True)]
     words = [recording for recording in recordings if recording.text.strip()]

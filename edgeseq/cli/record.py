@@ -48,7 +48,7 @@ def record(
     """
     from edgeseq.data.record import Over, Session
     from edgeseq.data.synth import read_texts
-    from edgeseq.microphone import Microphone
+    from edgeseq.sound.microphone import Microphone
 
     texts = read_texts(prompts)
     session = Session(texts, out, speaker, rate, takes)
@@ -99,7 +99,7 @@ def _verdict(take: Take) -> str:
 def _show_level(state: State, rate: int) -> None:
     """Draw how loud it is, while a take is recorded."""
     from edgeseq.data.record import Listening
-    from edgeseq.level import bar, level
+    from edgeseq.sound.level import bar, level
 
     if isinstance(state, Listening):
         newest = level(state.heard[-round(2 * BLOCK_SECONDS * rate) :])
@@ -108,7 +108,7 @@ def _show_level(state: State, rate: int) -> None:
 
 def _play_if_asked(state: State, key: str, rate: int) -> None:
     from edgeseq.data.record import Reviewing
-    from edgeseq.playback import play
+    from edgeseq.sound.playback import play
 
     if key == PLAY and isinstance(state, Reviewing):
         try:

@@ -9,8 +9,8 @@ import typer
 
 from edgeseq.cli.options import ModelOption
 from edgeseq.cli.progress import progress
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edgeseq.report.explaining import Explained

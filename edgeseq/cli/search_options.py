@@ -14,10 +14,10 @@ import typer
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.beam import AnyBeam
-    from edgeseq.decoding import Decoder
-    from edgeseq.hotwords import Hotword
-    from edgeseq.metadata import ModelMetadata
+    from edgeseq.decoding.beam import AnyBeam
+    from edgeseq.decoding.decoder import Decoder
+    from edgeseq.decoding.hotwords import Hotword
+    from edgeseq.model.metadata import ModelMetadata
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Search:
         own = metadata.companion_files
         if self.lm is None and self.lm_weight is not None and "language_model" not in own:
             raise UsageError("--lm-weight is about a language model; give --lm FILE.lm, too.")
-        from edgeseq.beam import BeamOptions, load_beam
-        from edgeseq.companions import SearchDefaults
-        from edgeseq.fusion import Weights
+        from edgeseq.decoding.beam import BeamOptions, load_beam
+        from edgeseq.decoding.fusion import Weights
+        from edgeseq.model.companions import SearchDefaults
 
         usual = SearchDefaults.of(metadata.companions)
         return load_beam(
@@ -106,7 +106,7 @@ class Search:
         """Read the file's hotwords and add those of the command line, which count where both have one; None without any."""
         if self.hotwords is None and not self.hotword:
             return None
-        from edgeseq.hotwords import parse_hotword, read_hotwords
+        from edgeseq.decoding.hotwords import parse_hotword, read_hotwords
 
         typed = [parse_hotword(text) for text in self.hotword or []]
         listed = [] if self.hotwords is None else read_hotwords(self.hotwords)
@@ -118,7 +118,7 @@ def _greedy(given: list[str], metadata: ModelMetadata) -> Decoder[Any]:
     if given != ["greedy"]:
         others = ", ".join("--" + name.replace("_", "-") for name in given if name != "greedy")
         raise UsageError(f"--greedy searches nothing; leave out {others}, or --greedy.")
-    from edgeseq.greedy import GreedyDecoder
+    from edgeseq.decoding.greedy import GreedyDecoder
 
     return GreedyDecoder(metadata)
 

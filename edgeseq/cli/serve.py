@@ -25,15 +25,15 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals
-from edgeseq.default_model import DEFAULT_MODEL
-from edgeseq.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 from edgeseq.errors import UsageError
+from edgeseq.model.default import DEFAULT_MODEL
+from edgeseq.stream.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
 if TYPE_CHECKING:
-    from edgeseq.recognizer import Recognizer
     from edgeseq.serve.limits import Limits
     from edgeseq.serve.server import Server
     from edgeseq.serve.tls import Certificate
+    from edgeseq.stream.recognizer import Recognizer
 
 DEFAULT_HTTP = "127.0.0.1:8080"
 SELF_SIGNED = "self-signed"
@@ -168,8 +168,8 @@ def serve(
     rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
 
     def load(text: str) -> Recognizer:
-        from edgeseq.gate import Gate
         from edgeseq.models import load
+        from edgeseq.stream.gate import Gate
 
         recognizer = load(text, bits).with_rules(rules)
         decoder = search.decoder(recognizer.metadata, phrases) or phrase_decoder(

@@ -13,8 +13,8 @@ from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
 
 if TYPE_CHECKING:
-    from edgeseq.recipe import Recipe
     from edgeseq.training.metrics import Report, StepReport, ValidReport
+    from edgeseq.training.recipe import Recipe
 
 EXIT_INTERRUPTED = 130
 LINE_SECONDS = 15.0
@@ -56,11 +56,11 @@ def train(
     from edgeseq.errors import MissingExtraError, UsageError
 
     try:
-        from edgeseq.recipe_file import load_recipe
         from edgeseq.training import trainer
         from edgeseq.training.finetuning import load_given
         from edgeseq.training.licenses import count_licenses
         from edgeseq.training.loggers import refuse_missing
+        from edgeseq.training.recipe_file import load_recipe
         from edgeseq.training.valid import Validator, load_validation
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault

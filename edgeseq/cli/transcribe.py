@@ -30,13 +30,13 @@ from edgeseq.cli.options import (
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
-from edgeseq.default_model import DEFAULT_MODEL
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
+from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from edgeseq.bulk import Outcome
-    from edgeseq.recognizer import Recognizer
+    from edgeseq.data.jobs import Outcome
+    from edgeseq.stream.recognizer import Recognizer
 
 STANDARD_INPUT = "-"
 
@@ -150,7 +150,7 @@ class Wanted:
         return partial(self._write_down, recognizer, speller(self.figures, recognizer.metadata.language), stop)
 
     def _write_down(self, recognizer: Recognizer, spell: Callable[[Sequence[str]], str], stop: Stop, file: str) -> Outcome:
-        from edgeseq.bulk import Outcome
+        from edgeseq.data.jobs import Outcome
 
         out = io.StringIO()
         display = Display(self.form, file, f"{file}: " if self.named else "", spell=spell, out=out)
@@ -164,7 +164,7 @@ def _transcribe_many(
     wanted: Wanted, targets: list[tuple[str, Path | None]], jobs: int | None, journal_file: Path | None, stop: Stop
 ) -> int:
     """Write down files of an archive, in their order, as they are finished; returns the exit code."""
-    from edgeseq.bulk import Journal, run
+    from edgeseq.data.jobs import Journal, run
 
     items = {file: file for file, _ in targets}
     if STANDARD_INPUT in items:
@@ -206,7 +206,7 @@ def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display
 
 def _show_words(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> str | None:
     """Show the words of one file; returns why it could not be read to its end, if so."""
-    from edgeseq.audio import read_blocks
+    from edgeseq.sound.audio import read_blocks
 
     try:
         blocks = read_blocks(file, recognizer.sample_rate, rate)

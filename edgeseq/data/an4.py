@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from edgeseq.data.folder import Spoken, measure_found, read_text
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 from edgeseq.whole_file import write_whole
 
 FOLDERS = {"train": "an4_clstk", "test": "an4test_clstk"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgeseq.ctc import rows_needed
+from edgeseq.data.manifest import Recording, read_manifest
 from edgeseq.data.measure import Measured, file_digest, measure_all
+from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording, read_manifest
-from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.tokens.table import TokenTable, normalize_text
 
 Progress = Callable[[int, int], None]
 

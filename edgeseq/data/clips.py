@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.audio import read_blocks
+from edgeseq.data.manifest import Recording
+from edgeseq.data.stored_sound import open_sound
 from edgeseq.errors import AudioError
-from edgeseq.manifest import Recording
-from edgeseq.stored_sound import open_sound
+from edgeseq.sound.audio import read_blocks
 from edgeseq.whole_file import written_whole
 
 Samples = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgeseq.data.folder import measure_found, read_table
-from edgeseq.manifest import Recording
+from edgeseq.data.manifest import Recording
 
 TABLES = ("train", "dev", "test", "validated", "other", "invalidated")
 

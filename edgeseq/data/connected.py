@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeseq.data.clips import Samples, read_clip
-from edgeseq.manifest import Recording
+from edgeseq.data.manifest import Recording
 
 LENGTHS = (3, 7)
 """Words in a string: uniform, both included; a speaker's last string is what remains."""

@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from edgeseq.data.manifest import Recording, write_manifest
 from edgeseq.errors import ManifestError, MissingExtraError, UsageError
-from edgeseq.manifest import Recording, write_manifest
 
 Progress = Callable[[int, int], None]
 """Called with the amount done and wanted; the latter is 0 while it is not known."""

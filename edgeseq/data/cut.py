@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from edgeseq.data.clips import Samples, read_clip, write_clip
+from edgeseq.data.manifest import Recording, write_manifest
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
-from edgeseq.manifest import Recording, write_manifest
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 MANIFEST = "manifest.jsonl"
 SAMPLE_RATE = 16_000

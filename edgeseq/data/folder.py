@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 
 SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 TABLES = (".csv", ".tsv")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from edgeseq.data.corpora import Imported, Progress, Request, under_licence
 from edgeseq.data.download import download
+from edgeseq.data.manifest import Recording, write_manifest
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
-from edgeseq.manifest import Recording, write_manifest
 
 NAME = "fsdd"
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"

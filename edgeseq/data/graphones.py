@@ -4,7 +4,7 @@ A word and its pronunciation are one sequence of graphones, pairs of a few lette
 "Joint-sequence models for grapheme-to-phoneme conversion"; Galescu and Allen 2001). Expectation maximization finds the pairs
 (as Jiampojamarn, Kondrak and Sherif 2007, "Applying many-to-many alignments and hidden Markov models to letter-to-phoneme
 conversion"), and an n-gram model, of the same kind as a language model, tells how likely each is after others.
-`edgeseq.guessing` decodes it.
+`edgeseq.lm.guesser` decodes it.
 
 Entries with equally many letters and phones share one lattice of alignments, so that all of them are computed at once.
 """
@@ -26,7 +26,7 @@ from edgeseq.lm.binary import file_bytes, ngram_bytes, write_compiled
 from edgeseq.lm.kneser_ney import estimate
 from edgeseq.lm.ngrams import Ngrams
 from edgeseq.lm.pruning import prune_to
-from edgeseq.pronunciations import Phones
+from edgeseq.tokens.pronunciations import Phones
 
 SHAPES = ((1, 1), (1, 0), (2, 1), (1, 2))
 """Letters and phones of a graphone: `a AE`, a silent `e`, `sh SH`, `x K S`."""
@@ -166,5 +166,5 @@ def train(entries: Iterable[Entry], size_mb: float = SIZE_MB) -> Ngrams:
 
 
 def write_guesser(entries: Iterable[Entry], path: Path, size_mb: float = SIZE_MB, source: str = "") -> None:
-    """Train on a dictionary and write what `edgeseq.guessing.load_guesser` opens."""
+    """Train on a dictionary and write what `edgeseq.lm.guesser.load_guesser` opens."""
     write_compiled(train(entries, size_mb), path, BITS, source)

@@ -9,8 +9,8 @@ from zlib import crc32
 
 from edgeseq.data.graphones import Entry, write_guesser
 from edgeseq.data.pronounce import Guess, Progress, speak
-from edgeseq.guessing import Guesser, load_guesser
-from edgeseq.pronunciations import Phones
+from edgeseq.lm.guesser import Guesser, load_guesser
+from edgeseq.tokens.pronunciations import Phones
 
 LARGE_MB = 1000.0
 """Of a guesser that nobody keeps: nothing is pruned."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from edgeseq.data.corpora import Imported, Progress, Request, choose_parts, given_source, missing, write_splits
 from edgeseq.data.folder import SPEAKER_COLUMNS, TEXT_COLUMNS
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 from edgeseq.whole_file import write_whole
 
 LABEL_COLUMNS = (*TEXT_COLUMNS, "normalized_text", "label")

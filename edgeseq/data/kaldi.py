@@ -8,8 +8,8 @@ from typing import Any
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
 from edgeseq.data.lhotse_sets import find_file, import_lhotse, of_supervision, warnings_noted
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 
 NEEDED = ("wav.scp", "text", "utt2spk")
 

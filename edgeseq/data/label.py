@@ -15,16 +15,16 @@ from typing import Any
 
 import jiwer
 
-from edgeseq.bulk import Journal, Outcome, run
 from edgeseq.data.clips import read_clip
 from edgeseq.data.corpora import only_words
 from edgeseq.data.folder import SOUND, Spoken, measure
+from edgeseq.data.jobs import Journal, Outcome, run
+from edgeseq.data.manifest import SHAR_INDEX, Recording, find_data, read_manifest, write_manifest
 from edgeseq.data.teacher_file import Teacher
 from edgeseq.data.teachers import Answer, TeacherProgram
 from edgeseq.errors import AudioError, ManifestError, TeacherError
-from edgeseq.figures import in_figures
-from edgeseq.manifest import SHAR_INDEX, Recording, find_data, read_manifest, write_manifest
-from edgeseq.tokens import normalize_text
+from edgeseq.output.figures import in_figures
+from edgeseq.tokens.table import normalize_text
 
 RATE = 16_000
 """Hz of the WAV files that teachers get."""

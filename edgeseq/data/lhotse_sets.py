@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, missing, write_splits
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 
 SET_NAME = re.compile(r"^(?P<before>.*?)[._-]?(?P<kind>cuts|recordings)[._-]?(?P<after>.*?)\.jsonl(\.gz)?$")
 """librispeech_cuts_train-clean-100.jsonl.gz, cuts.jsonl, train_recordings.jsonl.gz, ..."""

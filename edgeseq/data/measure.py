@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.audio import UNKNOWN_LENGTH
+from edgeseq.data.manifest import Recording
+from edgeseq.data.stored_sound import open_sound
 from edgeseq.errors import AudioError
-from edgeseq.manifest import Recording
-from edgeseq.stored_sound import open_sound
+from edgeseq.sound.audio import UNKNOWN_LENGTH
 
 Progress = Callable[[int, int], None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import read_manifest
 
 
 def import_corpus(request: Request) -> Imported:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.audio import read_blocks
 from edgeseq.data.clips import Samples
 from edgeseq.errors import AudioError
+from edgeseq.sound.audio import read_blocks
 
 SEED = 0
 """Of the places where excerpts begin."""

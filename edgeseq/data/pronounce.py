@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from edgeseq.decoding.lexicon import lexicon_entries, words_by_count
 from edgeseq.errors import MissingExtraError, UsageError, WordListError
-from edgeseq.lexicon import lexicon_entries, words_by_count
 from edgeseq.lm.corpus import read_sentences
-from edgeseq.pronunciations import Phones, pronunciations_of
+from edgeseq.tokens.pronunciations import Phones, pronunciations_of
 
 BATCH = 200
 """Words that one run of espeak-ng is given."""

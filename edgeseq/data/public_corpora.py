@@ -13,8 +13,8 @@ from edgeseq.data.archives import is_archive, stem, unpack
 from edgeseq.data.corpora import Imported, Request, choose_parts, under_licence, write_splits
 from edgeseq.data.download import download
 from edgeseq.data.lhotse_sets import import_lhotse, of_supervision, warnings_noted
+from edgeseq.data.manifest import DATA_VARIABLE, Recording
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
-from edgeseq.manifest import DATA_VARIABLE, Recording
 
 SEARCH_DEPTH = 3
 """So deep below a folder the corpus's own is looked for."""

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseq.blocks import EMPTY, Floats, Lost
 from edgeseq.data.clips import write_clip
+from edgeseq.data.manifest import Recording, read_manifest, write_manifest
 from edgeseq.data.synth import slug
 from edgeseq.data.take import Take, find_speech, judge
 from edgeseq.errors import UsageError
-from edgeseq.manifest import Recording, read_manifest, write_manifest
+from edgeseq.sound.blocks import EMPTY, Floats, Lost
 
 MANIFEST = "manifest.jsonl"
 PRE_ROLL_SECONDS = 0.4

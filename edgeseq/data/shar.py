@@ -18,9 +18,9 @@ from typing import Any
 
 from edgeseq.data.corpora import Progress
 from edgeseq.data.lhotse_sets import import_lhotse
+from edgeseq.data.manifest import SHAR_INDEX, Recording, write_manifest
+from edgeseq.data.stored_sound import open_sound
 from edgeseq.errors import ManifestError, UsageError
-from edgeseq.manifest import SHAR_INDEX, Recording, write_manifest
-from edgeseq.stored_sound import open_sound
 
 CUTS = re.compile(r"cuts(?P<shard>\.\d+)?\.jsonl(\.gz)?")
 FORMATS = ("flac", "wav")

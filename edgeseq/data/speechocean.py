@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.data.folder import Spoken, measure_found, read_text
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
 
 SOUND = "WAVE"
 SPLITS = ("train", "test")

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from edgeseq.data.clips import write_clip
 from edgeseq.data.engines import ENGINES, INSTALL, LOOK_SECONDS, Engine, Request, Voice, find_engine
+from edgeseq.data.manifest import Recording, read_manifest, write_manifest
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.manifest import Recording, read_manifest, write_manifest
 
 MANIFEST = "manifest.jsonl"
 

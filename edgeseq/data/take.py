@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeseq.blocks import Floats
-from edgeseq.level import level
+from edgeseq.sound.blocks import Floats
+from edgeseq.sound.level import level
 
 FRAME_SECONDS = 0.02
 FLOOR_PERCENT = 10

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeseq.export.forms import Form, candidates
 from edgeseq.export.graph import build_encoder_graph
-from edgeseq.session import open_session
+from edgeseq.model.session import open_session
 from edgeseq.training.acoustic_model import Encoder
 
 AUTO = "auto"

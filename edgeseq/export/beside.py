@@ -7,14 +7,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgeseq.beam import load_beam
-from edgeseq.companions import SearchDefaults
+from edgeseq.data.manifest import find_data
+from edgeseq.decoding.beam import load_beam
+from edgeseq.decoding.lexicon import known_words
 from edgeseq.errors import ExportError
-from edgeseq.lexicon import known_words
 from edgeseq.lm.model import LanguageModel
-from edgeseq.manifest import find_data
-from edgeseq.metadata import ModelMetadata
-from edgeseq.recipe import ExportRecipe
+from edgeseq.model.companions import SearchDefaults
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.training.recipe import ExportRecipe
 from edgeseq.training.weights import Trained
 
 LEAST_KNOWN = 0.05

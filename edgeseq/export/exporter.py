@@ -15,18 +15,18 @@ import numpy as np
 import onnx
 import torch
 
-from edgeseq.companions import named
+from edgeseq.data.manifest import Recording, find_data
 from edgeseq.errors import EdgeseqError, ExportError
+from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
 from edgeseq.export.graph import build_graph
 from edgeseq.export.proof import Progress, Proof, find_difference, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
-from edgeseq.manifest import Recording, find_data
-from edgeseq.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
+from edgeseq.model.companions import named
+from edgeseq.model.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
 from edgeseq.models import FILES
-from edgeseq.reference_clips import Clip
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights

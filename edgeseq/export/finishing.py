@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseq.evaluate import Report
+from edgeseq.evaluation.evaluate import Report
 from edgeseq.export.exporter import RELEASED_BITS, Export, export, write_together
 from edgeseq.export.proof import NotProvenError, Progress, Proof
 from edgeseq.training.weights import load_trained

@@ -15,7 +15,7 @@ from edgeseq.export.frontend import add_frontend
 from edgeseq.export.operators import add_operators
 from edgeseq.export.products import products
 from edgeseq.export.unrolled import CELLS, add_unrolled
-from edgeseq.metadata import ModelMetadata
+from edgeseq.model.metadata import ModelMetadata
 from edgeseq.training.acoustic_model import AcousticModel, Encoder
 
 

@@ -19,20 +19,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgeseq.decoding import Decoder
+from edgeseq.data.manifest import find_data, read_manifest
+from edgeseq.decoding.decoder import Decoder
 from edgeseq.errors import ExportError, ManifestError
-from edgeseq.evaluate import Comparison, Heard, Report, compare_heard, compare_texts, hear, report_on
+from edgeseq.evaluation.evaluate import Comparison, Heard, Report, compare_heard, compare_texts, hear, report_on
+from edgeseq.evaluation.reference_clips import Clip, single_clips
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
-from edgeseq.manifest import find_data, read_manifest
-from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Network
-from edgeseq.recipe import Recipe
-from edgeseq.recognizer import Recognizer, usual_decoder
-from edgeseq.reference_clips import Clip, single_clips
-from edgeseq.tokens import TokenTable
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.network import Network
+from edgeseq.stream.recognizer import Recognizer, usual_decoder
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.valid import collapse
 
 WHOLE, STREAMED = "torch_whole", "torch_streamed"

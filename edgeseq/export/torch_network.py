@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from edgeseq.export.states import state_names
-from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Floats, Network, NetworkState
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.network import Floats, Network, NetworkState
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState
 
 

@@ -16,8 +16,8 @@ from edgeseq.errors import ExportError
 from edgeseq.export.forms import Form, Product
 from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
-from edgeseq.metadata import ModelMetadata
-from edgeseq.session import open_session
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.session import open_session
 from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, StreamState
 
 N_CHUNKS = 12

@@ -23,7 +23,7 @@ from edgeseq.errors import LanguageModelError
 from edgeseq.lm.corpus import open_text
 from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, UNKNOWN, Ngrams, OrderTable
 from edgeseq.lm.tables import Finder
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]

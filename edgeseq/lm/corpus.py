@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.ngrams import SPECIAL, Level, letters
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 
 def open_text(path: Path) -> BinaryIO:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.tokens import WORD_START
+from edgeseq.tokens.table import WORD_START
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 """Sentence begin, sentence end, any word that the model does not know."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from edgeseq.phrases.faults import PhraseError
 
 if TYPE_CHECKING:
-    from edgeseq.metadata import ModelMetadata
+    from edgeseq.model.metadata import ModelMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
 __all__ = ["PhraseError", "load_phrases"]

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.decoding import Hypothesis
+from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.errors import EdgeseqError
 from edgeseq.phrases.search import PhraseDecoder, PhraseState
 

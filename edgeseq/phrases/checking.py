@@ -12,7 +12,7 @@ from edgeseq.phrases.automaton import TooLargeError, count_paths, without
 from edgeseq.phrases.compiling import MAX_STATES, TokenAutomaton, WordAutomaton
 from edgeseq.phrases.file import Phrases, all_nodes, references, words
 from edgeseq.phrases.graph import Mark, PhraseGraph, Reading, read_way
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 MAX_PAIRS = 200_000
 """Pairs of states that are looked at in the search for ambiguities."""

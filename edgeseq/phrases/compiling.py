@@ -26,7 +26,7 @@ from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weight
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
 from edgeseq.phrases.spelling import check_spelling, guess_words, n_words, ways
-from edgeseq.tokens import WORD_START, TokenTable
+from edgeseq.tokens.table import WORD_START, TokenTable
 
 MAX_STATES = 400_000
 """Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""

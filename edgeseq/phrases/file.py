@@ -41,7 +41,7 @@ from edgeseq.phrases.notation import (
     parse_range,
 )
 from edgeseq.phrases.yaml_nodes import Locator, Value, as_written, is_null, kind_of, parse_yaml, place_at, place_of, typed
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 KEYS = ("language", "threshold", "intents", "rules", "slots", "spellings")
 PHRASE_KEYS = ("say", "weight", "slots")

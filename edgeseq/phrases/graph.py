@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from edgeseq.errors import EdgeseqError
 from edgeseq.phrases.numbers import number_of
-from edgeseq.tokens import WORD_START
+from edgeseq.tokens.table import WORD_START
 
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]

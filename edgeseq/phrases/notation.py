@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edgeseq.phrases.faults import Fault, Place
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 MAX_DEPTH = 50
 """Brackets within brackets."""

@@ -25,10 +25,10 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.decoding import Hypothesis
+from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
-from edgeseq.metadata import ModelMetadata
+from edgeseq.model.metadata import ModelMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
 from edgeseq.phrases.word_loop import LoopState, word_loop

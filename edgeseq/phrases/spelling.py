@@ -8,7 +8,7 @@ from edgeseq.phrases.faults import Fault, Place
 from edgeseq.phrases.file import Phrases, all_nodes, is_phones, phones_of, references, words
 from edgeseq.phrases.notation import NumberRange
 from edgeseq.phrases.numbers import number_phrases
-from edgeseq.tokens import BLANK, WORD_START, TokenTable
+from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
 
 
 def ways(text: str, tokens: TokenTable) -> Iterable[tuple[str, ...]]:

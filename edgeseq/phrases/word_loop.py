@@ -15,9 +15,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.lexicon_tree import ROOT, LexiconTree, phone_entries
+from edgeseq.decoding.lexicon_tree import ROOT, LexiconTree, phone_entries
 from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 BEAM = 10.0
 """Nats below the best way at which a way is given up."""

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseq.audio import read_blocks
 from edgeseq.events import Final, Word
 from edgeseq.export.exporter import write_together
 from edgeseq.export.torch_network import TorchNetwork
+from edgeseq.model.network import Network
 from edgeseq.models import find_model
-from edgeseq.network import Network
-from edgeseq.recognizer import Recognizer
 from edgeseq.report import pictures
 from edgeseq.report.page import LONGEST_PICTURE_SECONDS, Shown, cell_statistics, show, write_page
 from edgeseq.report.svg import figure, to_png
 from edgeseq.report.trace import Floats, Trace, metadata_of, trace, trace_file
+from edgeseq.sound.audio import read_blocks
+from edgeseq.stream.recognizer import Recognizer
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, load_trained
 
 

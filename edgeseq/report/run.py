@@ -11,9 +11,9 @@ import yaml
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.export.finishing import PROOF_FILE
-from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
 from edgeseq.training.metrics import read_lines
+from edgeseq.training.recipe import Recipe
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.weights import Trained, load_trained
 
 RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.jsonl"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe
-from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Network
-from edgeseq.tokens import TokenTable
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.network import Network
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
 from edgeseq.training.weights import Trained
 

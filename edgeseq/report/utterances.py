@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import jiwer
 
 from edgeseq.data.clips import Samples, read_clip
+from edgeseq.data.manifest import Recording, find_data
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluate import Heard, hear
+from edgeseq.evaluation.evaluate import Heard, hear
+from edgeseq.evaluation.reference_clips import SingleClip
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
-from edgeseq.manifest import Recording, find_data
-from edgeseq.recipe import Recipe
-from edgeseq.recognizer import Recognizer
-from edgeseq.reference_clips import SingleClip
 from edgeseq.report.trace import metadata_of
+from edgeseq.stream.recognizer import Recognizer
 from edgeseq.training.manifest_index import ManifestIndex
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.weights import Trained
 
 NO_SPEAKER = "(not named)"

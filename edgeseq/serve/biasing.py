@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from edgeseq.beam import AnyBeam, load_beam
-from edgeseq.greedy import GreedyDecoder
-from edgeseq.hotwords import DEFAULT_BOOST, Hotword, Hotwords
-from edgeseq.recognizer import Recognizer
+from edgeseq.decoding.beam import AnyBeam, load_beam
+from edgeseq.decoding.greedy import GreedyDecoder
+from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.serve.limits import Limits
-from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.stream.recognizer import Recognizer
+from edgeseq.tokens.table import TokenTable, normalize_text
 
 NAME_BOOST, TERM_BOOST = DEFAULT_BOOST, 1.0
 """nats a letter: names come before terms"""

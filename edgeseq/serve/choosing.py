@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from edgeseq.errors import UsageError
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.hub import Hub
+from edgeseq.stream.recognizer import Recognizer
 
 
 def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer:

@@ -15,11 +15,11 @@ from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
 from edgeseq.phrases.search import PhraseDecoder, usual_threshold
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import BusyError, LimitError, Limits
 from edgeseq.serve.phrase_process import FAULTY
-from edgeseq.tokens import TokenTable
+from edgeseq.stream.recognizer import Recognizer
+from edgeseq.tokens.table import TokenTable
 
 KEPT = 16
 """Compiled phrases that are remembered: a client that comes again with the same is served at once."""

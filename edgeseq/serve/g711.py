@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeseq.blocks import Floats
+from edgeseq.sound.blocks import Floats
 
 _CODES = np.arange(256)
 

@@ -20,18 +20,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseq.batcher import MAX_BATCH, WAIT_SECONDS, Batcher
-from edgeseq.blocks import Floats
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
-from edgeseq.network import Network
-from edgeseq.recognizer import Recognizer
-from edgeseq.resampling import LiveResampler
+from edgeseq.model.network import Network
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
 from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
 from edgeseq.serve.worker import Worker
-from edgeseq.stream_state import check_samples
+from edgeseq.sound.blocks import Floats
+from edgeseq.sound.resampling import LiveResampler
+from edgeseq.stream.batcher import MAX_BATCH, WAIT_SECONDS, Batcher
+from edgeseq.stream.recognizer import Recognizer
+from edgeseq.stream.state import check_samples
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """Hz, of clients' sound"""

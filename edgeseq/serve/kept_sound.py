@@ -15,8 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeseq.blocks import Floats
 from edgeseq.serve.pcm import to_pcm16
+from edgeseq.sound.blocks import Floats
 
 log = logging.getLogger(__name__)
 

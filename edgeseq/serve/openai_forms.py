@@ -13,9 +13,9 @@ from aiohttp import web
 
 from edgeseq.errors import EdgeseqError
 from edgeseq.events import Final
+from edgeseq.output.subtitles import VTT_HEADER, cues
 from edgeseq.serve.access import error_response
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
-from edgeseq.subtitles import VTT_HEADER, cues
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("word", "segment")

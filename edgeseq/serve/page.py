@@ -21,19 +21,19 @@ from typing import Any
 
 from aiohttp import web
 
-from edgeseq.decoding import kind_of
+from edgeseq.decoding.decoder import kind_of
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Event
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
 from edgeseq.serve.pcm import from_pcm16
 from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.stream.recognizer import Recognizer
 
 PROTOCOL = "page"
-FOLDER = Path(__file__).parent / "page"
+FOLDER = Path(__file__).parent / "static"
 INDEX = "index.html"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

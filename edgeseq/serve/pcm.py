@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeseq.blocks import Floats
 from edgeseq.errors import AudioError
+from edgeseq.sound.blocks import Floats
 
 PCM16_SCALE = 32768.0
 LOUDEST = 64.0

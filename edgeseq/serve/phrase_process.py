@@ -25,11 +25,11 @@ MEMORY_BYTES = 512 << 20
 def main() -> None:
     """Compile what standard input asks for."""
     from edgeseq.errors import EdgeseqError
-    from edgeseq.guessing import load_guesser
+    from edgeseq.lm.guesser import load_guesser
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.faults import PhraseError
     from edgeseq.phrases.file import parse_phrases
-    from edgeseq.tokens import TokenTable
+    from edgeseq.tokens.table import TokenTable
 
     request = json.load(sys.stdin)
     os.nice(10)

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgeseq.blocks import Floats
-from edgeseq.endpoint import COMPLETE_SECONDS, Rules, endpoint_rules
 from edgeseq.errors import UsageError
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import biased, terms_of_prompt, texts
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.g711 import A_LAW, MU_LAW, from_g711
 from edgeseq.serve.hub import Hub
 from edgeseq.serve.pcm import from_pcm16
+from edgeseq.sound.blocks import Floats
+from edgeseq.stream.endpoint import COMPLETE_SECONDS, Rules, endpoint_rules
+from edgeseq.stream.recognizer import Recognizer
 
 PCM_RATE, TELEPHONE_RATE = 24_000, 8_000
 LOWEST_RATE, HIGHEST_RATE = 8_000, 48_000

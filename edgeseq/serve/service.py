@@ -10,7 +10,7 @@ import signal
 import ssl
 from collections.abc import Callable
 
-from edgeseq.notify import notify, watchdog_seconds
+from edgeseq.output.notify import notify, watchdog_seconds
 from edgeseq.serve.server import Server
 from edgeseq.serve.tls import Certificate, refresh
 

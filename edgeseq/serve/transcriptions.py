@@ -15,10 +15,8 @@ from typing import Any, BinaryIO, cast
 from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
-from edgeseq.blocks import Floats
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Final
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.access import error_response
 from edgeseq.serve.biasing import biased, terms_of_prompt
 from edgeseq.serve.choosing import choose_model
@@ -28,6 +26,8 @@ from edgeseq.serve.limits import BusyError, LimitError
 from edgeseq.serve.openai_forms import FORMATS, GRANULARITIES, NoModelError, Transcription, models, refusal, status_of
 from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.uploads import read_upload
+from edgeseq.sound.blocks import Floats
+from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from typing import IO, BinaryIO
 
 import soundfile
 
-from edgeseq.audio_stream import decode, read_pieces
-from edgeseq.blocks import BLOCK_SECONDS, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
 from edgeseq.errors import AudioError
+from edgeseq.sound.audio_stream import decode, read_pieces
+from edgeseq.sound.blocks import BLOCK_SECONDS, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
 
 NAME = "the file"
 """in messages; what clients call it stays out of them"""

@@ -1,4 +1,4 @@
-"""When somebody begins and stops speaking, by level: see `edgeseq/voice.py` for what that can and cannot tell."""
+"""When somebody begins and stops speaking, by level: see `edgeseq/stream/voice.py` for what that can and cannot tell."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeseq.blocks import EMPTY, Floats
-from edgeseq.voice import SPEECH_SCORE, LevelVoice
+from edgeseq.sound.blocks import EMPTY, Floats
+from edgeseq.stream.voice import SPEECH_SCORE, LevelVoice
 
 WINDOW_SECONDS = 0.03
 STOP_SECONDS = 0.6

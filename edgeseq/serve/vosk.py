@@ -15,16 +15,16 @@ from typing import Any
 
 from aiohttp import web
 
-from edgeseq.beam import AnyBeam, BeamOptions, load_beam
+from edgeseq.decoding.beam import AnyBeam, BeamOptions, load_beam
+from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.errors import UsageError
 from edgeseq.events import Event, Final
-from edgeseq.greedy import GreedyDecoder
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
 from edgeseq.serve.limits import StoppingError
 from edgeseq.serve.pcm import from_pcm16
 from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 

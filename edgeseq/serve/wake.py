@@ -10,16 +10,16 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgeseq.endpoint import DEFAULT_RULES, EndpointRule
 from edgeseq.errors import UsageError
 from edgeseq.events import Event, Final
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.importers import escaped
 from edgeseq.phrases.search import PhraseDecoder, usual_threshold
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.limits import Limits
+from edgeseq.stream.endpoint import DEFAULT_RULES, EndpointRule
+from edgeseq.stream.recognizer import Recognizer
 
 PAUSE_SECONDS = 0.2
 """Silence after a name, before it is told."""

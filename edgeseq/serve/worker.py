@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from edgeseq.batcher import Batcher
-from edgeseq.blocks import Floats
 from edgeseq.events import Event
-from edgeseq.network import Network
+from edgeseq.model.network import Network
 from edgeseq.serve.limits import STOPPING, StoppingError
 from edgeseq.serve.metrics import Metrics
+from edgeseq.sound.blocks import Floats
+from edgeseq.stream.batcher import Batcher
 
 log = logging.getLogger(__name__)
 

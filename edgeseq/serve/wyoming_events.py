@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from wyoming.event import Event
 
-from edgeseq.blocks import Floats
 from edgeseq.errors import AudioError, UsageError
 from edgeseq.serve.limits import LimitError
+from edgeseq.sound.blocks import Floats
 
 HEADER_BYTES = 65_536
 """of the line"""

@@ -23,10 +23,8 @@ from wyoming.ping import Pong
 from wyoming.vad import VoiceStarted, VoiceStopped
 from wyoming.wake import Detection, NotDetected
 
-from edgeseq.blocks import EMPTY, Floats
 from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event as Told
-from edgeseq.recognizer import Recognizer
 from edgeseq.serve.biasing import biased, texts
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.context import Context
@@ -37,6 +35,8 @@ from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.voice_watch import Change, VoiceWatch
 from edgeseq.serve.wake import WakeWords, listen_for
 from edgeseq.serve.wyoming_events import HEADER_BYTES, MOST_CHANNELS, read_event, to_samples, whole_number
+from edgeseq.sound.blocks import EMPTY, Floats
+from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.chance import RowChance
 from edgeseq.training.frontend import Frontend, build_frontend
 from edgeseq.training.gru import is_faster, run_gru
+from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 

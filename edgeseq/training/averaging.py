@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from edgeseq.recipe import AveragingRecipe
+from edgeseq.training.recipe import AveragingRecipe
 
 Weights = dict[str, Tensor]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from edgeseq.recipe import Recipe
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
 from edgeseq.training.augmentation.level import Waveform
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.plan import BatchPlan, PlannedClip, PlannedRow, plan_batch
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import Source
 
 SOUND_KEY = 1

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.quantization import Grids, put_on_grids
 from edgeseq.whole_file import write_whole
 

@@ -10,9 +10,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from edgeseq.data.manifest import Recording
+from edgeseq.data.stored_sound import open_sound
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording
-from edgeseq.stored_sound import open_sound
 from edgeseq.training.augmentation.level import Waveform
 
 CACHE_SAMPLES = 500_000_000

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from edgeseq.errors import UsageError
-from edgeseq.recipe import FinetuneRecipe, Recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
+from edgeseq.training.recipe import FinetuneRecipe, Recipe
 from edgeseq.training.resuming import differences
 from edgeseq.training.weights import Trained, find_weights, load_trained
 

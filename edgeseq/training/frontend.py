@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeseq.errors import RecipeError
-from edgeseq.recipe import FrontendRecipe
+from edgeseq.training.recipe import FrontendRecipe
 from edgeseq.training.torchaudio_import import torchaudio
 
 PREEMPHASIS = 0.97

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import RecipeError
-from edgeseq.manifest import Recording
-from edgeseq.recipe import DataRecipe, SourceRecipe
+from edgeseq.training.recipe import DataRecipe, SourceRecipe
 from edgeseq.training.sources import Source
 
 UNKNOWN = "unknown"

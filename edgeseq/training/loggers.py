@@ -15,8 +15,8 @@ from lightning.fabric.loggers.logger import Logger
 from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
 
 from edgeseq.errors import EdgeseqError, MissingExtraError
-from edgeseq.recipe import Recipe
 from edgeseq.training.logger_threads import Follower, Row, Sent, Tool, in_short, read_sent
+from edgeseq.training.recipe import Recipe
 
 PROJECT = "edgeseq"
 """MLflow's experiment and W&B's project, unless their variables name others."""

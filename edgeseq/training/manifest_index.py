@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq.data.manifest import Recording, parse_line, scan_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording, parse_line, scan_manifest
 
 RECENT_RECORDINGS = 4096
 """Kept in memory: a batch asks for each of its recordings several times, and a small corpus comes again."""

@@ -11,9 +11,9 @@ from statistics import mean
 from typing import Any
 
 from edgeseq.errors import EdgeseqError
-from edgeseq.recipe import Recipe
 from edgeseq.training.checkpoint import latest_checkpoint
 from edgeseq.training.loggers import begin_loggers, end_loggers
+from edgeseq.training.recipe import Recipe
 from edgeseq.whole_file import write_whole
 
 

@@ -6,11 +6,11 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from edgeseq.recipe import Recipe
 from edgeseq.training.acoustic_model import AcousticModel, StreamState
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
+from edgeseq.training.recipe import Recipe
 
 
 def streamed_loss(

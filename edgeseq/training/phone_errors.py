@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeseq.pronunciations import Phones
-from edgeseq.tokens import WORD_START, TokenTable, normalize_text
+from edgeseq.tokens.pronunciations import Phones
+from edgeseq.tokens.table import WORD_START, TokenTable, normalize_text
 
 ERROR = 1 << 32
 """An error in costs that count phones of the reference in their lower half: of equally near pronunciations the shortest."""

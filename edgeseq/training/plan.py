@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeseq.recipe import Recipe
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import Source
 
 NO_GAP = 0.1

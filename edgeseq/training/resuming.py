@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeseq.errors import UsageError
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 MOST_SHOWN = 20
 """Of the symbols, or the words of a lexicon, that differ."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseq.ctc import rows_needed
+from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError, RecipeError
-from edgeseq.recipe import SourceRecipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.manifest_index import Recordings, take
+from edgeseq.training.recipe import SourceRecipe
 
 MAX_FAULTS = 20
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from edgeseq.data.manifest import find_data
+from edgeseq.decoding.lexicon import lexicon_entries, report_faults, words_by_count
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError, WordListError
-from edgeseq.lexicon import lexicon_entries, report_faults, words_by_count
-from edgeseq.manifest import find_data
-from edgeseq.recipe import TokensRecipe
-from edgeseq.tokens import BLANK, WORD_START, TokenTable, normalize_text
+from edgeseq.tokens.table import BLANK, WORD_START, TokenTable, normalize_text
+from edgeseq.training.recipe import TokensRecipe
 from edgeseq.training.weights import find_weights, load_trained
 
 

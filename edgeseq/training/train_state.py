@@ -10,9 +10,7 @@ import torch
 from lightning.fabric import Fabric
 
 from edgeseq.errors import UsageError
-from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training import processes
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
 from edgeseq.training.averaging import Weights
@@ -20,6 +18,8 @@ from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
 from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.quantization import Grids
+from edgeseq.training.recipe import Recipe
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.resuming import refuse_changes, token_changes
 from edgeseq.training.watch import BadSteps, GradientWatch
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 import yaml
 
+from edgeseq.data.manifest import find_data
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.manifest import find_data
-from edgeseq.recipe import Recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training import processes
 from edgeseq.training.averaging import average_in, share_of_new
 from edgeseq.training.batches import Batch, JoinedBatches
@@ -28,6 +27,7 @@ from edgeseq.training.metrics import TITLES, Notice, Report, RunLog, StepReport,
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import pick_source
 from edgeseq.training.tokens import make_tokens
 from edgeseq.training.train_state import Training, begin, restore, save

@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeseq.dictation import DictationDecoder, DictationOptions
+from edgeseq.data.manifest import Recording, find_data, read_manifest
+from edgeseq.decoding.dictation import DictationDecoder, DictationOptions
+from edgeseq.decoding.fusion import Weights
+from edgeseq.decoding.lexicon_tree import LexiconTree, phone_entries
+from edgeseq.decoding.word_ends import WordEnds
 from edgeseq.errors import RecipeError
-from edgeseq.evaluate import word_edits
-from edgeseq.fusion import Weights
-from edgeseq.lexicon_tree import LexiconTree, phone_entries
-from edgeseq.manifest import Recording, find_data, read_manifest
-from edgeseq.pronunciations import Phones
-from edgeseq.recipe import Recipe
-from edgeseq.tokens import TokenTable, normalize_text
+from edgeseq.evaluation.evaluate import word_edits
+from edgeseq.tokens.pronunciations import Phones
+from edgeseq.tokens.table import TokenTable, normalize_text
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import PER, WER, ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
-from edgeseq.word_ends import WordEnds
+from edgeseq.training.recipe import Recipe
 
 BATCH_SIZE = 50
 

@@ -13,14 +13,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from edgeseq.companions import SEARCH, SearchDefaults, find_companions, named
 from edgeseq.errors import ModelError, UsageError
+from edgeseq.model.companions import SEARCH, SearchDefaults, find_companions, named
 from edgeseq.models import model_folders
-from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, build_model
 from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint
+from edgeseq.training.recipe import Recipe
+from edgeseq.training.recipe_file import parse_recipe
 
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_KEY = "edgeseq"

@@ -7,7 +7,7 @@ import pytest
 from edgeseq.bench import memory_bandwidth, weights_read
 from edgeseq.bench.memory_bandwidth import beyond_caches, read_bandwidth
 from edgeseq.bench.weights_read import WeightReads, count_reads, optimized_graph
-from edgeseq.onnx_file import NotOnnxError, OnnxGraph, OnnxNode, read_graph
+from edgeseq.model.onnx_file import NotOnnxError, OnnxGraph, OnnxNode, read_graph
 
 
 def test_doctests():

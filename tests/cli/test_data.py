@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.data.engines import ENGINES
-from edgeseq.manifest import read_manifest
+from edgeseq.data.manifest import read_manifest
 
 needs_a_synthesizer = pytest.mark.skipif(
     not any(engine.voices() for engine in ENGINES), reason="no speech synthesizer is installed"

@@ -9,7 +9,7 @@ import tone_language
 from typer.testing import CliRunner
 
 from edgeseq.cli import app
-from edgeseq.manifest import Recording, write_manifest
+from edgeseq.data.manifest import Recording, write_manifest
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from command_line import run
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from edgeseq.network import Network
+from edgeseq.model.network import Network
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
 
 MODEL = "models/digits-en"

@@ -12,7 +12,7 @@ import soundfile
 from command_line import EDGESEQ, STARTED, run
 from sound_server import needs_sound_server, sound_server
 
-from edgeseq.manifest import read_manifest
+from edgeseq.data.manifest import read_manifest
 
 RATE = 48_000
 
@@ -148,7 +148,7 @@ def test_bad_arguments(here):
 def test_nothing_of_training_is_loaded(here):
     """A board has no torch."""
     code = (
-        "import sys\nimport edgeseq.data.record, edgeseq.cli.record, edgeseq.microphone, edgeseq.playback\n"
+        "import sys\nimport edgeseq.data.record, edgeseq.cli.record, edgeseq.sound.microphone, edgeseq.sound.playback\n"
         "print([m for m in ('torch', 'scipy', 'pydantic', 'onnxruntime') if m in sys.modules])"
     )
     done = subprocess.run([EDGESEQ[0], "-c", code], capture_output=True, text=True, check=True)

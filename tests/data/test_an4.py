@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from edgeseq.data.corpora import Request, importer
+from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import read_manifest
 
 RATE = 16_000
 SPEECH = (3000 * np.sin(np.arange(8000) / 20) + np.random.default_rng(0).normal(0, 200, 8000)).astype(np.int16)

@@ -10,13 +10,13 @@ import soundfile
 import yaml
 from typer.testing import CliRunner
 
-from edgeseq.bench import data_check as bench
+from benchmarks import data_check as bench
 from edgeseq.cli import app
 from edgeseq.data import measure as measuring
 from edgeseq.data.check import HURTS, STOPS, Spelling, check
+from edgeseq.data.manifest import Recording, write_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording, write_manifest
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 RATE = 16000
 

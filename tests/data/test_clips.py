@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from edgeseq.data.clips import read_clip, write_clip
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import AudioError
-from edgeseq.manifest import Recording
 
 
 @pytest.fixture

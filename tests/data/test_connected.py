@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from edgeseq.data.connected import GAP_LEVEL, connect
-from edgeseq.manifest import Recording
+from edgeseq.data.manifest import Recording
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from edgeseq.data import public_corpora
 from edgeseq.data.archives import unpack
 from edgeseq.data.corpora import MODULES, Request, importer, only_words
 from edgeseq.data.download import digest_of, download
+from edgeseq.data.manifest import read_manifest
 from edgeseq.data.public_corpora import CORPORA, Archive
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
-from edgeseq.manifest import read_manifest
 
 pytest.importorskip("lhotse")
 

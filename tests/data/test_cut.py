@@ -10,8 +10,8 @@ import soundfile
 
 from edgeseq.data.cut import Aligner, Span, cut_words
 from edgeseq.data.engines import Flite, Request
+from edgeseq.data.manifest import Recording, read_manifest
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
-from edgeseq.manifest import Recording, read_manifest
 
 SENTENCE = "there were seven zwiebelkuchen and one dog at nine"
 

@@ -10,8 +10,8 @@ import yaml
 from edgeseq.data import synth
 from edgeseq.data.engine_file import engines_with, read_engine
 from edgeseq.data.engines import Request
+from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import UsageError
-from edgeseq.manifest import read_manifest
 
 ESPEAK = """
 name: by-file

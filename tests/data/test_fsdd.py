@@ -12,8 +12,8 @@ import soundfile
 from edgeseq.data import download as downloading
 from edgeseq.data import fsdd
 from edgeseq.data.corpora import importer
+from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.manifest import read_manifest
 
 SPEAKERS = ("anna", "ben")
 N_INDICES = 7

@@ -13,7 +13,7 @@ from spelling_language import dictionary
 from edgeseq.data import graphones
 from edgeseq.data.graphones import SHAPES, Lattice, align, train, write_guesser
 from edgeseq.errors import WordListError
-from edgeseq.guessing import load_guesser
+from edgeseq.lm.guesser import load_guesser
 
 
 def test_doctests():

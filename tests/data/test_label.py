@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.data.label import count_errors, why_not
+from edgeseq.data.manifest import read_manifest
 from edgeseq.data.teacher_file import find_teacher, read_teacher
 from edgeseq.data.teachers import Answer, TeacherProgram
 from edgeseq.errors import MissingExtraError, TeacherError, UsageError
-from edgeseq.manifest import read_manifest
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -12,8 +12,8 @@ from edgeseq.data.graphones import write_guesser
 from edgeseq.data.guesses import by_espeak, by_guesser, by_letters
 from edgeseq.data.pronounce import count_words, look_up, read_dictionaries, speak
 from edgeseq.errors import UsageError, WordListError
-from edgeseq.packed_lexicon import load_lexicon
-from edgeseq.pronunciations import read_entries
+from edgeseq.tokens.packed_lexicon import load_lexicon
+from edgeseq.tokens.pronunciations import read_entries
 
 needs_espeak = pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 CMUDICT = "READ  R EH1 D\nREAD(2)  R IY1 D\nTEA  T IY1\nBEING  B IY1 IH0 NG\n"

@@ -6,11 +6,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.blocks import Lost
+from edgeseq.data.manifest import read_manifest
 from edgeseq.data.record import Listening, Over, Reviewing, Session, Waiting
 from edgeseq.data.take import MARGIN_SECONDS, find_speech, judge
 from edgeseq.errors import AudioError, UsageError
-from edgeseq.manifest import read_manifest
+from edgeseq.sound.blocks import Lost
 
 RATE = 16_000
 BLOCK = 1280

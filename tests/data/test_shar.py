@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from edgeseq.cli import app
 from edgeseq.data.check import check
 from edgeseq.data.clips import read_clip
+from edgeseq.data.manifest import Recording, find_data, read_manifest, write_manifest
 from edgeseq.data.shar import index_shar, write_shar
 from edgeseq.errors import AudioError, ManifestError, UsageError
-from edgeseq.manifest import Recording, find_data, read_manifest, write_manifest
 
 lhotse = pytest.importorskip("lhotse")
 
@@ -83,7 +83,7 @@ def test_archives_that_others_wrote_are_indexed(manifest, tmp_path):
 
 def test_training_hears_the_same_from_archives(manifest, tmp_path):
     torch = pytest.importorskip("torch")
-    from edgeseq.recipe_file import parse_recipe
+    from edgeseq.training.recipe_file import parse_recipe
     from edgeseq.training.trainer import load_batches
 
     def batches(data):

@@ -12,8 +12,8 @@ import soundfile
 import edgeseq.data.synth as synth
 from edgeseq.data.engine_file import EngineOfFile
 from edgeseq.data.engines import ENGINES, Request, Voice, run_program
+from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.manifest import read_manifest
 
 RATE = 16_000
 

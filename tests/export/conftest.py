@@ -6,9 +6,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.weights import Trained
 
 RECIPE = {

@@ -9,7 +9,7 @@ from edgeseq.errors import ExportError, ManifestError, ModelError, UsageError
 from edgeseq.export.exporter import export
 from edgeseq.lm.binary import write_compiled
 from edgeseq.lm.building import Plan, build
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.weights import load_trained
 

@@ -15,11 +15,11 @@ from edgeseq.export.forms import FLOAT, Form
 from edgeseq.export.graph import build_graph
 from edgeseq.export.simulation import quantize_rows
 from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
-from edgeseq.metadata import ModelMetadata
-from edgeseq.network import Network
-from edgeseq.recipe import FrontendRecipe
-from edgeseq.session import open_session
+from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.network import Network
+from edgeseq.model.session import open_session
 from edgeseq.training.frontend import build_frontend
+from edgeseq.training.recipe import FrontendRecipe
 from edgeseq.training.weight_grids import quantize_columns
 from edgeseq.training.weights import load_trained
 

@@ -12,7 +12,7 @@ from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
 from edgeseq.export.graph import build_encoder_graph
 from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.verify import TOLERANCES
-from edgeseq.session import open_session
+from edgeseq.model.session import open_session
 from edgeseq.training.acoustic_model import Encoder, EncoderState
 from edgeseq.training.weight_grids import BLOCK, quantize_blocks, quantize_columns
 

@@ -16,11 +16,11 @@ import typer
 from tiny_tones import FLUSH_SECONDS
 
 from edgeseq.cli.train import train
-from edgeseq.evaluate import Heard
+from edgeseq.evaluation.evaluate import Heard
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
-from edgeseq.network import Network
+from edgeseq.model.network import Network
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.weights import load_trained
 

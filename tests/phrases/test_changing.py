@@ -12,7 +12,7 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.faults import PhraseError
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.search import DEFAULT_THRESHOLD, PhraseDecoder
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 TOKENS = TokenTable(METADATA.tokens)
 

@@ -15,7 +15,7 @@ from edgeseq.phrases.file import parse_phrases, read_phrases
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.notation import NumberRange
 from edgeseq.phrases.numbers import number_of, number_phrases, number_words
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 LETTERS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'"])
 RECIPES = Path(__file__).parents[2] / "recipes" / "phrases"

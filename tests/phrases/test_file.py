@@ -6,7 +6,7 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.faults import MAX_FAULTS, PhraseError
 from edgeseq.phrases.file import parse_phrases, read_phrases
 from edgeseq.phrases.notation import Choice, NumberRange, Reference, Sequence, Word, parse_phrase
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 LETTERS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'"])
 

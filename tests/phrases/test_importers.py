@@ -12,7 +12,7 @@ from edgeseq.phrases.compiling import compile_phrases, to_words
 from edgeseq.phrases.faults import PhraseError
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.importers import checked_name, escaped, home_assistant, jsgf, rhino, write
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 LETTERS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'8°"])
 

@@ -11,7 +11,7 @@ from edgeseq.phrases import load_phrases
 from edgeseq.phrases.checking import ambiguities, unused
 from edgeseq.phrases.compiling import compile_phrases, to_tokens, to_words
 from edgeseq.phrases.file import parse_phrases, read_phrases
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes" / "phrases"

@@ -16,8 +16,8 @@ from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
-from edgeseq.saving import pack, unpack
-from edgeseq.tokens import TokenTable
+from edgeseq.stream.serialization import pack, unpack
+from edgeseq.tokens.table import TokenTable
 
 WORDS = ["".join(letters) for n in (1, 2) for letters in product("abc", repeat=n)]
 LEXICON = [(word, tuple(word)) for word in WORDS]

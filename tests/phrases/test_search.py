@@ -14,8 +14,8 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.trellis import SPARE_HISTORY
-from edgeseq.saving import pack
-from edgeseq.tokens import TokenTable
+from edgeseq.stream.serialization import pack
+from edgeseq.tokens.table import TokenTable
 
 
 def _decoder(phrases, **settings):

@@ -6,14 +6,14 @@ import pytest
 from spelling_language import dictionary
 
 from edgeseq.data.graphones import write_guesser
-from edgeseq.guessing import load_guesser
-from edgeseq.packed_lexicon import pack
+from edgeseq.lm.guesser import load_guesser
 from edgeseq.phrases import file
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.faults import PhraseError
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.spelling import guess_words
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.packed_lexicon import pack
+from edgeseq.tokens.table import TokenTable
 
 SYMBOLS = ("<blk>", "▁", "AA", "B", "D", "K", "M", "OW", "S", "SH", "UW")
 LEXICON = pack([("go", ("D", "OW")), ("go", ("B", "OW")), ("one", ("UW",)), ("two", ("D", "UW"))])

@@ -11,8 +11,8 @@ from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.word_loop import MOST_WAYS, word_loop
-from edgeseq.saving import pack, unpack
-from edgeseq.tokens import TokenTable
+from edgeseq.stream.serialization import pack, unpack
+from edgeseq.tokens.table import TokenTable
 
 PHONES = TokenTable.of_phones([("ah", ("a",)), ("ahb", ("a", "b")), ("baa", ("b", "a", "a"))])
 METADATA = SimpleNamespace(tokens=PHONES.symbols, token_table=PHONES, blank_id=0, step_samples=640, sample_rate=16000)

@@ -12,12 +12,12 @@ from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe, export
 from edgeseq.export.graph import build_graph
 from edgeseq.export.torch_network import TorchNetwork
-from edgeseq.network import Network
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.recognizer import Recognizer
+from edgeseq.model.network import Network
 from edgeseq.report.trace import GATES, metadata_of, spell, trace, trace_file, trace_layers
-from edgeseq.tokens import TokenTable
+from edgeseq.stream.recognizer import Recognizer
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.weights import Trained, load_trained
 
 

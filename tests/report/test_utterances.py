@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from edgeseq.evaluate import compare_texts
+from edgeseq.data.manifest import Recording
+from edgeseq.evaluation.evaluate import compare_texts
 from edgeseq.events import Word
-from edgeseq.manifest import Recording
-from edgeseq.recipe_file import parse_recipe
 from edgeseq.report.utterances import Utterance, align, by_speaker, by_split, confusions, find_splits, worst
+from edgeseq.training.recipe_file import parse_recipe
 
 HEARD = [
     ("test", "ann", "one two", "one two"),

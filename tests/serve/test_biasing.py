@@ -6,11 +6,11 @@ pytest.importorskip("onnx")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseq.beam import load_beam
-from edgeseq.hotwords import DEFAULT_BOOST, Hotword, Hotwords
+from edgeseq.decoding.beam import load_beam
+from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.serve.biasing import LONGEST, NAME_BOOST, TERM_BOOST, biased, hotwords, spelled, terms_of_prompt, texts
 from edgeseq.serve.limits import Limits
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 
 TOKENS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'é"])
 

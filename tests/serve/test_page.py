@@ -22,6 +22,7 @@ from browser import accessibility_faults, browser, complaints, needs_browser
 
 import edgeseq
 from edgeseq.events import Final, Word
+from edgeseq.output.subtitles import cues
 from edgeseq.serve import page, tls
 from edgeseq.serve.access import Access
 from edgeseq.serve.context import Context
@@ -29,7 +30,6 @@ from edgeseq.serve.hub import Hub
 from edgeseq.serve.limits import Limits
 from edgeseq.serve.pcm import to_pcm16
 from edgeseq.serve.server import Security, Server
-from edgeseq.subtitles import cues
 
 ROOT = Path(__file__).parent.parent.parent
 NUMBER = ROOT / "demo/number.flac"

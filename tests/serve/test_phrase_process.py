@@ -8,12 +8,12 @@ import pytest
 from spelling_language import dictionary
 
 from edgeseq.data.graphones import write_guesser
-from edgeseq.guessing import load_guesser
-from edgeseq.packed_lexicon import pack
+from edgeseq.lm.guesser import load_guesser
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.serve.biasing import spelled
 from edgeseq.serve.phrase_process import FAULTY
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.packed_lexicon import pack
+from edgeseq.tokens.table import TokenTable
 
 SYMBOLS = ("<blk>", "▁", "AA", "B", "D", "K", "M", "OW", "S", "SH", "UW")
 

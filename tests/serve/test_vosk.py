@@ -18,7 +18,7 @@ import tone_language as tones
 from serving import connected, pcm16, serving, until, vosk_says
 
 import edgeseq
-from edgeseq.recognizer import Recognizer
+from edgeseq.stream.recognizer import Recognizer
 
 ROOT = Path(__file__).parent.parent.parent
 DIGITS = "zero four one three nine five two eight seven six"

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 import soundfile
 
-from edgeseq.recipe_file import parse_recipe
+from edgeseq.training.recipe_file import parse_recipe
 
 RATE = 8000
 TONES = {"a": (400, 400), "b": (1600, 1600)}

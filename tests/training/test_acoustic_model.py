@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from edgeseq.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
 
 CELLS = ("gru", "lstm", "rnn")
 

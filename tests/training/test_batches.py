@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from edgeseq.ctc import rows_needed
+from edgeseq.data.manifest import read_manifest
+from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError, RecipeError
-from edgeseq.manifest import read_manifest
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance

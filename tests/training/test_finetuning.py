@@ -9,8 +9,8 @@ import torch
 import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
-from edgeseq.recipe_file import load_recipe
 from edgeseq.training.metrics import ValidReport
+from edgeseq.training.recipe_file import load_recipe
 from edgeseq.training.trainer import train
 from edgeseq.training.weights import find_weights, load_trained
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from edgeseq.bench.kaldi_frontend import distance, native_fbank, streamed, torchaudio_fbank, unnormalized
+from benchmarks.kaldi_frontend import distance, native_fbank, streamed, torchaudio_fbank, unnormalized
 from edgeseq.errors import RecipeError
-from edgeseq.recipe import FrontendRecipe
 from edgeseq.training.frontend import KaldiFbank, LogMel, build_frontend
+from edgeseq.training.recipe import FrontendRecipe
 from edgeseq.training.torchaudio_import import torchaudio
 
 RATE = 8000

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.errors import RecipeError
-from edgeseq.recipe_file import parse_recipe
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.trainer import load_batches
 
 

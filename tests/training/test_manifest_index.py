@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from edgeseq.data.manifest import read_manifest, write_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import read_manifest, write_manifest
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training import clips
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.manifest_index import ManifestIndex

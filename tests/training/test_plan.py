@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.manifest import read_manifest
-from edgeseq.tokens import TokenTable
+from edgeseq.data.manifest import read_manifest
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.batches import REUSED_TOGETHER, JoinedBatches, drawn_step
 from edgeseq.training.loading import load_ahead
 from edgeseq.training.plan import FOLLOWED_STEPS, plan_batch, stretch_seconds
@@ -96,7 +96,7 @@ def test_processes_hear_the_rows_of_one_plan(step, n_processes, plan_recipe, pla
 
 @pytest.fixture(scope="module")
 def plan_recipe(tone_corpus):
-    from edgeseq.recipe_file import parse_recipe
+    from edgeseq.training.recipe_file import parse_recipe
 
     values = {
         "name": "plan",

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.errors import RecipeError, UsageError
-from edgeseq.recipe import AugmentRecipe
 from edgeseq.training.metrics import StepReport
+from edgeseq.training.recipe import AugmentRecipe
 from edgeseq.training.resident.loop import train
 from edgeseq.training.resident.prepare import prepare
 from edgeseq.training.resident.rendering import Renderer

@@ -16,25 +16,25 @@ pytest.importorskip("torch")
 import soundfile
 
 import edgeseq
-from edgeseq.beam import load_beam
+from edgeseq.decoding.beam import load_beam
+from edgeseq.decoding.greedy import GreedyDecoder
+from edgeseq.decoding.hotwords import Hotword
 from edgeseq.errors import ManifestError, RecipeError, UsageError, WordListError
 from edgeseq.events import Final, Partial
 from edgeseq.export.exporter import export
-from edgeseq.greedy import GreedyDecoder
-from edgeseq.hotwords import Hotword
 from edgeseq.lm.binary import write_compiled
 from edgeseq.lm.kneser_ney import estimate
-from edgeseq.metadata import FORMATS
+from edgeseq.model.metadata import FORMATS
 from edgeseq.models import read_metadata, verify
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.search import PhraseDecoder
-from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.recognizer import Recognizer
+from edgeseq.stream.recognizer import Recognizer
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
 from edgeseq.training.metrics import ValidReport
+from edgeseq.training.recipe import Recipe
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.trainer import train
 from edgeseq.training.weights import load_trained
 

@@ -16,12 +16,12 @@ import torch
 
 from edgeseq.cli.train import _rates_in_words
 from edgeseq.errors import RecipeError
-from edgeseq.recipe_file import parse_recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training import metrics, phone_errors, valid
 from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import ValidReport, draw_curves, rate_curves
+from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.valid import Validator, hear_clips, load_validation
 
 RATE = 8000

@@ -16,7 +16,7 @@ from edgeseq.errors import MissingExtraError
 from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.importers import Draft, checked_name, escaped
 from edgeseq.phrases.yaml_nodes import parse_yaml, place_of
-from edgeseq.tokens import normalize_text
+from edgeseq.tokens.table import normalize_text
 
 MAX_SPELLINGS = 200
 """Of a word that brackets take apart, as in `light[s]`."""

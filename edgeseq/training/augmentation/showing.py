@@ -12,8 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from edgeseq.errors import UsageError
-from edgeseq.recipe import Recipe
-from edgeseq.recipe_file import parse_recipe
 from edgeseq.training.augmentation.acoustics import Acoustics
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
@@ -21,6 +19,8 @@ from edgeseq.training.augmentation.level import Waveform
 from edgeseq.training.augmentation.spec_augment import draw_spec_augment
 from edgeseq.training.chance import RowChance
 from edgeseq.training.frontend import build_frontend
+from edgeseq.training.recipe import Recipe
+from edgeseq.training.recipe_file import parse_recipe
 
 NONE_OF_IT: dict[str, dict[str, Any]] = {
     "speed": {"speed": (1.0, 1.0)},

@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from edgeseq.data.manifest import Recording, find_data, places, read_manifest
 from edgeseq.errors import ManifestError
-from edgeseq.manifest import Recording, find_data, places, read_manifest
 from edgeseq.training.augmentation.level import Waveform, rms
 from edgeseq.training.clips import read_clip
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from edgeseq.errors import UsageError
-from edgeseq.recipe import Recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, EncoderState, build_model
 from edgeseq.training.averaging import Weights, average_in, share_of_new
 from edgeseq.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.finetuning import begin_from
 from edgeseq.training.metrics import Report, RunLog, StepReport, writing_to
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.resident.prepare import Prepared, prepare
 from edgeseq.training.resident.rendering import Renderer
 from edgeseq.training.resident.rows import PlannedBatch, Planner

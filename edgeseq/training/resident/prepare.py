@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeseq.recipe import Recipe
-from edgeseq.tokens import TokenTable
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.augmentation.sound_library import find_sounds
+from edgeseq.training.recipe import Recipe
 from edgeseq.training.resident.rendering import refuse_unsupported
 from edgeseq.training.resident.rows import Choice
 from edgeseq.training.resident.store import Store, decode_all, fill_store, speeds_between

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from edgeseq.recipe import JoiningRecipe, TrainRecipe
+from edgeseq.training.recipe import JoiningRecipe, TrainRecipe
 
 EASY_SECONDS = 4.0
 """Longest clips of the easy first steps, and the length of their rows with a gap."""

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeseq.manifest import Recording
+from edgeseq.data.manifest import Recording
 from edgeseq.training.torchaudio_import import torchaudio
 
 SPEED_STEPS = 20

@@ -1,0 +1,1 @@
+"""How good is it? Error rates, word times, understanding, calibration, with intervals."""

@@ -1,0 +1,1 @@
+"""One model file: its graph on onnxruntime, its metadata, its companions."""

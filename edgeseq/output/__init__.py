@@ -1,0 +1,1 @@
+"""What is done with finals: subtitles, figures, commands."""

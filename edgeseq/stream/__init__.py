@@ -1,0 +1,1 @@
+"""A live stream, step by step: state, gate, endpoint rules, recognizer."""

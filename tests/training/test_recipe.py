@@ -1,0 +1,135 @@
+"""Recipes: all faults at once, each with its line and the nearest match."""
+
+import pytest
+
+pytest.importorskip("yaml")
+
+from edgeseq.errors import RecipeError
+from edgeseq.training.recipe_file import load_recipe, parse_recipe
+
+MINIMAL = """\
+name: tiny
+language: en
+license: CC0-1.0
+data_statement: made up
+data:
+  train:
+    - {manifest: tiny/train.jsonl, easy: true}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    def write(text):
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_defaults_fill_what_a_recipe_leaves_out(recipe_file):
+    recipe = load_recipe(recipe_file(MINIMAL))
+    assert (recipe.step_samples, recipe.chunk_samples) == (320, 640)
+
+
+def test_the_shipped_recipe_is_valid():
+    from pathlib import Path
+
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "ctc.yaml")
+    assert recipe.name == "digits-en"
+    assert recipe.frontend.sample_rate == 8000
+
+
+def test_kaldis_frontend_has_defaults_of_its_own(recipe_file):
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi}\n")).frontend
+    assert (frontend.sample_rate, frontend.win_samples, frontend.hop_samples, frontend.n_mels) == (16000, 400, 160, 80)
+    assert (frontend.f_min, frontend.f_max, frontend.limit) == (20, 7600, 5)
+    assert frontend.floor == pytest.approx(1.1920929e-07)
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {kind: kaldi, sample_rate: 8000, n_mels: 40}\n")).frontend
+    assert (frontend.win_samples, frontend.hop_samples, frontend.n_mels, frontend.f_max) == (200, 80, 40, 3600)
+    overridden = load_recipe(recipe_file(MINIMAL), ["frontend.kind=kaldi"])
+    assert overridden.frontend.n_mels == 80
+    assert parse_recipe(overridden.model_dump(mode="json"), "stored") == overridden
+
+
+def test_a_stored_frontend_without_a_kind_is_log_mel(recipe_file):
+    frontend = load_recipe(recipe_file(MINIMAL + "frontend: {sample_rate: 16000, n_mels: 40}\n")).frontend
+    assert (frontend.kind, frontend.win_samples, frontend.f_max) == ("log_mel", 200, 3800)
+
+
+def test_overrides_reach_nested_keys_and_lists(recipe_file):
+    recipe = load_recipe(
+        recipe_file(MINIMAL),
+        ["train.steps=7", "augment.noise.snr_db=[1, 2]", "data.train.0.weight=3", "network.cell=lstm"],
+    )
+    assert recipe.train.steps == 7
+    assert recipe.augment.noise.snr_db == (1, 2)
+    assert recipe.data.train[0].weight == 3
+    assert recipe.network.cell == "lstm"
+
+
+def test_all_faults_are_reported_at_once_with_lines_and_nearest_match(recipe_file):
+    text = MINIMAL + "train:\n  stepps: 5\n  lr: fast\nnetwork: {cell: gru2}\naugment:\n  noise: {snr: [1, 2]}\n"
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_file(text))
+    message = str(caught.value)
+    assert "4 faults" in message
+    assert "line 9: train.stepps: unknown key; did you mean 'steps'?" in message
+    assert "line 10: train.lr" in message and "'fast'" in message
+    assert "line 11: network.cell" in message and "'gru2'" in message
+    assert "line 13: augment.noise.snr: unknown key; did you mean 'snr_db'?" in message
+    assert caught.value.exit_code == 2
+
+
+def test_unknown_keys_in_a_list_entry_are_named(recipe_file):
+    with pytest.raises(RecipeError, match=r"line 7: data\.train\.0\.wait: unknown key; did you mean 'weight'"):
+        load_recipe(recipe_file(MINIMAL.replace("easy: true", "easy: true, wait: 2")))
+
+
+@pytest.mark.parametrize(
+    ("addition", "words"),
+    [
+        ("frontend: {f_max: 5000}\n", "half of sample_rate"),
+        ("frontend: {hop_samples: 300}\n", "larger than win_samples"),
+        ("frontend: {kind: fbank}\n", "line 8: frontend.kind: Input should be 'log_mel' or 'kaldi'"),
+        ("frontend: {kind: kaldi, n_mels: 3}\n", "line 8: frontend: n_mels .3.: the kind 'kaldi' takes at least 4"),
+        ("frontend: {kind: kaldi, sample_rate: fast}\n", "frontend.sample_rate.*'fast'"),
+        ("frontend: {kind: kaldi, sample_rate: 800}\n", "f_max.*greater than 0"),
+        ("export: {chunk_ms: 50}\n", "not a multiple of a step"),
+        ("augment: {speed: [1.2, 0.8]}\n", "from low to high"),
+        ("augment: {speed: [0, 1]}\n", "greater than 0"),
+        ("train: {patience: 3}\n", "data.valid names no manifest"),
+        ("train: {loggers: mlflow}\n", r"a list is wanted, such as \[one, two\] \(got 'mlflow'\)"),
+    ],
+)
+def test_pairs_of_settings_are_checked(recipe_file, addition, words):
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(recipe_file(MINIMAL + addition))
+
+
+def test_missing_keys_are_named(recipe_file):
+    with pytest.raises(RecipeError, match="license: missing"):
+        load_recipe(recipe_file(MINIMAL.replace("license: CC0-1.0\n", "")))
+
+
+def test_a_recipe_needs_an_easy_source(recipe_file):
+    with pytest.raises(RecipeError, match="marked 'easy: true'"):
+        load_recipe(recipe_file(MINIMAL.replace(", easy: true", "")))
+
+
+@pytest.mark.parametrize("override", ["steps", "=5", "train.steps.deep=1", "data.train.9.weight=1", "train.steps=[1"])
+def test_a_bad_override_is_named(recipe_file, override):
+    with pytest.raises(RecipeError, match="(?s)" + override.split("=")[0].split(".")[0]):
+        load_recipe(recipe_file(MINIMAL), [override])
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "name: [unclosed", ""])
+def test_files_that_are_no_recipes(recipe_file, text):
+    with pytest.raises(RecipeError, match=r"recipe\.yaml"):
+        load_recipe(recipe_file(text))
+
+
+def test_a_missing_recipe_says_what_to_name(tmp_path):
+    with pytest.raises(RecipeError, match=r"recipes/ctc\.yaml"):
+        load_recipe(tmp_path / "none.yaml")
