@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 
 
@@ -111,12 +112,12 @@ def export(
             on_progress=lambda way, done, total: show(done, total),
         )
     for file in exported.files:
-        typer.echo(
+        say(
             f"{file.path}  {file.size:,} bytes  {file.form}; differs from torch by at most "
             f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
     if exported.proof is not None:
-        typer.echo(exported.proof.to_text(), err=True)
+        say(exported.proof.to_text(), err=True)
     if exported.unproven:
-        typer.echo(f"not proven: {exported.unproven}", err=True)
+        say(f"not proven: {exported.unproven}", err=True)

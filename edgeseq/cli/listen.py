@@ -25,6 +25,7 @@ from edgeseq.cli.options import (
     phrase_decoder,
     speller,
 )
+from edgeseq.cli.printing import say
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
 from edgeseq.model.default import DEFAULT_MODEL
@@ -143,7 +144,7 @@ def listen(
             else _file(input_file, sample_rate, rate, chunk_seconds)
         )
         with _runner(run) as act, source as (name, blocks, rest):
-            typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
+            say(f"listening on {name}; Ctrl-C ends", err=True)
             notify("READY=1", f"STATUS=listening on {name}")
             file = None if input_file is None else without_password(input_file)
             display = Display(form, file, spell=spell)
@@ -246,4 +247,4 @@ def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> I
 
 
 def _report(line: str) -> None:
-    typer.echo(f"edgeseq: {line}", err=True)
+    say(f"edgeseq: {line}", err=True)

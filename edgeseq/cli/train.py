@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
@@ -72,13 +73,13 @@ def train(
         if resolved.finetune is not None:
             load_given(resolved, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
-        typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
+        say(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
             licenses = count_licenses(source, drawn.recordings).most_common()
-            typer.echo(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
+            say(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
         validator = Validator(resolved, tokens, valid, batches.reader)
         for name in valid:
-            typer.echo(f"{name}: {validator.describe(name)}")
+            say(f"{name}: {validator.describe(name)}")
         return
     folder = out or Path("runs") / resolved.name
     if minutes is not None and not resident:
@@ -103,7 +104,7 @@ def train(
                 is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
             hint = f"Export it with: edgeseq export {folder}" if resident else f"Go on with: edgeseq train {recipe} --resume"
-            typer.echo(f"\nStopped; a checkpoint is saved. {hint}", err=True)
+            say(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if is_first and not _finish(folder, resolved.name):
         raise typer.Exit(1)
@@ -152,11 +153,11 @@ def _finish(folder: Path, name: str) -> bool:
             exported = finish(folder, lambda way, done, total: show(done, total))
     except ExportError as fault:
         refused = isinstance(fault, NotProvenError)
-        typer.echo(f"Trained, not exported: {fault}", err=True)
+        say(f"Trained, not exported: {fault}", err=True)
     else:
-        typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
-        typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
-    typer.echo(f"Report: {write_report(folder, folder / REPORT)}", err=True)
+        say(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+        say(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
+    say(f"Report: {write_report(folder, folder / REPORT)}", err=True)
     return not refused
 
 
@@ -245,4 +246,4 @@ class _Progress:
         if self._terminal:
             self._bar.console.print(line)
         else:
-            typer.echo(line, err=True)
+            say(line, err=True)

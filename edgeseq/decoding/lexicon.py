@@ -141,7 +141,7 @@ def _empty(path: Path) -> WordListError:
 def read_lines(path: Path) -> list[str]:
     """Read a list. Raises WordListError for what is no UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
         raise WordListError(
             f"{path}: byte {fault.start + 1:,} is not UTF-8; wanted text in UTF-8.\n  Convert it: iconv -f latin1 -t utf-8"

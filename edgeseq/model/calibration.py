@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.output.drawing import import_matplotlib
 
 N_BINS = 10
 """of equal width, for the error and the picture"""
@@ -130,6 +131,7 @@ def draw(bins: Sequence[Bin], title: str, path: Any) -> None:
     Raises MissingExtraError without matplotlib.
     """
     try:
+        import_matplotlib()
         from matplotlib.figure import Figure
     except ModuleNotFoundError as fault:
         raise MissingExtraError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
@@ -10,6 +9,7 @@ from edgeseq.training.acoustic_model import AcousticModel, StreamState
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
+from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.recipe import Recipe
 
 
