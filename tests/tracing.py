@@ -16,9 +16,8 @@ from command_line import EDGESEQ
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 ROOT = Path(__file__).parents[1]
-CALLS = (
-    "open,openat,openat2,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,truncate,connect,sendto"
-)
+MAKING = "creat|mkdir|mkdirat|rename|renameat|renameat2|link|linkat|symlink|symlinkat"
+CALLS = f"open,openat,openat2,connect,sendto,{MAKING.replace('|', ',')}"
 WRITES = re.compile(rf"O_WRONLY|O_RDWR|O_CREAT|^({MAKING})\(")
 DEVICES = ("/dev/", "/proc/")
 """Not files: terminals, nothing at all, shared memory, the kernel's own."""

@@ -104,7 +104,7 @@ def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: 
         while n_there >= layout.frame_bytes:
             whole = rest[: min(most, n_there // layout.frame_bytes * layout.frame_bytes)]
             rest, n_bytes, n_there = rest[len(whole) :], n_bytes + len(whole), n_there - len(whole)
-            yield mixer.mix(_to_floats(whole, layout))
+            yield mixer.mix(to_floats(whole, layout))
         if n_left is not None and n_left - n_bytes < layout.frame_bytes:
             mixer.judge()
             _look_behind(rest[n_left % 2 + n_left - n_bytes :], pieces, name)
@@ -124,7 +124,8 @@ def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: 
         )
 
 
-def _to_floats(samples: bytes, layout: Layout) -> Floats:
+def to_floats(samples: bytes, layout: Layout) -> Floats:
+    """Decode whole samples: float32 `[n_samples, n_channels]` in [-1, 1]."""
     decoded, _ = soundfile.read(
         io.BytesIO(samples),
         dtype="float32",
