@@ -224,11 +224,12 @@ Source = tuple[str, "Iterator[Floats | Lost]", Rest]
 def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -> Iterator[Source]:
     from edgeseq.sound.audio import STANDARD_INPUT, read_blocks
     from edgeseq.sound.blocks import cut, paced
+    from edgeseq.sound.doubts import watch_zeros
     from edgeseq.sound.ffmpeg import without_password
 
     blocks = read_blocks(path, sample_rate, rate)
     if path == STANDARD_INPUT:
-        yield "standard input", blocks, lambda is_resting: None
+        yield "standard input", watch_zeros(blocks, sample_rate, "standard input", _report), lambda is_resting: None
     else:
         pieces = cut(blocks, max(1, round(chunk_seconds * sample_rate)))
         yield without_password(path), paced(pieces, sample_rate), lambda is_resting: None
@@ -236,11 +237,13 @@ def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -
 
 @contextmanager
 def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> Iterator[Source]:
+    from edgeseq.sound.doubts import watch_zeros
     from edgeseq.sound.microphone import Microphone
 
     with Microphone(device, sample_rate, chunk_seconds, report=_report) as microphone:
         try:
-            yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks(), microphone.rest
+            blocks = watch_zeros(microphone.blocks(), sample_rate, f"the microphone '{microphone.name}'", _report)
+            yield f"{microphone.name} ({microphone.rate} Hz)", blocks, microphone.rest
         finally:
             for line in microphone.summary():
                 _report(line)

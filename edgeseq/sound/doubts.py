@@ -20,8 +20,6 @@ DOUBT_SECONDS = 1.0
 """of sound are judged at a time"""
 ZERO_SECONDS = 2.0
 """without anything but one value: no open microphone is that quiet"""
-REPEAT_SECONDS = 30.0
-"""between two lines about it"""
 STEADY = 2.0**-17
 """Half of what 16 bits can tell apart."""
 
@@ -61,17 +59,14 @@ class Mixer:
 
 
 def watch_zeros(blocks: Iterable[Floats | Lost], rate: int, name: str, report: Report) -> Iterator[Floats | Lost]:
-    """Pass on live blocks of sound at `rate`; say so where they hold nothing but one value for `ZERO_SECONDS`."""
-    n_zeros, n_since = 0, round(REPEAT_SECONDS * rate)
+    """Pass on live blocks of sound at `rate`; say so, once, where the first `ZERO_SECONDS` hold nothing but one value."""
+    n_zeros: int | None = 0
     for block in blocks:
-        if isinstance(block, Lost):
-            n_zeros = 0
-        elif len(block):
-            n_since += len(block)
-            n_zeros = n_zeros + len(block) if is_steady(block) else 0
-            if n_zeros >= ZERO_SECONDS * rate and n_since >= REPEAT_SECONDS * rate:
-                n_since = 0
-                report(f"{name} gives nothing but zeros: is it muted, or is another one meant? `edgeseq devices` lists them.")
+        if n_zeros is not None and not isinstance(block, Lost):
+            n_zeros = n_zeros + len(block) if is_steady(block) else None
+            if n_zeros is not None and n_zeros >= ZERO_SECONDS * rate:
+                n_zeros = None
+                report(f"{name} gives nothing but zeros: is the microphone muted, or another one meant? See `edgeseq devices`.")
         yield block
 
 

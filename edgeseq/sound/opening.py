@@ -39,13 +39,16 @@ class SoundFile(soundfile.SoundFile):
     """An open file of sound, with what its header says beside what there is; closes all that it opened."""
 
     def __init__(self, file: BinaryIO, layout: Layout | None, behind: str = "") -> None:
-        """Read `file`, and own it; `layout` is that of a WAV whose header soundfile would not understand."""
+        """Read `file`, and own it; `layout` is that of a WAV.
+
+        Where its header, or what lies behind its samples, would confuse soundfile, that is given the samples alone.
+        """
         self.behind = behind
         """what lies behind the samples that the header promises, and may be sound; "" for nothing"""
         self.n_header = 0 if layout is None else layout.n_promised
         """samples that a WAV's header promises, 0 if it does not say; soundfile cuts their number to what is there"""
         self._owned: list[BinaryIO] = [file]
-        if layout is not None and layout.n_bytes is None:
+        if layout is not None and (layout.n_bytes is None or behind):
             window = _Window(file, layout)
             super().__init__(window, "r", layout.rate, layout.n_channels, subtype=layout.subtype, format="RAW", endian="LITTLE")
         else:
@@ -167,7 +170,9 @@ class _Window(io.RawIOBase):
     def __init__(self, file: BinaryIO, layout: Layout) -> None:
         super().__init__()
         self._file, self._first, self._at = file, layout.offset, 0
-        self._n = max(0, _size(file) - layout.offset) // layout.frame_bytes * layout.frame_bytes
+        n_there = max(0, _size(file) - layout.offset)
+        n_meant = n_there if layout.n_bytes is None else min(n_there, layout.n_bytes)
+        self._n = n_meant // layout.frame_bytes * layout.frame_bytes
 
     def readinto(self, buffer: Any) -> int:
         self._file.seek(self._first + self._at)
