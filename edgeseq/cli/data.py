@@ -88,6 +88,9 @@ def check(
     tokens: Annotated[
         str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
     ] = "",
+    language: Annotated[
+        str, typer.Option(help="Of the texts, such as tr or az, whose capitals have small letters of their own.")
+    ] = "",
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
@@ -112,7 +115,15 @@ def check(
     tests = [find_data(path) for path in against or []]
     with progress(f"Checking {manifest}") as show, _sigterm_as_interrupt():
         try:
-            report = check_manifest(find_data(manifest), tests, spelling, decode=not headers_only, jobs=jobs, on_progress=show)
+            report = check_manifest(
+                find_data(manifest),
+                tests,
+                spelling,
+                language=language,
+                decode=not headers_only,
+                jobs=jobs,
+                on_progress=show,
+            )
         except KeyboardInterrupt:
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if picture:

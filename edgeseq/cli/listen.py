@@ -196,7 +196,7 @@ def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) ->
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.tokens)),
+        cast(Any, lambda: Hotwords(search.all_hotwords(decoder.tokens.language) or [], decoder.tokens)),
         cast(Any, changing),
         _report,
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from edgeseq.errors import WordListError
 from edgeseq.tokens.packed_lexicon import is_packed, load_lexicon
 from edgeseq.tokens.pronunciations import Phones, read_entries, written
-from edgeseq.tokens.table import BLANK, WORD_START, TokenTable, normalize_text
+from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
 
 MOST_FAULTS = 10
 """Shown of one file."""
@@ -111,7 +111,7 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):
-        fields = normalize_text(line.partition("#")[0]).split()
+        fields = tokens.normalize(line.partition("#")[0]).split()
         if fields:
             spelling = _spelling(fields, tokens)
             unknown = sorted(set(spelling) - tokens.letters)

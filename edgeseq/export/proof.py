@@ -230,7 +230,7 @@ def hear_whole(
         log_probs = model.step(audio, model.init_state(1))[0][0, :n_rows].numpy()
         hypothesis = decoder.final(decoder.step(log_probs, decoder.init_state()))
         text = "" if hypothesis is None else hypothesis.text
-        heard.append(compare_texts(clip.text, text, len(samples) / rate, time.perf_counter() - began))
+        heard.append(compare_texts(clip.text, text, len(samples) / rate, time.perf_counter() - began, metadata.language))
         phones.append(compare_phones(heard[-1], log_probs, metadata.token_table))
         on_progress(WHOLE, n_done, len(clips))
     return heard, phones

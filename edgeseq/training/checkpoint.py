@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ class Checkpoint:
     @property
     def token_table(self) -> TokenTable:
         """Symbols by output column, and how words are spelled by them."""
-        return TokenTable.from_details(self.tokens, self.token_details)
+        tokens = TokenTable.from_details(self.tokens, self.token_details)
+        return replace(tokens, language=str(self.recipe.get("language", "")))
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:

@@ -59,7 +59,7 @@ def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
     Raises ManifestError or RecipeError when data is missing or broken.
     """
     manifests = [ManifestIndex.of(find_data(source.manifest)) for source in recipe.data.train]
-    tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()))
+    tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()), recipe.language)
     seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
     sources = [
         pick_source(source, manifest, tokens, seconds_per_token)

@@ -19,7 +19,7 @@ from edgeseq.decoding.word_ends import WordEnds
 from edgeseq.errors import RecipeError
 from edgeseq.evaluation.evaluate import word_edits
 from edgeseq.tokens.pronunciations import Phones
-from edgeseq.tokens.table import TokenTable, normalize_text
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import PER, WER, ValidReport
@@ -163,7 +163,7 @@ class Validator:
         return [
             ValidClip(
                 recording,
-                normalize_text(recording.text),
+                self.tokens.normalize(recording.text),
                 pronunciations_of_text(recording.text, self.tokens) if self._is_phones else None,
                 number in searched,
             )

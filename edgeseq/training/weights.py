@@ -125,4 +125,4 @@ def _assemble(recipe: dict[str, Any], tokens: TokenTable, weights: dict[str, Ten
         model.load_state_dict(weights)
     except RuntimeError as fault:
         raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({fault}).") from fault
-    return Trained(resolved, tokens, model.eval())
+    return Trained(resolved, replace(tokens, language=resolved.language), model.eval())
