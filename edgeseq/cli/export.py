@@ -90,6 +90,8 @@ def export(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
         ) from fault
     trained = load_trained(find_weights(source, "FROM"))
+    if trained.unfinished:
+        say(f"edgeseq: {source}: {trained.unfinished}; what it has learnt so far is exported.", err=True)
     if chunk_ms is not None:
         values = trained.recipe.model_dump(mode="json")
         values["export"]["chunk_ms"] = chunk_ms

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from edgeseq.training.recipe import Recipe
 
 EXIT_INTERRUPTED = 130
+USUAL: dict[str, object] = {"workers": 1, "accelerator": "auto", "devices": None, "nodes": 1}
+"""Of options that a command need not name."""
 LINE_SECONDS = 15.0
 """Where there is no terminal, a line of progress is printed this often."""
 
@@ -103,11 +106,25 @@ def train(
                 )
                 is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
-            hint = f"Export it with: edgeseq export {folder}" if resident else f"Go on with: edgeseq train {recipe} --resume"
+            again = _again(recipe, overrides or [], out, workers=workers, accelerator=accelerator, devices=devices, nodes=nodes)
+            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Go on with: {again}"
             say(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if is_first and not _finish(folder, resolved.name):
         raise typer.Exit(1)
+
+
+def _again(recipe: Path, overrides: Sequence[str], out: Path | None, **options: object) -> str:
+    """Write the command that goes on with a training, as it was given: without its overrides or --out it is another one.
+
+    >>> _again(Path("my recipe.yaml"), ["train.steps=500"], Path("runs/b"), workers=2, nodes=1)
+    "edgeseq train 'my recipe.yaml' train.steps=500 --out runs/b --workers 2 --resume"
+    """
+    words = ["edgeseq", "train", str(recipe), *overrides, *([] if out is None else ["--out", str(out)])]
+    for name, value in options.items():
+        if value != USUAL[name]:
+            words += [f"--{name}", str(value)]
+    return join([*words, "--resume"])
 
 
 def _train_resident(

@@ -94,6 +94,8 @@ def run_contents(
     splits, missing = find_splits(run.recipe, clips)
     utterances = hear_splits(run.trained, splits, on_progress) if run.trained else []
     measured = [one for one in utterances if not one.is_training]
+    has_valid = bool(measured) or not utterances
+    measured = measured or utterances
     pairs = confusions(measured, MOST_CONFUSIONS * 10)
     shown = _show_all(run.trained, worst(measured, examples)) if run.trained else []
     return {
@@ -106,6 +108,8 @@ def run_contents(
         "n_weights": sum(p.numel() for p in run.trained.model.parameters()) if run.trained else None,
         "curves": _training_picture(run),
         "phones_decide": any(line.get("metric") == PER for line in run.lines),
+        "has_valid": has_valid,
+        "heard_set": "the validation set" if has_valid else "what it was trained on",
         "splits": splits,
         "missing": missing,
         "split_rates": by_split(utterances),
