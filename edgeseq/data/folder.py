@@ -18,7 +18,7 @@ PLAIN = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au
 SOUND = (*PLAIN, ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".caf", ".amr", ".3gp")
 """How names of sound end; what soundfile does not read (M4A and those behind it) needs ffmpeg, also in training."""
 TABLES = (".csv", ".tsv")
-COMMAS = (",", "\t", ";")
+COMMAS = (",", "\t", ";", "|")
 """What may lie between the columns of a .csv; its first line tells."""
 SPLITS = ("train", "valid", "validation", "dev", "test", "eval")
 """Folders of these names are splits; others are only folders."""
