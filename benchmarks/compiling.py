@@ -45,7 +45,7 @@ def compile_frontend(training: Training) -> None:
 
 def compile_network(training: Training) -> None:
     """Compile frames to log-probs; torch's compiler leaves recurrent layers as they are."""
-    training.model.encoder.step = torch.compile(training.model.encoder.step, dynamic=True)  # type: ignore[method-assign]
+    training.model.trunk.step = torch.compile(training.model.trunk.step, dynamic=True)  # type: ignore[method-assign]
 
 
 def compile_optimizer(training: Training) -> None:

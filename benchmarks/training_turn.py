@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from torch.nn.functional import ctc_loss
 
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.batches import Batch
 from edgeseq.training.metrics import Report, StepReport
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
 from edgeseq.training.trainer import Devices, load_batches, train
 
 WARM_UP_STEPS = 12

@@ -30,9 +30,9 @@ from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network
 from edgeseq.stream.recognizer import Recognizer, usual_decoder
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
 from edgeseq.training.recipe import Recipe
+from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.valid import collapse
 
 WHOLE, STREAMED = "torch_whole", "torch_streamed"
@@ -179,7 +179,7 @@ def find_validation(recipe: Recipe) -> Validation:
 
 
 def prove(
-    model: AcousticModel,
+    model: SequenceModel,
     metadata: ModelMetadata,
     graphs: Mapping[str, bytes],
     clips: Sequence[Clip],
@@ -209,7 +209,7 @@ def prove(
 
 @torch.inference_mode()
 def hear_whole(
-    model: AcousticModel,
+    model: SequenceModel,
     metadata: ModelMetadata,
     clips: Sequence[Clip],
     on_progress: Progress = lambda way, done, total: None,
@@ -223,8 +223,8 @@ def hear_whole(
     for n_done, clip in enumerate(clips, start=1):
         samples = clip.read(rate)
         n_rows = math.ceil((len(samples) + round(metadata.flush_seconds * rate)) / metadata.step_samples)
-        n_steps = math.ceil(n_rows / model.encoder.rows_per_step)
-        audio = torch.zeros(1, n_steps * model.encoder.rows_per_step * metadata.step_samples)
+        n_steps = math.ceil(n_rows / model.head.rows_per_step)
+        audio = torch.zeros(1, n_steps * model.head.rows_per_step * metadata.step_samples)
         audio[0, : len(samples)] = torch.from_numpy(samples)
         began = time.perf_counter()
         log_probs = model.step(audio, model.init_state(1))[0][0, :n_rows].numpy()

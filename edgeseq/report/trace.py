@@ -15,7 +15,8 @@ from edgeseq.export.exporter import describe
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
+from edgeseq.training.sequence_model import SequenceModel
+from edgeseq.training.trunk import RecurrentLayer
 from edgeseq.training.weights import Trained
 
 Floats = NDArray[np.float32]
@@ -107,7 +108,7 @@ def trace(trained: Trained, samples: Floats) -> Trace:
     heard = _with_silence(samples, flush_of(trained), recipe.step_samples, rate)
     frames = model.frontend.step(torch.from_numpy(heard)[None], model.frontend.init_state(1))[0].detach()
     frames.requires_grad_(True)
-    log_probs = model.encoder.step(frames, model.encoder.init_state(1))[0]
+    log_probs = model.head(model.trunk.step(frames, model.trunk.init_state(1))[0])
     words = tuple(
         TracedWord(word.text, word.rows, word.tokens, saliency(log_probs, frames, word))
         for word in spell(log_probs[0].detach(), trained.tokens)
@@ -193,44 +194,28 @@ def saliency(log_probs: Tensor, frames: Tensor, word: TracedWord) -> Floats:
 
 
 @torch.inference_mode()
-def trace_layers(model: AcousticModel, frames: Tensor) -> tuple[LayerTrace, ...]:
+def trace_layers(model: SequenceModel, frames: Tensor) -> tuple[LayerTrace, ...]:
     """Run the layers over `frames` `[1, n_frames, n_mels]` step by step, from zero states."""
-    encoder = model.encoder
-    n_steps = frames.shape[1] // encoder.subsampling
-    inputs = frames[:, : n_steps * encoder.subsampling].reshape(n_steps, -1)
+    trunk = model.trunk
+    n_steps = frames.shape[1] // trunk.subsampling
+    inputs = frames[:, : n_steps * trunk.subsampling].reshape(n_steps, -1)
     traces = []
-    for layer in encoder.recurrent_layers:
-        traced = _trace_layer(layer, encoder.cell, inputs)
+    for layer in trunk.recurrent_layers:
+        traced = _trace_layer(layer, inputs)
         traces.append(traced)
         inputs = layer.shape(torch.from_numpy(traced.outputs))
     return tuple(traces)
 
 
-GATES = {"gru": ("reset", "update"), "lstm": ("input", "forget", "output"), "rnn": ()}
-
-
-def _trace_layer(layer: RecurrentLayer, cell: str, inputs: Tensor) -> LayerTrace:
+def _trace_layer(layer: RecurrentLayer, inputs: Tensor) -> LayerTrace:
     w_ih, w_hh, b_ih, b_hh = layer.cell_weights()
     from_input = inputs @ w_ih.T + b_ih
-    hidden = memory = torch.zeros(w_hh.shape[1])
+    states = tuple(torch.zeros(w_hh.shape[1]) for _ in layer.cell.states)
     outputs, opened = [], []
     for step in from_input:
-        gates: tuple[Tensor, ...] = ()
-        from_hidden = w_hh @ hidden + b_hh
-        if cell == "gru":
-            reset, update = (step + from_hidden).chunk(3)[:2]
-            gates = (reset.sigmoid(), update.sigmoid())
-            new = (step.chunk(3)[2] + gates[0] * from_hidden.chunk(3)[2]).tanh()
-            hidden = new + gates[1] * (hidden - new)
-        elif cell == "lstm":
-            into, forget, new, out = (step + from_hidden).chunk(4)
-            gates = (into.sigmoid(), forget.sigmoid(), out.sigmoid())
-            memory = gates[1] * memory + gates[0] * new.tanh()
-            hidden = gates[2] * memory.tanh()
-        else:
-            hidden = (step + from_hidden).tanh()
-        outputs.append(hidden)
+        states, gates = layer.cell.step(step, w_hh @ states[0] + b_hh, states)
+        outputs.append(states[0])
         opened.append(gates)
     by_gate: Sequence[tuple[Tensor, ...]] = list(zip(*opened, strict=True))
-    stacked = {name: torch.stack(values).numpy() for name, values in zip(GATES[cell], by_gate, strict=True)}
+    stacked = {name: torch.stack(values).numpy() for name, values in zip(layer.cell.gates, by_gate, strict=True)}
     return LayerTrace(torch.stack(outputs).numpy(), stacked)

@@ -12,9 +12,11 @@ import torch
 from edgeseq.errors import EdgeseqError, ModelError
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training.quantization import Grids, put_on_grids
+from edgeseq.training.sequence_model import renamed_weights
+from edgeseq.training.state import State
 from edgeseq.whole_file import write_whole
 
-FORMAT = 3
+FORMAT = 4
 """Of the file; raised when names or meanings in it change."""
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
@@ -31,8 +33,8 @@ class Checkpoint:
     tokens: tuple[str, ...]
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
-    carried: tuple[torch.Tensor, ...]
-    """the streams' state at the end of the last batch: samples, frames, hidden ..."""
+    carried: State
+    """the streams' state at the end of the last batch"""
     average: dict[str, torch.Tensor] | None = None
     """weights averaged over steps, where the recipe asks for it"""
     token_details: dict[str, Any] = field(default_factory=dict)
@@ -82,7 +84,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-        check_format(values.pop("format", 1), FORMAT, path)
+        version = values.pop("format", 1)
+        if version == 3:
+            return Checkpoint(**_renamed(values))
+        check_format(version, FORMAT, path)
         return Checkpoint(**values)
     except ModelError:
         raise
@@ -94,6 +99,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote. If it is damaged, remove it: --resume then "
             "goes on from the one before."
         ) from fault
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Convert format 3: states by their places, weights of an encoder."""
+    names = ["hidden", "cell"] if values["recipe"]["network"]["cell"] == "lstm" else ["hidden"]
+    weights = {key: renamed_weights(values[key]) for key in ("model", "average", "grids") if values[key] is not None}
+    if not values["carried"]:
+        return values | weights | {"carried": {}}
+    samples, frames, *stacked = values["carried"]
+    layers = zip(*stacked, strict=True)
+    states = {f"{name}_{n}": state for n, layer in enumerate(layers) for name, state in zip(names, layer, strict=True)}
+    return values | weights | {"carried": {"samples": samples, "frames": frames, **states}}
 
 
 def check_format(found: object, wanted: int, path: Path) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from edgeseq.errors import UsageError
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.recipe import FinetuneRecipe, Recipe
 from edgeseq.training.resuming import differences
+from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.weights import Trained, find_weights, load_trained
 
 NEW_SHARE = 0.1
@@ -21,7 +21,7 @@ FREE_NETWORK_KEYS = {"dropout"}
 """What may differ from the network that the weights come from: it leaves their shapes and meaning as they are."""
 
 
-def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetune: FinetuneRecipe) -> None:
+def begin_from(model: SequenceModel, tokens: TokenTable, recipe: Recipe, finetune: FinetuneRecipe) -> None:
     """Fill `model`, made fresh for `recipe` and `tokens`, with the weights that `finetune` names.
 
     The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
@@ -29,8 +29,8 @@ def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetun
     """
     given = load_given(recipe, finetune)
     weights = given.model.state_dict()
-    for name, fresh in model.encoder.output.state_dict().items():
-        key = f"encoder.output.{name}"
+    for name, fresh in model.head.linear.state_dict().items():
+        key = f"head.linear.{name}"
         weights[key] = join_outputs(fresh, weights[key], tokens.symbols, given.tokens.symbols)
     model.load_state_dict(weights)
 
@@ -67,7 +67,7 @@ def join_outputs(fresh: Tensor, given: Tensor, symbols: Sequence[str], given_sym
     return joined.flatten(0, 1)
 
 
-def freeze(model: AcousticModel, n_layers: int) -> None:
+def freeze(model: SequenceModel, n_layers: int) -> None:
     """Keep the lowest `n_layers` recurrent layers as they are from here on."""
-    for layer in model.encoder.recurrent_layers[:n_layers]:
+    for layer in model.trunk.recurrent_layers[:n_layers]:
         layer.requires_grad_(False)

@@ -6,36 +6,38 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import ctc_loss
 
-from edgeseq.training.acoustic_model import AcousticModel, StreamState
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
 from edgeseq.training.recipe import Recipe
+from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.training.state import State, restart
 
 
 def streamed_loss(
-    model: AcousticModel,
+    model: SequenceModel,
     recipe: Recipe,
     blank_id: int,
     batch: Batch,
-    state: StreamState,
+    state: State,
     hardness: float,
     chance: RowChance,
     fabric: Fabric,
-) -> tuple[Tensor, StreamState]:
+) -> tuple[Tensor, State]:
     """CTC loss (Graves et al. 2006) of a process's rows, a part of the mean over the target tokens of all processes.
 
     `state` is of these rows, before the batch; returned is theirs at its end. The frontend computes in 32 bit, the network in
     the recipe's precision.
     """
-    device = state.samples.device
-    state = state.restart(batch.restart.to(device))
-    frames, samples = model.frontend.step(batch.audio.to(device), state.samples)
+    device = state[SAMPLES].device
+    state = restart(state, batch.restart.to(device))
+    frames, samples = model.frontend.step(batch.audio.to(device), state[SAMPLES])
     frames = spec_augment(frames, recipe.augment.spec_augment, hardness, chance)
     with fabric.autocast():
-        log_probs, encoder = model.encoder.step(frames, state.encoder, chance)
+        outputs, after = model.trunk.step(frames, state, chance)
+        log_probs = model.head(outputs)
     loss = ctc_sum(log_probs.float(), batch, blank_id)
-    return loss / max(1, int(batch.all_tokens)), StreamState(samples, encoder)
+    return loss / max(1, int(batch.all_tokens)), {**after, SAMPLES: samples}
 
 
 def ctc_sum(log_probs: Tensor, batch: Batch, blank_id: int) -> Tensor:

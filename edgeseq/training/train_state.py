@@ -12,7 +12,6 @@ from lightning.fabric import Fabric
 from edgeseq.errors import UsageError
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import processes
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
 from edgeseq.training.averaging import Weights
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
@@ -21,6 +20,8 @@ from edgeseq.training.quantization import Grids
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.resuming import refuse_changes, token_changes
+from edgeseq.training.sequence_model import SequenceModel, build_model
+from edgeseq.training.state import State, pick
 from edgeseq.training.watch import BadSteps, GradientWatch
 
 STATISTICS_BATCHES = 8
@@ -33,12 +34,12 @@ class Training:
 
     recipe: Recipe
     tokens: TokenTable
-    model: AcousticModel
+    model: SequenceModel
     optimizer: torch.optim.Optimizer
     fabric: Fabric
     rows: range
     """numbers of this process's streams"""
-    carried: StreamState
+    carried: State
     """of these streams"""
     step: int
     """steps done"""
@@ -76,7 +77,7 @@ def begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fa
 
 
 @torch.no_grad()
-def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
+def log_mel_statistics(model: SequenceModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each; of all streams."""
     every = batches.of_rows(range(batches.recipe.train.batch_size))
     frames = torch.cat([model.frontend.log_mel(every[len(every) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)])
@@ -98,8 +99,7 @@ def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabri
         freeze(model, recipe.finetune.freeze)
     optimizer = _make_optimizer(model, recipe)
     optimizer.load_state_dict(saved.optimizer)
-    samples, frames, *hidden = (tensor.to(fabric.device) for tensor in saved.carried)
-    every = StreamState(samples, EncoderState(frames, tuple(hidden)))
+    every = {name: tensor.to(fabric.device) for name, tensor in saved.carried.items()}
     average = saved.average and {name: tensor.to(fabric.device) for name, tensor in saved.average.items()}
     return Training(
         recipe,
@@ -108,7 +108,7 @@ def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabri
         optimizer,
         fabric,
         rows,
-        every.pick(torch.arange(rows.start, rows.stop, device=fabric.device)),
+        pick(every, torch.arange(rows.start, rows.stop, device=fabric.device)),
         saved.step,
         BadSteps(recipe.train.most_bad_steps, saved.bad_steps),
         average,
@@ -119,12 +119,8 @@ def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabri
 
 def save(training: Training, checkpoints: Path, name: str | None = None) -> None:
     """Save a checkpoint of all processes' streams; the first process writes it."""
-    fabric, carried = training.fabric, training.carried
-    together = (
-        processes.gather(fabric, carried.samples, 0),
-        processes.gather(fabric, carried.encoder.frames, 0),
-        *(processes.gather(fabric, hidden, 1) for hidden in carried.encoder.hidden),
-    )
+    fabric = training.fabric
+    together = {name: processes.gather(fabric, tensor, 0) for name, tensor in training.carried.items()}
     if fabric.global_rank == 0:
         checkpoint = Checkpoint(
             step=training.step,
@@ -143,7 +139,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
     fabric.barrier()
 
 
-def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:
+def _make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW in one pass over the weights; biases do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1]

@@ -29,6 +29,7 @@ from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import pick_source
+from edgeseq.training.state import detach, pick, put, restart
 from edgeseq.training.tokens import make_tokens
 from edgeseq.training.train_state import Training, begin, restore, save
 from edgeseq.training.valid import Validator, load_validation
@@ -178,10 +179,10 @@ def train_step(
         training.grids = find_grids(model, settings.quantize.bits)
     training.optimizer.zero_grad(set_to_none=True)
     loss_value = 0.0
-    places = (batch.rows - training.rows.start).to(training.carried.samples.device)
-    state = training.carried.pick(places)
+    places = (batch.rows - training.rows.start).to(training.fabric.device)
+    state = pick(training.carried, places)
     if len(batch.rows):
-        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.carried.samples.device)
+        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.fabric.device)
         with rounded(model, training.grids):
             loss, state = streamed_loss(
                 model, training.recipe, training.tokens.blank_id, batch, state, hardness, chance, training.fabric
@@ -198,14 +199,14 @@ def train_step(
     if math.isfinite(loss_value) and math.isfinite(norm):
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, torch.tensor(norm))
         training.optimizer.step()
-        training.carried = training.carried.put(places, state.detach())
+        training.carried = put(training.carried, places, detach(state))
         if settings.averaging.kind != "none":
             share = share_of_new(settings.averaging, step + 1, settings.steps)
             training.average = average_in(training.average, model.state_dict(), share)
         noticed = training.gradients.look(step + 1, norms, settings.grad_clip)
     else:
         noticed = training.bad_steps.add(step + 1, loss_value, clip_names(step))
-        training.carried = training.carried.restart(torch.ones(len(training.rows), dtype=torch.bool, device=places.device))
+        training.carried = restart(training.carried, torch.ones(len(training.rows), dtype=torch.bool, device=places.device))
     if noticed:
         reports.append(Notice(step + 1, noticed))
     took = time.monotonic() - began

@@ -20,11 +20,11 @@ from edgeseq.errors import RecipeError
 from edgeseq.evaluation.evaluate import word_edits
 from edgeseq.tokens.pronunciations import Phones
 from edgeseq.tokens.table import TokenTable, normalize_text
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import PER, WER, ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
 from edgeseq.training.recipe import Recipe
+from edgeseq.training.sequence_model import SequenceModel
 
 BATCH_SIZE = 50
 
@@ -59,7 +59,7 @@ def collapse(log_probs: NDArray[np.float32], blank_id: int) -> list[int]:
 
 @torch.inference_mode()
 def hear_clips(
-    model: AcousticModel, recordings: Sequence[Recording], reader: ClipReader, row_samples: int, tail_seconds: float
+    model: SequenceModel, recordings: Sequence[Recording], reader: ClipReader, row_samples: int, tail_seconds: float
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Hear each recording from a zero state, with `tail_seconds` of silence after it, those of like length together.
 
@@ -67,7 +67,7 @@ def hear_clips(
     it was padded to.
     """
     device, tail = model.frontend.mean.device, int(tail_seconds * reader.sample_rate)
-    step_samples = row_samples * model.encoder.rows_per_step
+    step_samples = row_samples * model.head.rows_per_step
     order = sorted(range(len(recordings)), key=lambda number: recordings[number].duration)
     for first in range(0, len(order), BATCH_SIZE):
         numbers = order[first : first + BATCH_SIZE]
@@ -107,7 +107,7 @@ class Validator:
         self.metric = PER if has_phones else WER
         """what picks the best weights: phones are surer than words, which hang on the lexicon"""
 
-    def measure(self, model: AcousticModel, step: int) -> ValidReport:
+    def measure(self, model: SequenceModel, step: int) -> ValidReport:
         """Measure all manifests with a model after so many steps."""
         report = ValidReport(step, self.metric, {}, {}, {}, {})
         row_samples, tail = self.recipe.row_samples, self.recipe.joining.tail_seconds

@@ -17,14 +17,14 @@ from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import SEARCH, SearchDefaults, find_companions, named
 from edgeseq.models import model_folders
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, build_model
 from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import SequenceModel, build_model, renamed_weights
 
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_KEY = "edgeseq"
-FORMAT = 2
+FORMAT = 3
 """Of the weights' names; raised when they change."""
 
 
@@ -34,7 +34,7 @@ class Trained:
 
     recipe: Recipe
     tokens: TokenTable
-    model: AcousticModel
+    model: SequenceModel
     flush_seconds: float | None = None
     """known when the weights were released before"""
     measured: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +106,10 @@ def _load_released(path: Path) -> Trained:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        check_format(about.get("format", 1), FORMAT, path)
+        if about.get("format") == 2:
+            weights = renamed_weights(weights)
+        else:
+            check_format(about.get("format", 1), FORMAT, path)
         recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
         tokens = TokenTable.from_details(about["tokens"], about.get("token_details", {}))
         measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))

@@ -10,7 +10,7 @@ from edgeseq.export.exporter import export
 from edgeseq.lm.binary import write_compiled
 from edgeseq.lm.building import Plan, build
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.sequence_model import build_model
 from edgeseq.training.weights import load_trained
 
 PHONES = "one W AH N\ntwo T UW\n"

@@ -57,7 +57,7 @@ def test_a_wrong_weight_is_found(make_trained, quantization):
     form = FORMS[quantization]
     built = build_graph(trained.model, metadata, form)
     with torch.no_grad():
-        trained.model.encoder.layers[1].rnn.bias_hh_l0[-1] += 0.5
+        trained.model.trunk.layers[1].rnn.bias_hh_l0[-1] += 0.5
     with pytest.raises(ExportError, match="differs from the network"):
         verify_graph(built, trained.model, metadata, form)
 
@@ -77,7 +77,7 @@ def test_a_gru_with_the_reset_gate_in_the_wrong_place_is_found(make_trained):
 def test_weights_that_hold_nan_are_refused(make_trained, tmp_path):
     trained = make_trained()
     with torch.no_grad():
-        trained.model.encoder.output.bias[0] = float("nan")
+        trained.model.head.linear.bias[0] = float("nan")
     with pytest.raises(ExportError, match="NaN"):
         export(trained, tmp_path / "model", scores={}, flush_seconds=0.2)
     assert not (tmp_path / "model").exists()
@@ -142,7 +142,7 @@ def test_rows_of_a_batch_do_not_hear_each_other(make_trained, quantization, tmp_
     network = Network(tmp_path / exporter.FILES[FORMS[quantization].bits])
     audio = random_audio(5, 640, 1).numpy()
     audio[0] *= 0.001  # a whisper beside full scale
-    state = as_arrays(trained.model, random_state(trained.model, 5, 1))
+    state = as_arrays(random_state(trained.model, 5, 1))
     together, after = network.step(audio, state)
     for row in range(5):
         alone, alone_after = network.step(audio[row : row + 1], {k: v[row : row + 1] for k, v in state.items()})

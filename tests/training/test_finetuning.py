@@ -15,7 +15,7 @@ from edgeseq.training.trainer import train
 from edgeseq.training.weights import find_weights, load_trained
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-OUTPUT = ("encoder.output.weight", "encoder.output.bias")
+OUTPUT = ("head.linear.weight", "head.linear.bias")
 
 
 def quietly(_):
@@ -141,7 +141,7 @@ def test_the_recipe_runs_to_its_end_on_a_tiny_corpus(tone_corpus, tmp_path, monk
     assert [set(r.wer) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
     released, tuned = load_trained(find_weights("digits-en", "FROM")), load_trained(tmp_path / "run")
     assert tuned.tokens.symbols == ("<blk>", "▁", "e", "n", "o", "t", "w")
-    name = "encoder.layers.{}.rnn.weight_hh_l0"
+    name = "trunk.layers.{}.rnn.weight_hh_l0"
     for layer, same in enumerate([True, False, False]):
         before, after = (one.model.state_dict()[name.format(layer)] for one in (released, tuned))
         assert torch.equal(before, after) == same

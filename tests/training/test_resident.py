@@ -149,14 +149,15 @@ class TestRendering:
 
 
 def test_layers_in_one_call_are_the_same_network(prepared):
-    from edgeseq.training.acoustic_model import build_model
+    from edgeseq.training.sequence_model import build_model
 
     model = build_model(prepared.recipe.frontend, prepared.recipe.network, 4)
-    frames, state = torch.randn(3, 41, 32), model.encoder.init_state(3)
-    one, after = model.encoder.step(frames, state)
-    other, after_stack = Stack(model.encoder).step(frames, state)
+    frames, state = torch.randn(3, 41, 32), model.trunk.init_state(3)
+    outputs, after = model.trunk.step(frames, state)
+    one = model.head(outputs)
+    other, after_stack = Stack(model.trunk, model.head).step(frames, state)
     assert torch.allclose(one, other, atol=1e-6)
-    assert torch.allclose(after.hidden[0], after_stack.hidden[0], atol=1e-6)
+    assert torch.allclose(after["hidden_0"], after_stack["hidden_0"], atol=1e-6)
 
 
 @pytest.fixture

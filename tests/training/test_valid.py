@@ -18,10 +18,10 @@ from edgeseq.cli.train import _rates_in_words
 from edgeseq.errors import RecipeError
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import metrics, phone_errors, valid
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metrics import ValidReport, draw_curves, rate_curves
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
 from edgeseq.training.valid import Validator, hear_clips, load_validation
 
 RATE = 8000
@@ -61,7 +61,7 @@ class Speaking:
     def __init__(self, tokens, of_silence):
         self.tokens, self.of_silence = tokens, of_silence
         self.frontend = SimpleNamespace(mean=torch.zeros(1))
-        self.encoder = SimpleNamespace(rows_per_step=1)
+        self.head = SimpleNamespace(rows_per_step=1)
 
     def init_state(self, batch):
         return None
