@@ -11,6 +11,7 @@ from edgeseq.export.exporter import export
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained
 
 SEED = 0
@@ -44,5 +45,5 @@ def write_model(shape: Shape, bits: int, folder: Path) -> Path:
     with torch.no_grad():
         for weights in (*model.trunk.parameters(), *model.head.parameters()):
             weights.mul_(GAIN)
-    exported = export(Trained(recipe, tokens, model), folder, scores={}, bits=[bits], flush_seconds=FLUSH_SECONDS)
+    exported = export(Trained(recipe, Task(tokens), model), folder, scores={}, bits=[bits], flush_seconds=FLUSH_SECONDS)
     return exported.files[0].path

@@ -135,11 +135,15 @@ def _spelling(tokens: str) -> Spelling:
         return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
     try:
         from edgeseq.training.recipe_file import load_recipe
+        from edgeseq.training.tasks.ctc import Task as CtcTask
         from edgeseq.training.trainer import load_batches
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Recipes need {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     recipe = load_recipe(Path(tokens))
-    return Spelling(load_batches(recipe)[1], recipe.row_samples / recipe.frontend.sample_rate)
+    task = load_batches(recipe).task
+    if not isinstance(task, CtcTask):
+        raise UsageError(f"--tokens {tokens}: a recipe of the task '{recipe.task.kind}', which writes no words; wanted 'ctc'.")
+    return Spelling(task.tokens, recipe.row_samples / recipe.frontend.sample_rate)
 
 
 def _show_report(report: Report) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from edgeseq.model.metadata import ModelMetadata
-from edgeseq.model.network import Floats, Network, NetworkState
-from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.model.network import Network, NetworkState
+from edgeseq.model.signature import AUDIO, Array, Arrays
+from edgeseq.training.sequence_model import SAMPLES, SequenceModel, signature_of
 from edgeseq.training.state import GRAPH_PREFIX, State
 from edgeseq.training.trunk import FRAMES
 
@@ -21,17 +22,14 @@ class TorchNetwork(Network):
         # There is no file to open: what `Network` learns from one is known here.
         self.model, self.metadata = model.eval(), metadata
         self.path, self.fingerprint = Path(metadata.name), "torch"
-        self.n_steps = metadata.chunk_samples // metadata.step_samples
-
-    def init_state(self, batch: int = 1) -> NetworkState:
-        """Make the state of `batch` streams that have just opened: zeros."""
-        return as_arrays(self.model.init_state(batch))
+        self.signature = signature_of(model, metadata.chunk_samples, metadata.sample_rate)
+        self.n_steps = self.signature.rows.per_chunk
 
     @torch.inference_mode()
-    def step(self, chunk: Floats, state: NetworkState) -> tuple[Floats, NetworkState]:
+    def step(self, inputs: Arrays, state: NetworkState) -> tuple[dict[str, Array], NetworkState]:
         """Advance `batch` streams by one network chunk; shapes as `Network.step`."""
-        log_probs, after = self.model.step(torch.from_numpy(chunk), as_state(self.model, state))
-        return log_probs.numpy(), as_arrays(after)
+        rows, after = self.model.step(torch.from_numpy(inputs[AUDIO]), as_state(self.model, state))
+        return {self.signature.rows.name: rows.numpy()}, as_arrays(after)
 
 
 def as_arrays(state: State) -> NetworkState:

@@ -18,6 +18,7 @@ from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.session import open_session
+from edgeseq.model.signature import AUDIO
 from edgeseq.training.sequence_model import SAMPLES, SequenceModel
 from edgeseq.training.state import State
 from edgeseq.training.trunk import Trunk
@@ -41,9 +42,9 @@ Arrays = dict[str, NDArray[np.float32]]
 class Difference:
     """The largest absolute differences found between a graph and torch, over all trials."""
 
-    log_probs: float
+    rows: float
     state: float
-    log_probs_mean: float
+    rows_mean: float
     """the largest mean of a trial"""
 
 
@@ -58,19 +59,17 @@ def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMe
         _compare(session, model, stored, metadata, form, batch, split, seed)
         for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
     ]
-    worst = Difference(
-        *(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True))
-    )
+    worst = Difference(*(max(values) for values in zip(*((t.rows, t.state, t.rows_mean) for t in trials), strict=True)))
     _refuse_difference(worst, metadata, form)
     return worst
 
 
 def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -> None:
     largest, mean = TOLERANCES[form.product]
-    if not (found.log_probs <= largest and found.state <= largest and found.log_probs_mean <= mean):  # also for NaN
+    if not (found.rows <= largest and found.state <= largest and found.rows_mean <= mean):  # also for NaN
         raise ExportError(
-            f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: log-probs by "
-            f"{found.log_probs:.2g} (mean {found.log_probs_mean:.2g}), final state by {found.state:.2g}; at most {largest:g} "
+            f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: rows by "
+            f"{found.rows:.2g} (mean {found.rows_mean:.2g}), final state by {found.state:.2g}; at most {largest:g} "
             f"(mean {mean:g}) is allowed.\n  Nothing was written. This is a fault of edgeseq or onnxruntime "
             f"({onnxruntime.__version__}), or the weights hold NaN; please report it with the recipe."
         )
@@ -93,7 +92,7 @@ def _compare(
         wanted, wanted_state = _run_torch(model, audio, state, split)
     else:
         wanted, wanted_state = _run_simulation(model, stored, audio, state, form)
-    found, found_state = _run_graph(session, audio, as_arrays(state), metadata.chunk_samples)
+    found, found_state = _run_graph(session, model.head.port, audio, as_arrays(state), metadata.chunk_samples)
     differences = np.abs(found - wanted.numpy())
     expected = as_arrays(wanted_state)
     state_difference = max(float(np.abs(found_state[name] - expected[name]).max()) for name in expected)
@@ -133,13 +132,13 @@ def _run_simulation(model: SequenceModel, stored: Trunk, audio: Tensor, state: S
 
 
 def _run_graph(
-    session: onnxruntime.InferenceSession, audio: Tensor, state: Arrays, chunk_samples: int
+    session: onnxruntime.InferenceSession, rows: str, audio: Tensor, state: Arrays, chunk_samples: int
 ) -> tuple[NDArray[np.float32], Arrays]:
     names = [output.name for output in session.get_outputs()]
     parts = []
     for chunk in audio.split(chunk_samples, dim=1):
-        outputs = dict(zip(names, session.run(names, {"audio": chunk.numpy(), **state}), strict=True))
-        parts.append(outputs.pop("log_probs"))
+        outputs = dict(zip(names, session.run(names, {AUDIO: chunk.numpy(), **state}), strict=True))
+        parts.append(outputs.pop(rows))
         state = {name.removesuffix("_next"): value for name, value in outputs.items()}
     return np.concatenate(parts, axis=1), state
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edgeseq.model.signature import AUDIO, Port, Signature, StatePort
 from edgeseq.training.frontend import Frontend, build_frontend
 from edgeseq.training.head import Head
 from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
-from edgeseq.training.state import State
-from edgeseq.training.trunk import Trunk, build_trunk
+from edgeseq.training.state import GRAPH_PREFIX, State
+from edgeseq.training.trunk import FRAMES, Trunk, build_trunk
 
 SAMPLES = "samples"
 """The state that holds sound not yet framed, `[batch, n_left]`."""
@@ -43,6 +44,15 @@ def build_model(
     trunk = build_trunk(network, frontend.n_mels)
     head = Head(trunk.width, n_outputs, network.rows_per_step, activation)
     return SequenceModel(build_frontend(frontend), trunk, head)
+
+
+def signature_of(model: SequenceModel, chunk_samples: int, sample_rate: int) -> Signature:
+    """Say what the graph of a model takes, gives and remembers, for chunks of whole steps."""
+    row_samples = model.frontend.hop_samples * model.trunk.subsampling // model.head.rows_per_step
+    audio = Port(AUDIO, "float32", chunk_samples, (), float(sample_rate))
+    rows = Port(model.head.port, "float32", chunk_samples // row_samples, (model.head.n_outputs,), sample_rate / row_samples)
+    states = [(name, tensor.shape[1:]) for name, tensor in model.init_state(1).items() if name != FRAMES]
+    return Signature((audio,), (rows,), tuple(StatePort(GRAPH_PREFIX + name, "float32", tuple(s)) for name, s in states))
 
 
 def renamed_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:

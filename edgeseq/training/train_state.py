@@ -10,8 +10,7 @@ import torch
 from lightning.fabric import Fabric
 
 from edgeseq.errors import UsageError
-from edgeseq.tokens.table import TokenTable
-from edgeseq.training import processes
+from edgeseq.training import processes, tasks
 from edgeseq.training.averaging import Weights
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
@@ -19,9 +18,10 @@ from edgeseq.training.finetuning import begin_from, freeze
 from edgeseq.training.quantization import Grids
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
-from edgeseq.training.resuming import refuse_changes, token_changes
+from edgeseq.training.resuming import refuse_changes
 from edgeseq.training.sequence_model import SequenceModel, build_model
 from edgeseq.training.state import State, pick
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.watch import BadSteps, GradientWatch
 
 STATISTICS_BATCHES = 8
@@ -33,7 +33,7 @@ class Training:
     """A training under way, as one of its processes holds it."""
 
     recipe: Recipe
-    tokens: TokenTable
+    task: Task
     model: SequenceModel
     optimizer: torch.optim.Optimizer
     fabric: Fabric
@@ -46,26 +46,27 @@ class Training:
     bad_steps: BadSteps
     average: Weights | None = None
     best: tuple[float, int] | None = None
-    """fewest phones or words wrong (see `ValidReport.metric`), in percent, and the step of it"""
+    """the best value of `ValidReport.metric`, in percent, and its step"""
     grids: Grids | None = None
     """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)
 
 
-def begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
+def begin(recipe: Recipe, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
     """Begin with fresh weights, or with given ones."""
     torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.frontend, recipe.network, len(tokens))
+    task = batches.task
+    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation)
     if recipe.finetune is None:
         model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
     else:
-        begin_from(model, tokens, recipe, recipe.finetune)
+        begin_from(model, task, recipe, recipe.finetune)
         freeze(model, recipe.finetune.freeze)
     model.to(fabric.device)
     carried = model.init_state(len(rows))
     return Training(
         recipe,
-        tokens,
+        task,
         model,
         _make_optimizer(model, recipe),
         fabric,
@@ -84,16 +85,18 @@ def log_mel_statistics(model: SequenceModel, batches: JoinedBatches) -> tuple[to
     return frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(1e-3).clone()
 
 
-def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
+def restore(recipe: Recipe, task: Task, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
     """Put a saved training together, as far as this process holds it."""
     was = parse_recipe(saved.recipe, "the saved recipe")  # with what newer versions have added
-    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
+    same_kind = was.task.kind == recipe.task.kind
+    changes = tasks.restore(was, saved.details).changes(task) if same_kind else []
+    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), changes)
     if saved.step > recipe.train.steps:
         raise UsageError(
             f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
             "  Name as many or more, or begin anew with another --out."
         )
-    model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
+    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation).to(fabric.device)
     model.load_state_dict(saved.model)
     if recipe.finetune is not None:
         freeze(model, recipe.finetune.freeze)
@@ -103,7 +106,7 @@ def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabri
     average = saved.average and {name: tensor.to(fabric.device) for name, tensor in saved.average.items()}
     return Training(
         recipe,
-        tokens,
+        task,
         model,
         optimizer,
         fabric,
@@ -125,8 +128,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
         checkpoint = Checkpoint(
             step=training.step,
             recipe=training.recipe.model_dump(mode="json"),
-            tokens=training.tokens.symbols,
-            token_details=training.tokens.details,
+            details=training.task.details,
             model=training.model.state_dict(),
             optimizer=training.optimizer.state_dict(),
             carried=together,

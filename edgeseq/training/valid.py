@@ -21,7 +21,8 @@ from edgeseq.evaluation.evaluate import word_edits
 from edgeseq.tokens.pronunciations import Phones
 from edgeseq.tokens.table import TokenTable, normalize_text
 from edgeseq.training.clips import ClipReader
-from edgeseq.training.metrics import PER, WER, ValidReport
+from edgeseq.training.metric import ACCEPTED, PER, WER, Metric
+from edgeseq.training.metrics import ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sequence_model import SequenceModel
@@ -41,8 +42,9 @@ def load_validation(recipe: Recipe) -> dict[str, list[Recording]]:
     Raises ManifestError when one is missing or broken, RecipeError when none has words to stop by.
     """
     valid = {name: read_manifest(find_data(name), allow_empty_text=True) for name in recipe.data.valid}
-    has_words = any(recording.text.strip() for recordings in valid.values() for recording in recordings)
-    if recipe.train.patience is not None and not has_words:
+    everything = [recording for recordings in valid.values() for recording in recordings]
+    can_tell = any(recording.text.strip() or recording.segments is not None for recording in everything)
+    if recipe.train.patience is not None and not can_tell:
         raise RecipeError(
             "train.patience: the manifests of data.valid hold no words by which to tell whether anything gets better.\n"
             "  Name one with words, or leave train.patience out."
@@ -93,8 +95,8 @@ class ValidClip:
     """its words are told, too"""
 
 
-class Validator:
-    """Measures a model by a recipe's validation manifests."""
+class WordValidator:
+    """Measures a model of words by a recipe's validation manifests."""
 
     def __init__(
         self, recipe: Recipe, tokens: TokenTable, valid: Mapping[str, Sequence[Recording]], reader: ClipReader
@@ -104,19 +106,19 @@ class Validator:
         self._is_phones = tokens.kind == "phones"
         self._clips = {name: self._clips_of(recordings) for name, recordings in valid.items()}
         has_phones = any(clip.words and clip.pronounced for clips in self._clips.values() for clip in clips)
-        self.metric = PER if has_phones else WER
+        self.metric: Metric = PER if has_phones else WER
         """what picks the best weights: phones are surer than words, which hang on the lexicon"""
 
     def measure(self, model: SequenceModel, step: int) -> ValidReport:
         """Measure all manifests with a model after so many steps."""
-        report = ValidReport(step, self.metric, {}, {}, {}, {})
+        report = ValidReport(step, self.metric, {PER: {}, WER: {}, ACCEPTED: {}})
         row_samples, tail = self.recipe.row_samples, self.recipe.joining.tail_seconds
         for name, clips in self._clips.items():
             tally = np.zeros((3, 2), dtype=np.int64)
             recordings = [clip.recording for clip in clips]
             for number, log_probs in hear_clips(model, recordings, self.reader, row_samples, tail):
                 tally += self._count(clips[number], log_probs)
-            for rates, (errors, total) in zip((report.per, report.wer, report.accepted), tally.tolist(), strict=True):
+            for rates, (errors, total) in zip(report.values.values(), tally.tolist(), strict=True):
                 if total:
                     rates[name] = 100 * errors / total
             n_searched = sum(clip.is_searched for clip in clips)

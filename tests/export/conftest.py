@@ -9,6 +9,7 @@ import torch
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained
 
 RECIPE = {
@@ -37,6 +38,6 @@ def make_trained():
         with torch.no_grad():  # far from uniform, so that differences show
             for parameter in (*model.trunk.parameters(), *model.head.parameters()):
                 parameter.mul_(3)
-        return Trained(recipe, tokens, model)
+        return Trained(recipe, Task(tokens), model)
 
     return make

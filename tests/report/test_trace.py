@@ -19,6 +19,7 @@ from edgeseq.tokens.table import TokenTable
 from edgeseq.training.cells import CELLS
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained, load_trained
 
 
@@ -28,7 +29,7 @@ def drawn(cell, **network):
     values = {"name": "drawn", "language": "en", "license": "CC0-1.0", "data_statement": "none"}
     values |= {"data": {"train": [{"manifest": "none", "easy": True}]}, "network": {"cell": cell, "hidden_size": 12, **network}}
     recipe, tokens = parse_recipe(values, "test"), TokenTable.of_characters(["one two three"])
-    return Trained(recipe, tokens, build_model(recipe.frontend, recipe.network, len(tokens)).eval())
+    return Trained(recipe, Task(tokens), build_model(recipe.frontend, recipe.network, len(tokens)).eval())
 
 
 def tone(word, seconds=SECONDS):

@@ -9,6 +9,7 @@ import torch
 import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.recipe_file import load_recipe
 from edgeseq.training.trainer import train
@@ -138,7 +139,7 @@ def test_the_recipe_runs_to_its_end_on_a_tiny_corpus(tone_corpus, tmp_path, monk
     recipe = load_recipe(RECIPES / "finetune.yaml", ["train.steps=4", "train.batch_size=4", "train.valid_every=2"])
     reports = []
     train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
-    assert [set(r.wer) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
+    assert [set(r.values[WER]) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
     released, tuned = load_trained(find_weights("digits-en", "FROM")), load_trained(tmp_path / "run")
     assert tuned.tokens.symbols == ("<blk>", "▁", "e", "n", "o", "t", "w")
     name = "trunk.layers.{}.rnn.weight_hh_l0"

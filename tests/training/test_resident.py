@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.errors import RecipeError, UsageError
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import StepReport
 from edgeseq.training.recipe import AugmentRecipe
 from edgeseq.training.resident.loop import train
@@ -38,7 +39,8 @@ PLAIN = AugmentRecipe.model_validate(
 @pytest.fixture
 def prepared(tmp_path):
     recipe = tone_recipe(write_tones(tmp_path / "data"), easy_steps=2, ramp_steps=2)
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
+    tokens = batches.task.tokens
     return prepare(recipe, tokens, batches.sources, CPU, threads=2)
 
 
@@ -172,7 +174,7 @@ class TestTraining:
     def test_it_learns_and_its_checkpoint_is_one_like_any_other(self, trained):
         folder, recipe, reports = trained
         assert [one.step for one in reports if isinstance(one, StepReport)] == [50, 100, 120]
-        assert max(reports[-1].wer.values()) == 0
+        assert max(reports[-1].values[WER].values()) == 0
         found = load_trained(folder)
         assert found.recipe == recipe
         assert found.tokens.symbols == ("<blk>", "▁", "a", "b")

@@ -10,6 +10,7 @@ import torch
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
 from edgeseq.training.sequence_model import build_model
 from edgeseq.training.state import detach
@@ -81,7 +82,7 @@ def test_a_tiny_training_learns_to_hear_a_tone(tiny_recipe, tone_corpus, tmp_pat
     reports = []
     trained = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
     (valid,) = [r for r in reports if isinstance(r, ValidReport)]
-    assert next(iter(valid.wer.values())) <= 50  # 100 and more before training
+    assert next(iter(valid.values[WER].values())) <= 50  # 100 and more before training
     log_probs, _ = trained.model.eval().step(torch.zeros(1, 16_000), trained.model.init_state(1))
     assert collapse(log_probs[0].detach().numpy(), trained.tokens.blank_id) == []
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")

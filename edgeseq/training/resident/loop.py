@@ -25,8 +25,10 @@ from edgeseq.training.resident.rows import PlannedBatch, Planner
 from edgeseq.training.resident.stack import Stack
 from edgeseq.training.sequence_model import SequenceModel, build_model
 from edgeseq.training.state import State, detach, restart
+from edgeseq.training.tasks.ctc import Task as CtcTask
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.trainer import load_batches, write_recipe
-from edgeseq.training.valid import Validator, load_validation
+from edgeseq.training.valid import WordValidator, load_validation
 
 STATISTICS_BATCHES = 8
 """Augmented batches from which mean and deviation of each mel band are taken."""
@@ -71,9 +73,10 @@ def train(
             f"{folder} holds a training already ({found.name}), and one with all sound on the device cannot be resumed.\n"
             "  Name another --out; finetune.weights=RUN begins with the weights of a run."
         )
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
+    tokens = _tokens_of(batches.task)
     valid = load_validation(recipe)
-    validator = Validator(recipe, tokens, valid, ClipReader(recipe.frontend.sample_rate)) if valid else None
+    validator = WordValidator(recipe, tokens, valid, ClipReader(recipe.frontend.sample_rate)) if valid else None
     prepared = prepare(recipe, tokens, batches.sources, device, threads)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with RunLog(recipe, folder, 1, report) as log:
@@ -84,10 +87,16 @@ def train(
         )
 
 
+def _tokens_of(task: Task) -> TokenTable:
+    if not isinstance(task, CtcTask):
+        raise UsageError("--resident trains models of words (task ctc); train other tasks without it.")
+    return task.tokens
+
+
 class _Training:
     """The weights and what moves them."""
 
-    def __init__(self, prepared: Prepared, folder: Path, validator: Validator | None, log: RunLog) -> None:
+    def __init__(self, prepared: Prepared, folder: Path, validator: WordValidator | None, log: RunLog) -> None:
         self.prepared, self.folder, self.validator, self.log = prepared, folder, validator, log
         recipe = prepared.recipe
         self.settings, self.device = recipe.train, prepared.store.samples.device
@@ -168,7 +177,7 @@ class _Training:
         )
         return loss / max(1, len(batch.targets))
 
-    def _measure(self, validator: Validator, step: int) -> Report:
+    def _measure(self, validator: WordValidator, step: int) -> Report:
         """Measure the weights as they would be exported."""
         trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(trained if self.average is None else self.average)
@@ -184,14 +193,14 @@ class _Training:
         tokens, recipe = self.prepared.tokens, self.prepared.recipe.model_dump(mode="json")
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         average = None if self.average is None else {name: tensor.cpu() for name, tensor in self.average.items()}
-        checkpoint = Checkpoint(step, recipe, tokens.symbols, weights, {}, {}, average, tokens.details)
+        checkpoint = Checkpoint(step, recipe, CtcTask(tokens).details, weights, {}, {}, average)
         return save_checkpoint(self.folder / "checkpoints", checkpoint)
 
 
 def _fresh(recipe: Recipe, tokens: TokenTable) -> SequenceModel:
     model = build_model(recipe.frontend, recipe.network, len(tokens))
     if recipe.finetune is not None:
-        begin_from(model, tokens, recipe, recipe.finetune)
+        begin_from(model, CtcTask(tokens), recipe, recipe.finetune)
     return model
 
 
