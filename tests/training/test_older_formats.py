@@ -29,6 +29,7 @@ def as_format_3(checkpoint, cell):
     carried = checkpoint.carried
     stacked = [torch.stack([carried[name] for name in carried if name.startswith(f"{kind}_")]) for kind in kinds]
     values = {**checkpoint.__dict__, "model": old_names(checkpoint.model)}
+    values |= {"tokens": tuple(values.pop("details")["tokens"]), "token_details": {}}
     return {"format": 3, **values, "carried": (carried["samples"], carried["frames"], *stacked)}
 
 
