@@ -15,8 +15,9 @@ import numpy as np
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import ROLES
 from edgeseq.model.default import DEFAULT_MODEL
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import LOG_PROBS, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes
+from edgeseq.model.signature import AUDIO
 
 if TYPE_CHECKING:
     from edgeseq.events import Event
@@ -104,7 +105,7 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
     Raises ModelError at the first check that fails.
     """
     yield "sha256", hashlib.sha256(read_model_bytes(path)).hexdigest()
-    metadata = read_metadata(path)
+    metadata = CtcMetadata.of(read_metadata(path))
     yield (
         "metadata",
         f"{metadata.name}, {metadata.task}, {len(metadata.tokens)} tokens, format {metadata.format}",
@@ -113,7 +114,7 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
     for role, companion in network.metadata.companion_files.items():
         yield ROLES[role], f"{companion.name}, {companion.stat().st_size:,} bytes: the one that the model names"
     if network.metadata.companion_files:
-        yield "words", _check_words(network.metadata)
+        yield "words", _check_words(CtcMetadata.of(network.metadata))
     states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
     yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
     noise = np.random.default_rng(0).normal(0, 0.1, metadata.sample_rate).astype(np.float32)
@@ -122,7 +123,7 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
     yield "chunks equal the whole", _check_chunks(network, noise)
 
 
-def _check_words(metadata: ModelMetadata) -> str:
+def _check_words(metadata: CtcMetadata) -> str:
     """Open lexicon and language model as a stream does."""
     from edgeseq.decoding.beam import load_beam
     from edgeseq.decoding.lexicon import known_words
@@ -180,8 +181,9 @@ def _log_probs(network: Network, streams: list[np.ndarray]) -> np.ndarray:
     n_chunk = network.metadata.chunk_samples
     state, rows = network.init_state(len(streams)), []
     for start in range(0, len(streams[0]) - n_chunk + 1, n_chunk):
-        log_probs, state = network.step(np.stack([s[start : start + n_chunk] for s in streams]), state)
-        rows.append(log_probs)
+        chunks = np.stack([s[start : start + n_chunk] for s in streams])
+        outputs, state = network.step({AUDIO: chunks}, state)
+        rows.append(outputs[LOG_PROBS])
     return np.concatenate(rows, axis=1)
 
 

@@ -24,6 +24,7 @@ from edgeseq.bench.processes import processor_seconds, run_process
 from edgeseq.bench.sound import CHUNK_SECONDS, MICROPHONE_RATE, make_sound, noise_bursts
 from edgeseq.bench.timing import Clock, Progress, Spread, percentile
 from edgeseq.bench.weights_read import count_reads, optimized_graph
+from edgeseq.model.signature import AUDIO
 
 if TYPE_CHECKING:
     from edgeseq.data.clips import Samples
@@ -216,7 +217,7 @@ def measure_weights(network: Network, clock: Clock = time.perf_counter) -> Weigh
         times = []
         for _ in range(NETWORK_CHUNKS):
             began = clock()
-            _, state = network.step(chunk, state)
+            _, state = network.step({AUDIO: chunk}, state)
             times.append(clock() - began)
         rounds.append(median(times))
     seconds = Spread.of(rounds)

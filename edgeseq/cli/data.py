@@ -127,10 +127,11 @@ def check(
 def _spelling(tokens: str) -> Spelling:
     """Take the tokens of a recipe or of a model."""
     from edgeseq.data.check import Spelling
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.models import find_model, read_metadata
 
     if not tokens.endswith((".yaml", ".yml")):
-        metadata = read_metadata(find_model(tokens))
+        metadata = CtcMetadata.of(read_metadata(find_model(tokens)))
         return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
     try:
         from edgeseq.training.recipe_file import load_recipe

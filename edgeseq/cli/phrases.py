@@ -248,7 +248,7 @@ def bench(
     from typing import cast
 
     from edgeseq.evaluation.phrase_measuring import ROW_SECONDS, bench_search
-    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.file import read_phrases
     from edgeseq.phrases.search import DEFAULT_BEAM, PhraseDecoder
@@ -257,7 +257,7 @@ def bench(
     tokens = _tokens(phrases, None, None)
     model = SimpleNamespace(tokens=tokens.symbols, blank_id=tokens.blank_id, step_samples=640, sample_rate=640 / ROW_SECONDS)
     graph = compile_phrases(phrases, tokens)
-    decoder = PhraseDecoder(graph, cast(ModelMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
+    decoder = PhraseDecoder(graph, cast(CtcMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
     cost = bench_search(decoder, sentences)
     if as_json:
         typer.echo(json.dumps({"nodes": graph.n_nodes, **cost.to_dict()}))

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import LOG_PROBS, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network
+from edgeseq.model.signature import AUDIO
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
 from edgeseq.training.weights import Trained
@@ -129,12 +130,12 @@ def trace(trained: Trained, samples: Floats) -> Trace:
 
 def trace_file(network: Network, samples: Floats) -> Trace:
     """Hear `samples` with an exported file: emissions and words only. Raises AudioError for less than 50 ms."""
-    about = network.metadata
+    about = CtcMetadata.of(network.metadata)
     heard = _with_silence(samples, about.flush_seconds, about.chunk_samples, about.sample_rate)
     state, rows = network.init_state(), []
     for chunk in heard.reshape(-1, 1, about.chunk_samples):
-        log_probs, state = network.step(chunk, state)
-        rows.append(torch.from_numpy(log_probs[0]))
+        outputs, state = network.step({AUDIO: chunk}, state)
+        rows.append(torch.from_numpy(outputs[LOG_PROBS][0]))
     together = torch.cat(rows)
     return Trace(
         samples=heard,

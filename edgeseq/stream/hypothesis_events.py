@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.events import Event, Final, Partial, Word
 from edgeseq.model.calibration import ConfidenceMap
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata
 
 R = TypeVar("R", Partial, Final)
 
@@ -17,7 +17,7 @@ R = TypeVar("R", Partial, Final)
 def to_event(
     kind: type[R],
     hypothesis: Hypothesis,
-    metadata: ModelMetadata,
+    metadata: CtcMetadata,
     confidence_map: ConfidenceMap | None,
     began: float,
     lasted: float,
@@ -57,7 +57,7 @@ def join(finals: Sequence[Event], heard_seconds: float) -> Final:
     return Final(" ".join(word.word for word in words), words[0].start, words[-1].end, confidence, words)
 
 
-def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float) -> tuple[Word, ...]:
+def timed(words: tuple[Word, ...], metadata: CtcMetadata, heard_seconds: float) -> tuple[Word, ...]:
     """Subtract the model's measured delays; no time lies outside the sound, no word ends within the next."""
     starts = [min(max(0.0, word.start - metadata.emission_delay_seconds), heard_seconds) for word in words]
     ends = [min(max(0.0, word.end - metadata.ending_delay_seconds), heard_seconds) for word in words]

@@ -20,8 +20,9 @@ from edgeseq.decoding.decoder import Decoder, Hypothesis, kind_of
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.errors import CutShortError, EdgeseqError, StateError, UsageError
 from edgeseq.events import Event, Final, Gap, Partial
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import LOG_PROBS, CtcMetadata
 from edgeseq.model.network import Floats, Network
+from edgeseq.model.signature import AUDIO
 from edgeseq.sound.audio import read_blocks
 from edgeseq.sound.blocks import Lost
 from edgeseq.stream.endpoint import DEFAULT_RULES, EndpointRule, Pause, first_that_fires
@@ -70,7 +71,8 @@ class Recognizer:
         confidences are told as the decoder gives them, whatever was measured of them.
         """
         self.network = network
-        self.decoder: Decoder[Any] = usual_decoder(network.metadata) if decoder is None else decoder
+        self._metadata = CtcMetadata.of(network.metadata)
+        self.decoder: Decoder[Any] = usual_decoder(self._metadata) if decoder is None else decoder
         self.rules = tuple(rules)
         self._step_seconds = self.metadata.step_samples / self.metadata.sample_rate
         self.voice = voice
@@ -104,9 +106,9 @@ class Recognizer:
         return Recognizer(self.network, **{"decoder": self.decoder, "rules": self.rules, **own, **changes})
 
     @property
-    def metadata(self) -> ModelMetadata:
+    def metadata(self) -> CtcMetadata:
         """What the model file says about itself."""
-        return self.network.metadata
+        return self._metadata
 
     @property
     def sample_rate(self) -> int:
@@ -371,7 +373,7 @@ class Recognizer:
         state = replace(state, voice=voice)
         if score < SPEECH_SCORE:
             return state
-        last_step = self.decoder.n_steps(state.decoder) + self.network.n_steps - 1
+        last_step = self.decoder.n_steps(state.decoder) + self.metadata.signature.rows.per_chunk - 1
         return replace(state, utterance=replace(state.utterance, voice_step=last_step))
 
     def _note_speech(self, decoded: Any, utterance: UtteranceState) -> UtteranceState:
@@ -421,7 +423,7 @@ class Recognizer:
         return n_samples / self.sample_rate
 
 
-def usual_decoder(metadata: ModelMetadata) -> Decoder[Any]:
+def usual_decoder(metadata: CtcMetadata) -> Decoder[Any]:
     """Give what a model is decoded with where nothing is asked for.
 
     Its language model and its lexicon, where it has companions, or its lexicon, where tokens are phones; else greedy.
@@ -471,7 +473,8 @@ def _run(
         if not ready:
             return events, [let_go(state, 4 * n_chunk) for state in states]
         chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
-        log_probs, after = recognizers[0].network.step(chunks, stack([states[i].network for i in ready]))
+        outputs, after = recognizers[0].network.step({AUDIO: chunks}, stack([states[i].network for i in ready]))
+        log_probs = outputs[LOG_PROBS]
         for row, i in enumerate(ready):
             state = advance(states[i], n_chunk, network=pick(after, row, len(ready)))
             new, states[i] = recognizers[i]._take_chunk(chunks[row], log_probs[row], state, takes[i])

@@ -45,7 +45,7 @@ def test_8_bit_stays_near_float(make_trained, cell, tmp_path):
     export(trained, tmp_path, scores={}, flush_seconds=0.2)
     networks = [Network(tmp_path / name) for name in ("model.onnx", "model.int8.onnx")]
     audio = random_audio(1, 640, 3).numpy()
-    outputs = [network.step(audio, network.init_state())[0] for network in networks]
+    outputs = [network.step({"audio": audio}, network.init_state())[0]["log_probs"] for network in networks]
     np.testing.assert_allclose(outputs[1], outputs[0], atol=0.5)
     assert np.abs(outputs[1] - outputs[0]).max() > 0
 
@@ -143,10 +143,11 @@ def test_rows_of_a_batch_do_not_hear_each_other(make_trained, quantization, tmp_
     audio = random_audio(5, 640, 1).numpy()
     audio[0] *= 0.001  # a whisper beside full scale
     state = as_arrays(trained.model, random_state(trained.model, 5, 1))
-    together, after = network.step(audio, state)
+    together, after = network.step({"audio": audio}, state)
     for row in range(5):
-        alone, alone_after = network.step(audio[row : row + 1], {k: v[row : row + 1] for k, v in state.items()})
-        np.testing.assert_allclose(together[row : row + 1], alone, atol=1e-5)
+        one = {k: v[row : row + 1] for k, v in state.items()}
+        alone, alone_after = network.step({"audio": audio[row : row + 1]}, one)
+        np.testing.assert_allclose(together["log_probs"][row : row + 1], alone["log_probs"], atol=1e-5)
         for name in after:
             np.testing.assert_allclose(after[name][row : row + 1], alone_after[name], atol=1e-5)
 

@@ -48,7 +48,7 @@ def test_a_run_ends_with_four_rates_in_its_files(run):
 def spoil_streaming(monkeypatch):
     """The state is lost between two chunks."""
     step = torch_network.TorchNetwork.step
-    forget = lambda network, chunk, state: step(network, chunk, network.init_state(len(chunk)))  # noqa: E731
+    forget = lambda network, inputs, state: step(network, inputs, network.init_state(len(inputs["audio"])))  # noqa: E731
     monkeypatch.setattr(torch_network.TorchNetwork, "step", forget)
 
 
