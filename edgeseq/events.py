@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class Word:
     """seconds since the stream opened"""
     confidence: float
     """0 to 1"""
+
+    def placed(self, began: float, lasted: float) -> Word:
+        """Return it as part of a stream; see `Result.placed`."""
+        return replace(self, start=began + min(self.start, lasted), end=began + min(self.end, lasted))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that a jsonl line holds, rounded to milliseconds."""
@@ -52,6 +56,13 @@ class Result:
     """how well the phrase explains what was heard; nats a step"""
     alternatives: tuple[str, ...] = ()
     """other texts, the likelier first"""
+
+    def placed(self, began: float, lasted: float) -> Self:
+        """Return it as part of a stream: its times begin `began` seconds into it, and none lies beyond `lasted` seconds."""
+        if not began and all(word.start <= lasted and word.end <= lasted for word in self.words) and self.end <= lasted:
+            return self
+        words = tuple(word.placed(began, lasted) for word in self.words)
+        return replace(self, start=began + min(self.start, lasted), end=began + min(self.end, lasted), words=words)
 
     def to_dict(self, file: str | None = None) -> dict[str, Any]:
         """Return the form that a jsonl line holds, rounded to milliseconds.
