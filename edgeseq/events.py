@@ -1,4 +1,4 @@
-"""What a recognizer says: words, results that may still change, results that will not, sound that it could not hear."""
+"""What is told of sound: words, results that may still change, results that will not, detections, sound that was not heard."""
 
 from __future__ import annotations
 
@@ -138,6 +138,45 @@ class Gap:
 
         >>> Gap(2.5, 4, "the microphone had gone").to_json()
         '{"type": "gap", "start": 2.5, "end": 4, "reason": "the microphone had gone"}'
+        """
+        return json.dumps(self.to_dict(file), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Something that is there for a while: told when it has begun, and once more when it has ended."""
+
+    type: ClassVar[str] = "detection"
+
+    label: str
+    start: float
+    """seconds since the stream opened"""
+    end: float | None
+    """seconds since the stream opened; None while it lasts"""
+    score: float
+    """highest probability so far, 0 to 1"""
+
+    def placed(self, began: float, lasted: float) -> Detection:
+        """Return it as part of a stream; see `Result.placed`."""
+        end = None if self.end is None else began + min(self.end, lasted)
+        return replace(self, start=began + min(self.start, lasted), end=end)
+
+    def to_dict(self, file: str | None = None) -> dict[str, Any]:
+        """Return the form that a jsonl line holds, rounded to milliseconds; `end` is null while it lasts."""
+        return {
+            "type": self.type,
+            **({} if file is None else {"file": file}),
+            "label": self.label,
+            "start": round(self.start, 3),
+            "end": None if self.end is None else round(self.end, 3),
+            "score": round(self.score, 3),
+        }
+
+    def to_json(self, file: str | None = None) -> str:
+        """Return one jsonl line, without its line end.
+
+        >>> Detection("speech", 0.32, None, 0.875).to_json()
+        '{"type": "detection", "label": "speech", "start": 0.32, "end": null, "score": 0.875}'
         """
         return json.dumps(self.to_dict(file), ensure_ascii=False)
 
