@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
-    from edgeseq.events import Event, Final, Gap, Partial, Word
+    from edgeseq.events import Detection, Event, Final, Gap, Partial, Word
     from edgeseq.models import load
     from edgeseq.stream.recognizer import Recognizer
+    from edgeseq.stream.spotter import Spotter
     from edgeseq.stream.state import State
 
-__all__ = ["EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "State", "Word", "load"]
+__all__ = ["Detection", "EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "Spotter", "State", "Word", "load"]
 
 _HOMES = {
+    "Detection": "events",
     "EdgeseqError": "errors",
     "Event": "events",
     "Final": "events",
     "Gap": "events",
     "Partial": "events",
     "Recognizer": "stream.recognizer",
+    "Spotter": "stream.spotter",
     "State": "stream.state",
     "Word": "events",
     "load": "models",

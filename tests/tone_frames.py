@@ -1,7 +1,7 @@
 """A tiny .onnx of the task `frames` by hand: it says in which rows which of two tones sounds.
 
-Its rows come one network chunk late, so that a missing flush shows, and it counts its chunks in an int64 state: what it gives
-before the first row of sound is zero.
+Its rows come one network chunk late, so that a missing flush shows, and it counts its chunks in an int64 state: before the
+first row of sound it says that nothing is there.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def details(activation: str = "sigmoid", **changes: Any) -> dict[str, Any]:
         "row_seconds": ROW_SECONDS,
         "threshold": dict.fromkeys(LABELS, 0.6),
         "release": 0.3,
+        "delay_seconds": CHUNK / SAMPLE_RATE,
     }
     return own | changes
 
@@ -90,24 +91,26 @@ def build(activation: str = "sigmoid", **changes: Any) -> onnx.ModelProto:
         "basis": np.concatenate([np.cos(angles), np.sin(angles)], axis=1) * 2 / ROW,  # a tone of level 0.5 gives 0.25
         "fold": fold * 40,
         "bias": np.array([5.0] * (n - 2) + [-5.0 if n == 2 else 0.0] * 2),
+        "before": np.array([30.0] * (n - 2) + [-30.0] * 2),
     }
     nodes = [
         helper.make_node("Reshape", ["audio", "rows_shape"], ["rows"]),
         helper.make_node("MatMul", ["rows", "basis"], ["parts"]),
         helper.make_node("Mul", ["parts", "parts"], ["squares"]),
         helper.make_node("MatMul", ["squares", "fold"], ["energies"]),
-        helper.make_node("Add", ["energies", "bias"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], ["state_late_next"])
-        if activation == "sigmoid"
-        else helper.make_node("Softmax", ["logits"], ["state_late_next"], axis=-1),
-        helper.make_node("Greater", ["state_count", "none_yet"], ["has_begun"]),
-        helper.make_node("Cast", ["has_begun"], ["share"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["energies", "bias"], ["state_late_next"]),
+        helper.make_node("Less", ["state_count", "one"], ["is_first"]),
+        helper.make_node("Cast", ["is_first"], ["share"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["share", "one"], ["shares"]),
-        helper.make_node("Mul", ["state_late", "shares"], ["scores"]),
+        helper.make_node("Mul", ["shares", "before"], ["silence"]),
+        helper.make_node("Add", ["state_late", "silence"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["scores"])
+        if activation == "sigmoid"
+        else helper.make_node("Softmax", ["logits"], ["scores"], axis=-1),
         helper.make_node("Add", ["state_count", "one"], ["state_count_next"]),
     ]
     tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
-    whole = {"rows_shape": [-1, N_ROWS, ROW], "none_yet": [0], "one": [1]}
+    whole = {"rows_shape": [-1, N_ROWS, ROW], "one": [1]}
     tensors += [numpy_helper.from_array(np.array(value, dtype=np.int64), name) for name, value in whole.items()]
     late, count = [N_ROWS, n], [1]
     graph = helper.make_graph(

@@ -267,9 +267,9 @@ def _minute_and_hour(path: Path) -> tuple[float, float]:
 
 
 def _load(path: Path) -> Recognizer:
-    import edgeseq
+    from edgeseq.models import load_recognizer
 
-    return edgeseq.load(path)
+    return load_recognizer(path)
 
 
 def _bits(quantization: str) -> int:

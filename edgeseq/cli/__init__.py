@@ -20,6 +20,7 @@ from edgeseq.cli.faults import discard_output, faults_told
 COMMANDS = {
     "listen": ("listen", "listen"),
     "transcribe": ("transcribe", "transcribe"),
+    "detect": ("detect", "detect"),
     "serve": ("serve", "serve", "ServeCommand"),
     "devices": ("devices", "devices"),
     "models": ("models", "app"),

@@ -33,6 +33,8 @@ class FramesDetails:
     """after the end of a label, in which it does not begin again"""
     min_seconds: float = 0.0
     """shorter ones are not reported"""
+    delay_seconds: float = 0.0
+    """by which rows come later than what they tell of; subtracted from times"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the metadata holds."""
@@ -63,7 +65,7 @@ class FramesDetails:
             raise ValueError(
                 f"'release' is {release:g}; wanted more than 0, at most the lowest threshold ({min(threshold.values()):g})"
             )
-        times = {key: _number(plain, key, 0.0) for key in ("refractory_seconds", "min_seconds")}
+        times = {key: _number(plain, key, 0.0) for key in ("refractory_seconds", "min_seconds", "delay_seconds")}
         for key, seconds in times.items():
             if not 0 <= seconds <= 3600:
                 raise ValueError(f"'{key}' is {seconds:g}; wanted 0 to 3600")

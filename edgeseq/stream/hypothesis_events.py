@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,18 +16,10 @@ R = TypeVar("R", Partial, Final)
 
 
 def to_event(
-    kind: type[R],
-    hypothesis: Hypothesis,
-    metadata: CtcMetadata,
-    confidence_map: ConfidenceMap | None,
-    began: float,
-    lasted: float,
-    **more: Any,
+    kind: type[R], hypothesis: Hypothesis, metadata: CtcMetadata, confidence_map: ConfidenceMap | None, **more: Any
 ) -> R:
-    """Say a hypothesis as an event; what the network was given began `began` seconds into the stream and lasted `lasted`."""
-    words = timed(hypothesis.words, metadata, lasted)
-    if began:
-        words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
+    """Say a hypothesis as an event; its times count from where the decoder began, and may lie behind the last sound."""
+    words = timed(hypothesis.words, metadata, math.inf)
     confidence = hypothesis.confidence
     if confidence_map is not None:
         words = tuple(replace(word, confidence=confidence_map(word.confidence)) for word in words)
