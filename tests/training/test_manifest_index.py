@@ -21,7 +21,9 @@ from edgeseq.training.trainer import load_batches
 
 
 def same(one, other):
-    return all(torch.equal(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one))
+    parts = [(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one)]
+    named = [(a, b) if isinstance(a, dict) else ({"": a}, {"": b}) for a, b in parts]
+    return all(a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a) for a, b in named)
 
 
 def test_an_index_gives_what_reading_gives(tone_corpus, tmp_path):
