@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edgeseq.errors import ModelError, UsageError
-from edgeseq.model.calibration import ConfidenceMap
 from edgeseq.model.companions import faults_of, find_companions
+from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, PREFIX, read_fields, to_string
 from edgeseq.model.signature import AUDIO, Port, Signature
@@ -177,7 +177,7 @@ class CtcMetadata(ModelMetadata):
     ending_delay_seconds: float = 0.0
     """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
     confidence_maps: dict[str, Any] = field(default_factory=dict)
-    """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
+    """measured: kind of decoder -> how often words of a confidence are right (see confidence.py)"""
     phrase_threshold: float | None = None
     """measured: lowest score of a phrase that is given out where nothing else is asked for, nats a token; None: a constant"""
 

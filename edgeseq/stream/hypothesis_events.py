@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.events import Event, Final, Partial, Word
-from edgeseq.model.calibration import ConfidenceMap
+from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.metadata import CtcMetadata
 
 R = TypeVar("R", Partial, Final)

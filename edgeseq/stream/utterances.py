@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from edgeseq.decoding.decoder import Decoder, Hypothesis, kind_of
 from edgeseq.errors import UsageError
 from edgeseq.events import Event, Final, Partial
-from edgeseq.model.calibration import ConfidenceMap
+from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.metadata import CtcMetadata
 from edgeseq.sound.blocks import Floats
 from edgeseq.stream.endpoint import Pause, Rules, first_that_fires

@@ -437,7 +437,7 @@ class Recipe(_Part):
     """All that makes a model, data aside."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    task: Annotated[SerializeAsAny[TaskRecipe], BeforeValidator(_parse_task)] = Field("ctc", validate_default=True)  # type: ignore[assignment]
+    task: Annotated[SerializeAsAny[TaskRecipe], BeforeValidator(_parse_task)] = Field("ctc", validate_default=True)
     """a name, or a mapping with `kind` and the task's own keys"""
     language: str
     license: str
