@@ -24,7 +24,9 @@ from edgeseq.bench.processes import processor_seconds, run_process
 from edgeseq.bench.sound import CHUNK_SECONDS, MICROPHONE_RATE, make_sound, noise_bursts
 from edgeseq.bench.timing import Clock, Progress, Spread, percentile
 from edgeseq.bench.weights_read import count_reads, optimized_graph
+from edgeseq.model.metadata import CtcMetadata
 from edgeseq.model.signature import AUDIO
+from edgeseq.models import load_recognizer, read_metadata
 
 if TYPE_CHECKING:
     from edgeseq.data.clips import Samples
@@ -144,8 +146,9 @@ def bench_model(
     """Measure the model file `path` on `seconds` of sound: of the file `sound`, repeated, or bursts of noise.
 
     With `memory`, an hour of sound is pushed through as well. Raises ModelError or AudioError for a file that cannot be used,
-    EdgeseqError when a process fails.
+    EdgeseqError when a process fails, UsageError for a model that gives no words.
     """
+    CtcMetadata.of(read_metadata(path))
     samples = make_sound(seconds, sound)
     n_parts = 5 if memory else 4
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
@@ -267,8 +270,6 @@ def _minute_and_hour(path: Path) -> tuple[float, float]:
 
 
 def _load(path: Path) -> Recognizer:
-    from edgeseq.models import load_recognizer
-
     return load_recognizer(path)
 
 

@@ -66,6 +66,7 @@ def test_lines_come_while_standard_input_is_open(model):
         ["listen", "--input", "{wav}", "--model", "{model}"],
         ["eval", "--manifest", "{manifest}", "--model", "{model}"],
         ["serve", "--model", "{model}"],
+        ["bench", "--model", "{model}"],
         ["phrases", "check", "{phrases}", "--model", "{model}"],
     ],
     ids=lambda words: words[0],

@@ -1,10 +1,13 @@
 """Metadata: complete, checked, all faults at once."""
 
 import json
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("onnx")
 import onnx
@@ -176,3 +179,40 @@ def test_a_type_without_a_reader_is_no_missing_key(monkeypatch):
 def test_json_that_is_nested_too_deeply_is_no_json():
     with pytest.raises(ModelError, match="config': not JSON"):
         ModelMetadata.from_strings(metadata().to_strings() | {"edgeseq.config": "[" * 100_000}, "m.onnx")
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["float32", "int64", "state_x", 8000.0]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(data=st.data())
+def test_whatever_stands_in_the_metadata_is_read_or_refused(data):
+    """Any part of signature and details may be anything: there is one message, and no other exception."""
+    written = frames.metadata()
+    plain = {"signature": written.signature.to_dict(), "details": frames.details()}
+    places = [(key,) for key in plain] + [("details", key) for key in plain["details"]]
+    places += [
+        ("signature", side, 0, key) for side in ("inputs", "outputs", "states") for key in ("name", "dtype", "shape", "rate")
+    ]
+    for path in data.draw(st.lists(st.sampled_from(places), min_size=1, max_size=3)):
+        place = plain = json.loads(json.dumps(plain))
+        with suppress(TypeError, KeyError, IndexError):  # already replaced
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = data.draw(JSON)
+    strings = written.to_strings() | {f"edgeseq.{key}": json.dumps(value) for key, value in plain.items()}
+    try:
+        read = ModelMetadata.from_strings(strings, "m.onnx")
+    except ModelError as fault:
+        assert "m.onnx: the metadata is incomplete or wrong" in str(fault)
+    else:
+        assert read.chunk_samples % read.step_samples == 0
+        assert ModelMetadata.from_strings(read.to_strings(), "m.onnx") == read
