@@ -298,7 +298,7 @@ def test_fine_tuning_keeps_the_tokens_of_the_model_where_they_are_asked_for(trai
     recipe = recipe_of(corpus, "given", steps=2, more=more, model=str(trained.run))
     reports = []
     tuned = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
-    assert tuned.tokens == load_trained(trained.run).tokens
+    assert tuned.task.tokens == load_trained(trained.run).tokens
     (valid,) = [report for report in reports if isinstance(report, ValidReport)]
     assert next(iter(valid.values[WER].values())) < 20
 

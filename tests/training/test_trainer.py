@@ -84,7 +84,7 @@ def test_a_tiny_training_learns_to_hear_a_tone(tiny_recipe, tone_corpus, tmp_pat
     (valid,) = [r for r in reports if isinstance(r, ValidReport)]
     assert next(iter(valid.values[WER].values())) <= 50  # 100 and more before training
     log_probs, _ = trained.model.eval().step(torch.zeros(1, 16_000), trained.model.init_state(1))
-    assert collapse(log_probs[0].detach().numpy(), trained.tokens.blank_id) == []
+    assert collapse(log_probs[0].detach().numpy(), trained.task.tokens.blank_id) == []
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((tmp_path / "run" / "tensorboard").iterdir())
 
