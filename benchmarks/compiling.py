@@ -45,7 +45,7 @@ def compile_frontend(training: Training) -> None:
 
 def compile_network(training: Training) -> None:
     """Compile frames to log-probs; torch's compiler leaves recurrent layers as they are."""
-    training.model.encoder.step = torch.compile(training.model.encoder.step, dynamic=True)  # type: ignore[method-assign]
+    training.model.trunk.step = torch.compile(training.model.trunk.step, dynamic=True)  # type: ignore[method-assign]
 
 
 def compile_optimizer(training: Training) -> None:
@@ -82,9 +82,9 @@ class Taken:
 
 def measure(recipe: Recipe, names: list[str], steps: int, on_progress: Progress = lambda done, total: None) -> dict[str, Taken]:
     """Let the competitors `names` train for `steps` after the first, which are listed too."""
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
     fabric = processes.start(accelerator="cpu", devices=1)
-    trainings = {name: begin(recipe, tokens, batches, fabric, range(recipe.train.batch_size)) for name in names}
+    trainings = {name: begin(recipe, batches, fabric, range(recipe.train.batch_size)) for name in names}
     for name, training in trainings.items():
         COMPETITORS[name](training)
     taken = {name: Taken() for name in names}

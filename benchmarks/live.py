@@ -179,10 +179,10 @@ def _said_at(server: SoundServer) -> Iterator[Callable[[], float]]:
 
 def hear_file(samples: Floats, rate: int) -> list[str]:
     """Give the utterances that are heard in the sound itself, without any microphone."""
-    import edgeseq
+    from edgeseq.models import load_recognizer
     from edgeseq.sound.blocks import resample
 
-    recognizer = edgeseq.load()
+    recognizer = load_recognizer()
     events = recognizer.follow(resample([samples], rate, recognizer.sample_rate))
     return [event.text for event in events if isinstance(event, Final)]
 

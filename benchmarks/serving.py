@@ -30,7 +30,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-import edgeseq
 from benchmarks.live_clients import Plan, is_vosk
 from edgeseq.bench.shape import parse_shape
 from edgeseq.bench.sound import noise_bursts
@@ -39,6 +38,7 @@ from edgeseq.cli.faults import run
 from edgeseq.decoding.greedy import GreedyDecoder, GreedyState
 from edgeseq.errors import EdgeseqError
 from edgeseq.events import Event, Final
+from edgeseq.models import load_recognizer
 from edgeseq.sound.blocks import Floats
 from edgeseq.stream.recognizer import Recognizer
 
@@ -166,7 +166,7 @@ def measure(
 
     sounds: 16-bit samples `[n_samples]` at the model's rate. Raises EdgeseqError when a process fails.
     """
-    recognizer = edgeseq.load(model)
+    recognizer = load_recognizer(model)
     rate = recognizer.sample_rate
     alone = [answers_alone(recognizer, sound, round(message_seconds * rate)) for sound in sounds]
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as name:
@@ -401,7 +401,7 @@ def main(
     """Measure a server's live streams."""
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
         chosen: Path | str = model or _drawn(shape, bits, Path(folder))
-        recognizer = edgeseq.load(chosen)
+        recognizer = load_recognizer(chosen)
         if check:
             sounds = make_sounds(audio, CHECK_SECONDS, recognizer.sample_rate)
             worst, batch = asyncio.run(largest_difference(recognizer, sounds, streams))

@@ -21,14 +21,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import ctc_loss
 
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.batches import Batch
 from edgeseq.training.metrics import Report, StepReport
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.trainer import Devices, load_batches, train
 
 WARM_UP_STEPS = 12
@@ -93,18 +93,19 @@ def trainer_turn(recipe: Recipe, workers: int) -> Turn:
 
 def plain_turn(recipe: Recipe) -> Turn:
     """Train on features in memory, as anybody would write it."""
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
+    task = batches.task
     torch.manual_seed(recipe.train.seed)
-    frontend = build_model(recipe.frontend, recipe.network, len(tokens)).frontend
+    frontend = build_model(recipe.frontend, recipe.network, task.n_outputs).frontend
     heard = [batches[step] for step in range(recipe.train.steps)]
     with torch.no_grad():
         features = [stack(frontend.log_mel(batch.audio), recipe.network.subsampling) for batch in heard]
-    model = PlainNetwork(recipe, len(tokens))
+    model = PlainNetwork(recipe, task.n_outputs)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay)
     steps: list[Step] = []
     clock = StepClock()
     for inputs, batch in zip(features, heard, strict=True):
-        plain_step(model, optimizer, inputs, batch, tokens.blank_id, recipe.train.grad_clip)
+        plain_step(model, optimizer, inputs, batch, task, recipe.train.grad_clip)
         steps.append(clock.step(0.0, batch.audio.numel() / recipe.frontend.sample_rate))
     return add_up(steps[WARM_UP_STEPS:])
 
@@ -125,13 +126,11 @@ class StepClock:
 
 
 def plain_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, batch: Batch, blank_id: int, grad_clip: float
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, batch: Batch, task: Task, grad_clip: float
 ) -> float:
     """Take one step of the plain loop; returns the loss, as a loop that shows it would."""
     optimizer.zero_grad(set_to_none=True)
-    log_probs = model(inputs)
-    lengths = torch.full((len(inputs),), log_probs.shape[1])
-    loss = ctc_loss(log_probs.transpose(0, 1), batch.targets, lengths, batch.target_lengths, blank=blank_id, zero_infinity=True)
+    loss = task.loss(model(inputs), batch.targets) / int(batch.count)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
     optimizer.step()

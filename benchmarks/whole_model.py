@@ -9,8 +9,9 @@ import torch
 from edgeseq.bench.shape import Shape
 from edgeseq.export.exporter import export
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained
 
 SEED = 0
@@ -42,7 +43,7 @@ def write_model(shape: Shape, bits: int, folder: Path) -> Path:
     model.frontend.mean.fill_(MEAN_LOG_MEL)
     model.frontend.std.fill_(STD_LOG_MEL)
     with torch.no_grad():
-        for weights in model.encoder.parameters():
+        for weights in (*model.trunk.parameters(), *model.head.parameters()):
             weights.mul_(GAIN)
-    exported = export(Trained(recipe, tokens, model), folder, scores={}, bits=[bits], flush_seconds=FLUSH_SECONDS)
+    exported = export(Trained(recipe, Task(tokens), model), folder, scores={}, bits=[bits], flush_seconds=FLUSH_SECONDS)
     return exported.files[0].path

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
-    from edgeseq.events import Event, Final, Gap, Partial, Word
+    from edgeseq.events import Detection, Event, Final, Gap, Partial, Word
     from edgeseq.models import load
     from edgeseq.stream.recognizer import Recognizer
+    from edgeseq.stream.spotter import Spotter
     from edgeseq.stream.state import State
 
 NO_REPORTS = {
@@ -34,15 +35,17 @@ reads its own when it is imported, so they are set here, before anything else; a
 for _name, _value in NO_REPORTS.items():
     os.environ.setdefault(_name, _value)
 
-__all__ = ["EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "State", "Word", "load"]
+__all__ = ["Detection", "EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "Spotter", "State", "Word", "load"]
 
 _HOMES = {
+    "Detection": "events",
     "EdgeseqError": "errors",
     "Event": "events",
     "Final": "events",
     "Gap": "events",
     "Partial": "events",
     "Recognizer": "stream.recognizer",
+    "Spotter": "stream.spotter",
     "State": "stream.state",
     "Word": "events",
     "load": "models",

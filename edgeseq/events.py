@@ -1,11 +1,11 @@
-"""What a recognizer says: words, results that may still change, results that will not, sound that it could not hear."""
+"""What is told of sound: words, results that may still change, results that will not, detections, sound that was not heard."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class Word:
     """seconds since the stream opened"""
     confidence: float
     """0 to 1"""
+
+    def placed(self, began: float, lasted: float) -> Word:
+        """Return it as part of a stream; see `Result.placed`."""
+        return replace(self, start=began + min(self.start, lasted), end=began + min(self.end, lasted))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that a jsonl line holds, rounded to milliseconds."""
@@ -52,6 +56,13 @@ class Result:
     """how well the phrase explains what was heard; nats a step"""
     alternatives: tuple[str, ...] = ()
     """other texts, the likelier first"""
+
+    def placed(self, began: float, lasted: float) -> Self:
+        """Return it as part of a stream: its times begin `began` seconds into it, and none lies beyond `lasted` seconds."""
+        if not began and all(word.start <= lasted and word.end <= lasted for word in self.words) and self.end <= lasted:
+            return self
+        words = tuple(word.placed(began, lasted) for word in self.words)
+        return replace(self, start=began + min(self.start, lasted), end=began + min(self.end, lasted), words=words)
 
     def to_dict(self, file: str | None = None) -> dict[str, Any]:
         """Return the form that a jsonl line holds, rounded to milliseconds.
@@ -127,6 +138,45 @@ class Gap:
 
         >>> Gap(2.5, 4, "the microphone had gone").to_json()
         '{"type": "gap", "start": 2.5, "end": 4, "reason": "the microphone had gone"}'
+        """
+        return json.dumps(self.to_dict(file), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Something that is there for a while: told when it has begun, and once more when it has ended."""
+
+    type: ClassVar[str] = "detection"
+
+    label: str
+    start: float
+    """seconds since the stream opened"""
+    end: float | None
+    """seconds since the stream opened; None while it lasts"""
+    score: float
+    """highest probability so far, 0 to 1"""
+
+    def placed(self, began: float, lasted: float) -> Detection:
+        """Return it as part of a stream; see `Result.placed`."""
+        end = None if self.end is None else began + min(self.end, lasted)
+        return replace(self, start=began + min(self.start, lasted), end=end)
+
+    def to_dict(self, file: str | None = None) -> dict[str, Any]:
+        """Return the form that a jsonl line holds, rounded to milliseconds; `end` is null while it lasts."""
+        return {
+            "type": self.type,
+            **({} if file is None else {"file": file}),
+            "label": self.label,
+            "start": round(self.start, 3),
+            "end": None if self.end is None else round(self.end, 3),
+            "score": round(self.score, 3),
+        }
+
+    def to_json(self, file: str | None = None) -> str:
+        """Return one jsonl line, without its line end.
+
+        >>> Detection("speech", 0.32, None, 0.875).to_json()
+        '{"type": "detection", "label": "speech", "start": 0.32, "end": null, "score": 0.875}'
         """
         return json.dumps(self.to_dict(file), ensure_ascii=False)
 

@@ -8,19 +8,22 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import ROLES
 from edgeseq.model.default import DEFAULT_MODEL
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.frames import FramesDetails
+from edgeseq.model.metadata import FRAMES, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes
+from edgeseq.model.signature import AUDIO, describe
 
 if TYPE_CHECKING:
-    from edgeseq.events import Event
     from edgeseq.stream.recognizer import Recognizer
+    from edgeseq.stream.spotter import Spotter
+    from edgeseq.stream.stepping import StreamStepper
 
 FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 """Bits a weight -> file in a model's folder, in the order of preference."""
@@ -41,14 +44,38 @@ class ModelFolder:
     """bits a weight -> file"""
 
 
-def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer:
+def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer | Spotter:
     """Open a model by its name, folder or file; in a folder `bits` chooses the file (8, 4 or 32).
 
+    What is returned follows the model's task: a Recognizer for words, a Spotter for labels.
     Raises UsageError when there is no such model, ModelError when its file cannot be used.
     """
+    return open_network(Network(find_model(model, bits)))
+
+
+def load_recognizer(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer:
+    """Open a model of words; as `load`, but raises UsageError for one of another task."""
     from edgeseq.stream.recognizer import Recognizer
 
     return Recognizer(Network(find_model(model, bits)))
+
+
+def load_spotter(model: str | os.PathLike[str], bits: int | None = None) -> Spotter:
+    """Open a model of labels; as `load`, but raises UsageError for one of another task."""
+    from edgeseq.stream.spotter import Spotter
+
+    return Spotter(Network(find_model(model, bits)))
+
+
+def open_network(network: Network) -> Recognizer | Spotter:
+    """Make what hears with a network, by its task."""
+    if network.metadata.task == FRAMES:
+        from edgeseq.stream.spotter import Spotter
+
+        return Spotter(network)
+    from edgeseq.stream.recognizer import Recognizer
+
+    return Recognizer(network)
 
 
 def model_folders() -> list[Path]:
@@ -105,14 +132,12 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
     """
     yield "sha256", hashlib.sha256(read_model_bytes(path)).hexdigest()
     metadata = read_metadata(path)
-    yield (
-        "metadata",
-        f"{metadata.name}, {metadata.task}, {len(metadata.tokens)} tokens, format {metadata.format}",
-    )
+    columns = f"{len(metadata.tokens)} tokens" if isinstance(metadata, CtcMetadata) else describe(metadata.signature.outputs)
+    yield "metadata", f"{metadata.name}, {metadata.task}, {columns}, format {metadata.format}"
     network = Network(path)
     for role, companion in network.metadata.companion_files.items():
         yield ROLES[role], f"{companion.name}, {companion.stat().st_size:,} bytes: the one that the model names"
-    if network.metadata.companion_files:
+    if network.metadata.companion_files and isinstance(network.metadata, CtcMetadata):
         yield "words", _check_words(network.metadata)
     states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
     yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
@@ -122,7 +147,7 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
     yield "chunks equal the whole", _check_chunks(network, noise)
 
 
-def _check_words(metadata: ModelMetadata) -> str:
+def _check_words(metadata: CtcMetadata) -> str:
     """Open lexicon and language model as a stream does."""
     from edgeseq.decoding.beam import load_beam
     from edgeseq.decoding.lexicon import known_words
@@ -138,28 +163,31 @@ def _check_words(metadata: ModelMetadata) -> str:
 
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:
-    rows = _log_probs(network, [noise])[0]
-    off = np.abs(np.exp(rows.astype(np.float64)).sum(axis=-1) - 1).max()
+    rows = _rows_of(network, [noise])[0].astype(np.float64)
+    is_words = isinstance(network.metadata, CtcMetadata)
+    if not is_words and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
+        if not (rows.min() >= 0 and rows.max() <= 1):
+            raise ModelError(f"{network.path}: its scores lie from {rows.min():.3g} to {rows.max():.3g}; wanted 0 to 1.")
+        return f"{len(rows)} rows of noise, all between 0 and 1"
+    off = np.abs((np.exp(rows) if is_words else rows).sum(axis=-1) - 1).max()
     if not off < 1e-3:
         raise ModelError(f"{network.path}: the probabilities of a row miss a sum of 1 by {off:.3g}.")
     return f"{len(rows)} rows of noise, each adds up to 1 within {off:.1g}"
 
 
 def _check_neighbours(network: Network, noise: np.ndarray) -> str:
-    alone = _log_probs(network, [noise])[0]
-    beside = _log_probs(network, [noise[::-1] * 8, noise])[1]
-    off = np.abs(alone - beside).max()
+    alone = _rows_of(network, [noise])[0]
+    beside = _rows_of(network, [noise[::-1] * 8, noise])[1]
+    off, name = np.abs(alone - beside).max(), network.metadata.signature.rows.name
     if not off < 1e-3:
-        raise ModelError(f"{network.path}: a stream's log_probs change by {off:.3g} beside a louder stream in its batch.")
-    return f"beside a louder stream log_probs move by {off:.1g} at most"
+        raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside a louder stream in its batch.")
+    return f"beside a louder stream {name} move by {off:.1g} at most"
 
 
 def _check_chunks(network: Network, noise: np.ndarray) -> str:
-    from edgeseq.stream.recognizer import Recognizer
-
-    recognizer = Recognizer(network)
+    hearing: StreamStepper[Any, Any] = open_network(network)
     sizes = (len(noise), 777, 79)
-    rows, states = zip(*(_heard_in_pieces(recognizer, noise, n) for n in sizes), strict=True)
+    rows, states = zip(*(_heard_in_pieces(hearing, noise, n) for n in sizes), strict=True)
     if any(events != rows[0] for events in rows) or any(
         not np.array_equal(state[name], states[0][name]) for state in states for name in state
     ):
@@ -167,21 +195,22 @@ def _check_chunks(network: Network, noise: np.ndarray) -> str:
     return f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: same events, same states"
 
 
-def _heard_in_pieces(recognizer: Recognizer, noise: np.ndarray, n_samples: int) -> tuple[list[Event], NetworkState]:
-    events, state = [], recognizer.init_state()
+def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_samples: int) -> tuple[list[Any], NetworkState]:
+    events, state = [], hearing.init_state()
     for start in range(0, len(noise), n_samples):
-        new, state = recognizer.step(noise[start : start + n_samples], state)
+        new, state = hearing.step(noise[start : start + n_samples], state)
         events += new
     return events, state.network
 
 
-def _log_probs(network: Network, streams: list[np.ndarray]) -> np.ndarray:
-    """Run whole chunks of equally long streams through the network: `[batch, n_steps, n_tokens]`."""
-    n_chunk = network.metadata.chunk_samples
+def _rows_of(network: Network, streams: list[np.ndarray]) -> np.ndarray:
+    """Run whole chunks of equally long streams through the network; its first output, `[batch, n_rows, n_columns]`."""
+    n_chunk, name = network.metadata.chunk_samples, network.metadata.signature.rows.name
     state, rows = network.init_state(len(streams)), []
     for start in range(0, len(streams[0]) - n_chunk + 1, n_chunk):
-        log_probs, state = network.step(np.stack([s[start : start + n_chunk] for s in streams]), state)
-        rows.append(log_probs)
+        chunks = np.stack([s[start : start + n_chunk] for s in streams])
+        outputs, state = network.step({AUDIO: chunks}, state)
+        rows.append(outputs[name])
     return np.concatenate(rows, axis=1)
 
 

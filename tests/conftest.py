@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+"""The same examples at every run; HYPOTHESIS_PROFILE=search looks for others."""
 
 sys.path.insert(0, str(Path(__file__).parent))  # for helpers such as tone_language.py
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata
 
 SAMPLE_RATE = 8000
 CHUNK, STEP, TAIL = 640, 320, 160
@@ -40,7 +40,7 @@ def silence(seconds: float, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     return np.zeros(round(seconds * sample_rate), dtype=np.float32)
 
 
-def metadata(**changes: Any) -> ModelMetadata:
+def metadata(**changes: Any) -> CtcMetadata:
     fields = {
         "name": "tones",
         "task": "ctc",
@@ -59,7 +59,7 @@ def metadata(**changes: Any) -> ModelMetadata:
         "scores": {},
         "config": {},
     }
-    return ModelMetadata(**{**fields, **changes})
+    return CtcMetadata(**{**fields, **changes})
 
 
 def build(**changes: Any) -> onnx.ModelProto:

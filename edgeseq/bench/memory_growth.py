@@ -36,10 +36,10 @@ def memory_after(path: Path, seconds: Sequence[float] = (MINUTE, HOUR)) -> list[
 
 def main(path: str, *seconds: str) -> None:
     """Push sound through, and print a list."""
-    import edgeseq
+    from edgeseq.models import load_recognizer
 
     try:
-        recognizer = edgeseq.load(path)
+        recognizer = load_recognizer(path)
     except EdgeseqError as fault:
         sys.exit(str(fault))
     n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)

@@ -24,6 +24,9 @@ from edgeseq.bench.processes import processor_seconds, run_process
 from edgeseq.bench.sound import CHUNK_SECONDS, MICROPHONE_RATE, make_sound, noise_bursts
 from edgeseq.bench.timing import Clock, Progress, Spread, percentile
 from edgeseq.bench.weights_read import count_reads, optimized_graph
+from edgeseq.model.metadata import CtcMetadata
+from edgeseq.model.signature import AUDIO
+from edgeseq.models import load_recognizer, read_metadata
 
 if TYPE_CHECKING:
     from edgeseq.data.clips import Samples
@@ -143,8 +146,9 @@ def bench_model(
     """Measure the model file `path` on `seconds` of sound: of the file `sound`, repeated, or bursts of noise.
 
     With `memory`, an hour of sound is pushed through as well. Raises ModelError or AudioError for a file that cannot be used,
-    EdgeseqError when a process fails.
+    EdgeseqError when a process fails, UsageError for a model that gives no words.
     """
+    CtcMetadata.of(read_metadata(path))
     samples = make_sound(seconds, sound)
     n_parts = 5 if memory else 4
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
@@ -216,7 +220,7 @@ def measure_weights(network: Network, clock: Clock = time.perf_counter) -> Weigh
         times = []
         for _ in range(NETWORK_CHUNKS):
             began = clock()
-            _, state = network.step(chunk, state)
+            _, state = network.step({AUDIO: chunk}, state)
             times.append(clock() - began)
         rounds.append(median(times))
     seconds = Spread.of(rounds)
@@ -266,9 +270,7 @@ def _minute_and_hour(path: Path) -> tuple[float, float]:
 
 
 def _load(path: Path) -> Recognizer:
-    import edgeseq
-
-    return edgeseq.load(path)
+    return load_recognizer(path)
 
 
 def _bits(quantization: str) -> int:

@@ -17,6 +17,8 @@ from edgeseq.data.manifest import find_data, read_manifest
 from edgeseq.decoding.decoder import Decoder
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.evaluation.reference_clips import SingleClip
+from edgeseq.model.metadata import LOG_PROBS
+from edgeseq.model.signature import AUDIO
 
 if TYPE_CHECKING:
     from edgeseq.evaluation.reference_clips import Clip
@@ -111,8 +113,8 @@ def _log_probs(recognizer: Recognizer, sound: Rows) -> Rows:
     state, rows = network.init_state(), []
     padded = np.concatenate([sound, np.zeros(-len(sound) % n_chunk, dtype=np.float32)])
     for start in range(0, len(padded), n_chunk):
-        log_probs, state = network.step(padded[None, start : start + n_chunk], state)
-        rows.append(log_probs[0])
+        outputs, state = network.step({AUDIO: padded[None, start : start + n_chunk]}, state)
+        rows.append(outputs[LOG_PROBS][0])
     return np.concatenate(rows)
 
 

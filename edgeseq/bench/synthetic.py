@@ -20,10 +20,11 @@ from edgeseq.bench.shape import Shape
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.builder import MICROSOFT
 from edgeseq.export.forms import FLOAT, Form, choose_form
-from edgeseq.export.graph import build_encoder_graph
-from edgeseq.export.operators import ONNX_GATES
+from edgeseq.export.graph import build_layers_graph
 from edgeseq.export.products import reorder_gates
-from edgeseq.training.acoustic_model import NORM_EPSILON, NORM_LIMIT, PROJECTION_LIMIT, Encoder
+from edgeseq.training.cells import CELLS
+from edgeseq.training.head import Head
+from edgeseq.training.trunk import NORM_EPSILON, NORM_LIMIT, PROJECTION_LIMIT, Trunk
 from edgeseq.training.weights import load_trained
 
 SEED = 0
@@ -42,7 +43,8 @@ class BenchNetwork:
     """Recurrent layers and output layer, with what the files of every runtime are made from."""
 
     shape: Shape
-    encoder: Encoder
+    trunk: Trunk
+    head: Head
     n_inputs: int
     limit: float = LIMIT
     step_seconds: float = STEP_SECONDS
@@ -57,21 +59,21 @@ def draw_network(shape: Shape, n_inputs: int, n_tokens: int) -> BenchNetwork:
     """Make a network of a shape with random weights, always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        encoder = Encoder(
-            n_mels=n_inputs,
+        trunk = Trunk(
+            n_features=n_inputs,
             cell=shape.cell,
             hidden_size=shape.hidden_size,
             num_layers=shape.num_layers,
             subsampling=1,
-            rows_per_step=1,
             dropout=0.0,
-            n_tokens=n_tokens,
             projection_size=shape.projection_size,
         )
+        head = Head(trunk.width, n_tokens)
     with torch.no_grad():
-        for name, weights in encoder.named_parameters():
-            weights.mul_(OUTPUT_GAIN if name.startswith("output.") else LAYER_GAIN)
-    return BenchNetwork(shape, encoder.eval(), n_inputs)
+        for part, gain in ((trunk, LAYER_GAIN), (head, OUTPUT_GAIN)):
+            for weights in part.parameters():
+                weights.mul_(gain)
+    return BenchNetwork(shape, trunk.eval(), head.eval(), n_inputs)
 
 
 def trained_network(path: Path) -> tuple[BenchNetwork, int]:
@@ -85,20 +87,20 @@ def trained_network(path: Path) -> tuple[BenchNetwork, int]:
     shape = Shape(sizes.cell, sizes.num_layers, sizes.hidden_size, sizes.projection_size)
     step_seconds = recipe.frontend.hop_samples * sizes.subsampling / recipe.frontend.sample_rate
     n_inputs = recipe.frontend.n_mels * sizes.subsampling
-    network = BenchNetwork(shape, trained.model.encoder, n_inputs, frontend.limit, step_seconds)
+    network = BenchNetwork(shape, trained.model.trunk, trained.model.head, n_inputs, frontend.limit, step_seconds)
     return network, max(1, round(recipe.export.chunk_ms / 1000 / step_seconds))
 
 
 def find_form(network: BenchNetwork, chunk_steps: int, bits: int, target: str) -> Form:
     """Choose the form of edgeseq's graph as `edgeseq export --target` does. Raises UsageError for an unknown target."""
     if target == AUTO:
-        return min(time_forms(network.encoder, chunk_steps, bits).items(), key=lambda timed: timed[1])[0]
-    return choose_form(target, bits, sum(weights.numel() for weights in network.encoder.layers.parameters()), chunk_steps)
+        return min(time_forms(network.trunk, network.head, chunk_steps, bits).items(), key=lambda timed: timed[1])[0]
+    return choose_form(target, bits, sum(weights.numel() for weights in network.trunk.parameters()), chunk_steps)
 
 
 def write_edgeseq(network: BenchNetwork, chunk_steps: int, form: Form, path: Path) -> Path:
     """Write the graph that `edgeseq export` would build."""
-    return _save(build_encoder_graph(network.encoder, chunk_steps, form, limit=network.limit), path)
+    return _save(build_layers_graph(network.trunk, network.head, chunk_steps, form, limit=network.limit), path)
 
 
 def write_peer(network: BenchNetwork, runtime: str, chunk_steps: int, folder: Path) -> Path:
@@ -106,25 +108,25 @@ def write_peer(network: BenchNetwork, runtime: str, chunk_steps: int, folder: Pa
     if runtime.startswith("torch"):
         return _write_torch(network, folder / "torch.npz")
     path = folder / f"{runtime}-{chunk_steps}.onnx"
-    graph = build_encoder_graph(network.encoder, chunk_steps, FLOAT, limit=network.limit)
+    graph = build_layers_graph(network.trunk, network.head, chunk_steps, FLOAT, limit=network.limit)
     return _save(_with_dynamic_lstm(graph, network) if runtime == DYNAMIC_LSTM else graph, path)
 
 
 def _write_torch(network: BenchNetwork, path: Path) -> Path:
     """Write the weights by layer, and the sizes as JSON."""
-    encoder = network.encoder
-    arrays: dict[str, Any] = {f"output.{name}": weights.numpy() for name, weights in encoder.output.state_dict().items()}
-    for index, layer in enumerate(encoder.recurrent_layers):
+    trunk, head = network.trunk, network.head
+    arrays: dict[str, Any] = {f"output.{name}": weights.numpy() for name, weights in head.linear.state_dict().items()}
+    for index, layer in enumerate(trunk.recurrent_layers):
         arrays |= {f"{index}.{name.removesuffix('_l0')}": weights.numpy() for name, weights in layer.rnn.state_dict().items()}
         if layer.projection is not None:
             named = layer.projection.state_dict().items()
             arrays |= {f"{index}.projection.{name}": weights.numpy() for name, weights in named}
     sizes = {
-        "cell": encoder.cell,
-        "layers": len(encoder.recurrent_layers),
-        "hidden_size": encoder.hidden_size,
-        "n_tokens": encoder.n_tokens,
-        "layer_norm": any(layer.layer_norm for layer in encoder.recurrent_layers),
+        "cell": network.shape.cell,
+        "layers": len(trunk.recurrent_layers),
+        "hidden_size": trunk.hidden_size,
+        "n_tokens": head.n_outputs,
+        "layer_norm": any(layer.layer_norm for layer in trunk.recurrent_layers),
         "projection_size": network.shape.projection_size,
         "norm_epsilon": NORM_EPSILON,
         "norm_limit": NORM_LIMIT,
@@ -145,10 +147,10 @@ def _with_dynamic_lstm(graph: onnx.ModelProto, network: BenchNetwork) -> onnx.Mo
     Activations get one scale for the whole tensor, by the operator's own measure.
     """
     operators = [node for node in graph.graph.node if node.op_type == "LSTM"]
-    for index, (node, layer) in enumerate(zip(operators, network.encoder.recurrent_layers, strict=True)):
+    for index, (node, layer) in enumerate(zip(operators, network.trunk.recurrent_layers, strict=True)):
         named: list[str] = []
         for kind in ("ih", "hh"):
-            weight = reorder_gates(getattr(layer.rnn, f"weight_{kind}_l0").detach(), ONNX_GATES["lstm"]).numpy()
+            weight = reorder_gates(getattr(layer.rnn, f"weight_{kind}_l0").detach(), CELLS["lstm"].operator_gates).numpy()
             for part, value in zip(("values", "scale", "zero"), _quantize_columns(weight.T), strict=True):
                 named.append(f"lstm{index}_{kind}_{part}")
                 graph.graph.initializer.append(numpy_helper.from_array(value[None], named[-1]))

@@ -21,6 +21,7 @@ from edgeseq.cli.printing import open_missing_streams, print_warnings, say
 COMMANDS = {
     "listen": ("listen", "listen"),
     "transcribe": ("transcribe", "transcribe"),
+    "detect": ("detect", "detect"),
     "serve": ("serve", "serve", "ServeCommand"),
     "devices": ("devices", "devices"),
     "models": ("models", "app"),

@@ -199,7 +199,7 @@ def _bench_search(
     model: str, bits: list[int] | None, search: Search, seconds: float, audio: Path | None, as_json: bool
 ) -> bool:
     """Measure the beam search if one is asked for."""
-    from edgeseq.models import load
+    from edgeseq.models import load_recognizer
 
     if search == Search():
         return False
@@ -207,7 +207,7 @@ def _bench_search(
         raise UsageError("--beam needs speech to be measured on; give --audio a manifest, such as fsdd/test.jsonl.")
     from edgeseq.bench.search import bench_search, read_speech
 
-    recognizer = load(model, bits[0] if bits else None)
+    recognizer = load_recognizer(model, bits[0] if bits else None)
     beam = search.decoder(recognizer.metadata)
     if beam is None:
         return False

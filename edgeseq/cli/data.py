@@ -139,18 +139,23 @@ def check(
 def _spelling(tokens: str) -> Spelling:
     """Take the tokens of a recipe or of a model."""
     from edgeseq.data.check import Spelling
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.models import find_model, read_metadata
 
     if not tokens.endswith((".yaml", ".yml")):
-        metadata = read_metadata(find_model(tokens))
+        metadata = CtcMetadata.of(read_metadata(find_model(tokens)))
         return Spelling(metadata.token_table, metadata.step_samples / metadata.sample_rate)
     try:
         from edgeseq.training.recipe_file import load_recipe
+        from edgeseq.training.tasks.ctc import Task as CtcTask
         from edgeseq.training.trainer import load_batches
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Recipes need {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     recipe = load_recipe(Path(tokens))
-    return Spelling(load_batches(recipe)[1], recipe.row_samples / recipe.frontend.sample_rate)
+    task = load_batches(recipe).task
+    if not isinstance(task, CtcTask):
+        raise UsageError(f"--tokens {tokens}: a recipe of the task '{recipe.task.kind}', which writes no words; wanted 'ctc'.")
+    return Spelling(task.tokens, recipe.row_samples / recipe.frontend.sample_rate)
 
 
 def _show_report(report: Report) -> None:

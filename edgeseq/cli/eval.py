@@ -192,7 +192,7 @@ def _results(report: Report, recognizer: Recognizer, asked: Asked) -> Results:
 
     results = measure(report.heard, recognizer, times=asked.times, partials=asked.partials, calibration=asked.calibration)
     if asked.picture is not None and results.calibration is not None:
-        from edgeseq.model.calibration import draw
+        from edgeseq.evaluation.calibration import draw
 
         draw(results.calibration.bins, f"{recognizer.metadata.name}: confidence of words", asked.picture)
     return results

@@ -116,7 +116,7 @@ def export(
     for file in exported.files:
         say(
             f"{file.path}  {file.size:,} bytes  {file.form}; differs from torch by at most "
-            f"{file.difference.log_probs:.1e} in log-probs, {file.difference.state:.1e} in state",
+            f"{file.difference.rows:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
     if exported.proof is not None:

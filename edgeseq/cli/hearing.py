@@ -26,9 +26,9 @@ class Hearing:
 
     def recognizer(self) -> Recognizer:
         """Load the model. Raises UsageError, ModelError and what the files of the search raise."""
-        from edgeseq.models import load
+        from edgeseq.models import load_recognizer
 
-        recognizer = load(self.model, self.bits)
+        recognizer = load_recognizer(self.model, self.bits)
         metadata = recognizer.metadata
         decoder = self.search.decoder(metadata, self.phrases) or phrase_decoder(
             self.phrases, metadata, self.phrase_threshold, self.reject

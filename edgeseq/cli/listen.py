@@ -117,7 +117,7 @@ def listen(
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
     from edgeseq.events import Gap, only_stable
-    from edgeseq.models import load
+    from edgeseq.models import load_recognizer
     from edgeseq.output.notify import alive_while, notify
     from edgeseq.sound.ffmpeg import without_password
     from edgeseq.stream.gate import Gate
@@ -125,7 +125,7 @@ def listen(
 
     with stop_on_signals() as stop:
         rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
-        recognizer = load(model, bits).with_rules(rules)
+        recognizer = load_recognizer(model, bits).with_rules(rules)
         if voice_activity:
             recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
         if gate or (gate is None and input_file is None):

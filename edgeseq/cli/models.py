@@ -105,7 +105,8 @@ def _beside(model: ModelFolder) -> str:
 def _fields(metadata: ModelMetadata) -> dict[str, Any]:
     from edgeseq.model.metadata import stored_fields
 
-    return {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
+    fields = {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
+    return fields | ({"signature": metadata.signature.to_dict()} if "signature" in fields else {})
 
 
 def _proof_in_words(proof: dict[str, Any]) -> str:
@@ -117,10 +118,18 @@ def _proof_in_words(proof: dict[str, Any]) -> str:
 
 
 def _described(path: Path, metadata: ModelMetadata) -> str:
-    fields = _fields(metadata) | {"companions": json.dumps(metadata.companions, ensure_ascii=False)}
-    fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
-    fields["scores"] = json.dumps(metadata.scores, ensure_ascii=False)
-    fields["token_details"] = metadata.token_details.get("kind", "characters")
+    from edgeseq.model.metadata import CtcMetadata
+    from edgeseq.model.signature import describe
+
+    fields = _fields(metadata)
+    for key in {"companions", "scores", "details"} & fields.keys():
+        fields[key] = json.dumps(fields[key], ensure_ascii=False)
+    if isinstance(metadata, CtcMetadata):
+        fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
+        fields["token_details"] = metadata.token_details.get("kind", "characters")
+    else:
+        ports = metadata.signature
+        fields["signature"] = f"{describe(ports.inputs)} to {describe(ports.outputs)}; remembers {describe(ports.states)}"
     fields["proof"] = _proof_in_words(metadata.proof)
     del fields["config"]
     lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]

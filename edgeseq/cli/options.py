@@ -12,7 +12,7 @@ from edgeseq.cli.display import Format
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
@@ -72,7 +72,7 @@ def speller(figures: bool, language: str) -> Callable[[Sequence[str]], str]:
 
 
 def phrase_decoder(
-    path: Path | None, metadata: ModelMetadata, threshold: float | None, reject: bool = True
+    path: Path | None, metadata: CtcMetadata, threshold: float | None, reject: bool = True
 ) -> PhraseDecoder | None:
     """Make the decoder that --phrases asks for, None without. Raises UsageError for options that need it."""
     if path is None:

@@ -155,14 +155,14 @@ def false_accepts(
 
     Example: edgeseq phrases false-accepts recipes/phrases/digits.yaml --manifest librispeech/train.jsonl
     """
-    import edgeseq
     from edgeseq.data.manifest import find_data, read_manifest
     from edgeseq.evaluation.phrase_measuring import hear_other_speech
+    from edgeseq.models import load_recognizer
     from edgeseq.phrases import load_phrases
     from edgeseq.phrases.compiling import to_words
     from edgeseq.phrases.file import read_phrases
 
-    recognizer = edgeseq.load(model, bits=bits)
+    recognizer = load_recognizer(model, bits=bits)
     decoder = load_phrases(file, recognizer.metadata, threshold=threshold)
     barred = {symbol for symbol in to_words(read_phrases(file)).symbols if isinstance(symbol, str)}
     barred = barred if without is None else {word.strip() for word in without.split(",")}
@@ -205,11 +205,11 @@ def measure(
 
     Example: edgeseq phrases measure recipes/phrases/words.yaml --manifest words.jsonl --other others.jsonl
     """
-    import edgeseq
     from edgeseq.evaluation.phrase_thresholds import choose_threshold, hear_nearest
+    from edgeseq.models import load_recognizer
     from edgeseq.phrases import load_phrases
 
-    recognizer = edgeseq.load(model, bits=bits)
+    recognizer = load_recognizer(model, bits=bits)
     decoder = load_phrases(file, recognizer.metadata)
     with progress("Hearing phrases", unit="recordings") as show:
         said = hear_nearest(recognizer, decoder, _spread([manifest], limit), show)
@@ -249,7 +249,7 @@ def bench(
     from typing import cast
 
     from edgeseq.evaluation.phrase_measuring import ROW_SECONDS, bench_search
-    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.compiling import compile_phrases
     from edgeseq.phrases.file import read_phrases
     from edgeseq.phrases.search import DEFAULT_BEAM, PhraseDecoder
@@ -258,7 +258,7 @@ def bench(
     tokens = _tokens(phrases, None, None)
     model = SimpleNamespace(tokens=tokens.symbols, blank_id=tokens.blank_id, step_samples=640, sample_rate=640 / ROW_SECONDS)
     graph = compile_phrases(phrases, tokens)
-    decoder = PhraseDecoder(graph, cast(ModelMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
+    decoder = PhraseDecoder(graph, cast(CtcMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
     cost = bench_search(decoder, sentences)
     if as_json:
         say(json.dumps({"nodes": graph.n_nodes, **cost.to_dict()}))
@@ -278,9 +278,9 @@ def _tokens(phrases: Phrases, model: str | None, bits: int | None) -> TokenTable
     from edgeseq.tokens.table import TokenTable
 
     if model is not None:
-        import edgeseq
+        from edgeseq.models import load_recognizer
 
-        return edgeseq.load(model, bits=bits).metadata.token_table
+        return load_recognizer(model, bits=bits).metadata.token_table
     texts = [word.text for node in all_nodes(phrases) for word in words(node)]
     return TokenTable.of_characters(
         [*texts, *(text for spelled in phrases.spellings.values() for text in spelled), *NUMBER_WORDS]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgeseq.decoding.beam import AnyBeam
     from edgeseq.decoding.decoder import Decoder
     from edgeseq.decoding.hotwords import Hotword
-    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.metadata import CtcMetadata
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Search:
         typer.Option("--greedy", help="Take the best symbol of each row, even if the model has a language model of its own."),
     ] = None
 
-    def decoder(self, metadata: ModelMetadata, phrases: Path | None = None) -> AnyBeam | Decoder[Any] | None:
+    def decoder(self, metadata: CtcMetadata, phrases: Path | None = None) -> AnyBeam | Decoder[Any] | None:
         """Make the search that is asked for, None if none is. Raises UsageError for options that exclude each other."""
         given = [option.name for option in fields(self) if getattr(self, option.name) not in (None, [])]
         if not given:
@@ -114,7 +114,7 @@ class Search:
         return [*(hotword for hotword in listed if hotword.phrase not in names), *typed]
 
 
-def _greedy(given: list[str], metadata: ModelMetadata) -> Decoder[Any]:
+def _greedy(given: list[str], metadata: CtcMetadata) -> Decoder[Any]:
     if given != ["greedy"]:
         others = ", ".join("--" + name.replace("_", "-") for name in given if name != "greedy")
         raise UsageError(f"--greedy searches nothing; leave out {others}, or --greedy.")

@@ -169,10 +169,10 @@ def serve(
     rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
 
     def load(text: str) -> Recognizer:
-        from edgeseq.models import load
+        from edgeseq.models import load_recognizer
         from edgeseq.stream.gate import Gate
 
-        recognizer = load(text, bits).with_rules(rules)
+        recognizer = load_recognizer(text, bits).with_rules(rules)
         decoder = search.decoder(recognizer.metadata, phrases) or phrase_decoder(
             phrases, recognizer.metadata, phrase_threshold, reject
         )

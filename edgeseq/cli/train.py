@@ -65,22 +65,22 @@ def train(
         from edgeseq.training.licenses import count_licenses
         from edgeseq.training.loggers import refuse_missing
         from edgeseq.training.recipe_file import load_recipe
-        from edgeseq.training.valid import Validator, load_validation
+        from edgeseq.training.valid import load_validation
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])
     if check:
         refuse_missing(resolved.train.loggers)
-        batches, tokens = trainer.load_batches(resolved)
+        batches = trainer.load_batches(resolved)
         valid = load_validation(resolved)
         if resolved.finetune is not None:
             load_given(resolved, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
-        say(f"{recipe}: fits together; {n_recordings:,} recordings, {len(tokens)} tokens: {' '.join(tokens.symbols)}")
+        say(f"{recipe}: fits together; {n_recordings:,} recordings, {batches.task.describe()}")
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
             licenses = count_licenses(source, drawn.recordings).most_common()
             say(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
-        validator = Validator(resolved, tokens, valid, batches.reader)
+        validator = batches.task.validator(resolved, valid, batches.reader)
         for name in valid:
             say(f"{name}: {validator.describe(name)}")
         return
@@ -180,16 +180,16 @@ def _finish(folder: Path, name: str) -> bool:
 
 def _rates_in_words(report: ValidReport) -> str:
     """Say every rate, and of how many recordings where those are not all."""
-    from edgeseq.training.metrics import PER, TITLES
+    from edgeseq.training.metric import PER
 
     parts = []
-    for measure, title in TITLES.items():
-        counts = {} if measure == PER else report.searched
+    for metric, values in report.values.items():
+        counts = {} if metric == PER else report.searched
         rates = [
-            f"{name} {rate:.1f} %" + (f" ({counts[name]:,} recordings)" if name in counts else "")
-            for name, rate in getattr(report, measure).items()
+            f"{name} {value:.1f} %" + (f" ({counts[name]:,} recordings)" if name in counts else "")
+            for name, value in values.items()
         ]
-        parts += [f"{title}: {'  '.join(rates)}"] if rates else []
+        parts += [f"{metric.title}: {'  '.join(rates)}"] if rates else []
     return "; ".join(parts)
 
 

@@ -37,6 +37,11 @@ class WordString:
         """A string of words means nothing that a manifest could say."""
         return None
 
+    @property
+    def segments(self) -> None:
+        """Nor has it labels."""
+        return None
+
     def read(self, sample_rate: int) -> Samples:
         """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         noise = np.random.default_rng(self.noise_seed)

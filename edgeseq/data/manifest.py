@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from string import whitespace
 from typing import Any
@@ -24,6 +24,8 @@ BYTE_ORDER_MARK = "\ufeff"
 """Some editors put one before a text, and joined files have it in their middle."""
 
 MAX_FAULTS = 20
+SEGMENT_TOLERANCE = 0.005
+"""Seconds by which a segment may end behind its recording, whose duration is rounded."""
 """Faults of one manifest that a message lists; the rest is counted."""
 
 SHAR_INDEX = "cuts.index"
@@ -62,6 +64,16 @@ LEXICON = "lexicon.txt"
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording that has a label."""
+
+    start: float
+    """seconds from the beginning of the recording (of the stretch, where `offset` makes it one)"""
+    end: float
+    label: str
+
+
+@dataclass(frozen=True)
 class Recording:
     """One recording, or a stretch of one, and what is said in it."""
 
@@ -75,6 +87,8 @@ class Recording:
     speaker: str | None = None
     within: tuple[int, int] | None = None
     """first byte and number of bytes of the sound file in `path`, where that is an archive (Lhotse Shar)"""
+    segments: tuple[Segment, ...] | None = None
+    """stretches with labels, for tasks that label them; None where the line has none, () where it says that there are none"""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """the line's other keys, as they were"""
 
@@ -248,13 +262,14 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
         offset=float(entry.pop("offset", None) or 0.0),
         speaker=_speaker(entry.pop("speaker", None)),
         within=_within(entry.pop("within", None)),
+        segments=_segments(entry.pop("segments", None)),
         extra=entry,
     )
 
 
 def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str]:
     for key in ("audio_filepath", "duration", "text"):
-        is_meant = key == "text" and allow_empty_text and "intent" in entry
+        is_meant = key == "text" and ("segments" in entry or (allow_empty_text and "intent" in entry))
         if key not in entry and not is_meant:
             yield f"'{key}' is missing"
     for key in ("audio_filepath", "text"):
@@ -276,8 +291,39 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
         yield f"'within' is {json.dumps(within)[:60]}; [first byte, number of bytes] is wanted"
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
-    if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
+    yield from _segment_faults(entry)
+    has_words = isinstance(entry.get("text"), str) and entry["text"].strip()
+    if isinstance(entry.get("text"), str) and not has_words and not allow_empty_text and "segments" not in entry:
         yield "'text' is empty: good to measure on, not here; write what is said, or leave the line out"
+
+
+def _segment_faults(entry: dict[str, Any]) -> Iterator[str]:
+    segments, duration = entry.get("segments"), entry.get("duration")
+    if segments is None:
+        return
+    if not isinstance(segments, list):
+        yield f"'segments' is {json.dumps(segments)[:60]}; a list of {{start, end, label}} is wanted"
+        return
+    latest = (duration if isinstance(duration, int | float) else math.inf) + SEGMENT_TOLERANCE
+    for one in segments:
+        if not isinstance(one, dict) or not isinstance(one.get("label"), str) or not _is_stretch(one, latest):
+            yield (
+                f"'segments' holds {json.dumps(one)[:80]}; {{start, end, label}} is wanted: seconds within the recording, "
+                "start before end, and a string"
+            )
+
+
+def _is_stretch(segment: dict[str, Any], latest: float) -> bool:
+    start, end = segment.get("start"), segment.get("end")
+    if isinstance(start, bool) or isinstance(end, bool):
+        return False
+    return isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start < end <= latest
+
+
+def _segments(value: list[dict[str, Any]] | None) -> tuple[Segment, ...] | None:
+    if value is None:
+        return None
+    return tuple(Segment(float(one["start"]), float(one["end"]), one["label"]) for one in value)
 
 
 def _speaker(value: str | int | None) -> str | None:
@@ -302,6 +348,8 @@ def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
         line["speaker"] = recording.speaker
     if recording.within is not None:
         line["within"] = list(recording.within)
+    if recording.segments is not None:
+        line["segments"] = [asdict(segment) for segment in recording.segments]
     return line | dict(recording.extra)
 
 

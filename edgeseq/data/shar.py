@@ -144,7 +144,8 @@ def _of_cut(cut: dict[str, Any], archive: Path, within: tuple[int, int]) -> Iter
             duration = min(spoken["start"] + spoken["duration"], cut["duration"]) - start
             speaker = spoken.get("speaker")
             extra = spoken.get("custom") or {}
-            yield Recording(archive, duration, text, start, None if speaker is None else str(speaker), within, extra)
+            named = None if speaker is None else str(speaker)
+            yield Recording(archive, duration, text, start, named, within, extra=extra)
 
 
 def _places(archive: Path) -> dict[str, tuple[int, int]]:

@@ -34,7 +34,7 @@ from edgeseq.errors import UsageError
 from edgeseq.events import Word
 from edgeseq.lm.model import LanguageModel
 from edgeseq.model.companions import SearchDefaults
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata
 
 Beam = tuple[int, float, float, int, int, float, tuple[Said, ...], FusionState, float]
 """One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
@@ -450,7 +450,7 @@ def _scale(grown: list[list[Any]], log_scale: float) -> tuple[tuple[Beam, ...], 
 
 
 def load_beam(
-    metadata: ModelMetadata,
+    metadata: CtcMetadata,
     options: BeamOptions | None = None,
     *,
     lm: str | Path | None = None,

@@ -11,7 +11,7 @@ from edgeseq.decoding.ctc import CtcState, greedy_step
 from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.decoding.spelling import Speller, Spelling
 from edgeseq.events import Word
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GreedyDecoder:
 
     identity = "greedy"
 
-    def __init__(self, metadata: ModelMetadata) -> None:
+    def __init__(self, metadata: CtcMetadata) -> None:
         """Decode what the model of this metadata says."""
         self._blank_id = metadata.blank_id
         self._speller = Speller(metadata.token_table, metadata.step_samples / metadata.sample_rate)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from edgeseq.data.clips import Samples, read_clip
 from edgeseq.data.connected import WordString, connect
-from edgeseq.data.manifest import Recording
+from edgeseq.data.manifest import Recording, Segment
 from edgeseq.data.noisy import Noise
 from edgeseq.evaluation.understanding import Meaning, meaning_of
 from edgeseq.evaluation.word_times import TimedString
@@ -24,6 +24,10 @@ class Clip(Protocol):
     @property
     def meaning(self) -> Meaning | None:
         """What is meant, where that is known."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...] | None:
+        """Stretches with labels, where these are known."""
 
     def read(self, sample_rate: int) -> Samples:
         """Give its sound: float32 [n_samples], mono. Raises AudioError."""
@@ -44,6 +48,11 @@ class SingleClip:
     def meaning(self) -> Meaning | None:
         """What is meant, where the manifest says so. Raises ManifestError when it says it wrongly."""
         return meaning_of(self.recording)
+
+    @property
+    def segments(self) -> tuple[Segment, ...] | None:
+        """Stretches with labels, where the manifest has them."""
+        return self.recording.segments
 
     def read(self, sample_rate: int) -> Samples:
         """Read the sound: float32 [n_samples], mono, at `sample_rate`."""
@@ -68,6 +77,11 @@ class NoisyClip:
     def meaning(self) -> Meaning | None:
         """What is meant, where that is known."""
         return self.clip.meaning
+
+    @property
+    def segments(self) -> tuple[Segment, ...] | None:
+        """Stretches with labels, where these are known."""
+        return self.clip.segments
 
     def read(self, sample_rate: int) -> Samples:
         """Mix the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""

@@ -44,6 +44,11 @@ class TimedString:
         """As a string of words has none."""
         return None
 
+    @property
+    def segments(self) -> None:
+        """Nor has it labels."""
+        return None
+
     def read(self, sample_rate: int) -> Samples:
         """Join the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         return self.read_timed(sample_rate)[0]

@@ -9,16 +9,17 @@ from statistics import median
 import numpy as np
 
 from edgeseq.export.forms import Form, candidates
-from edgeseq.export.graph import build_encoder_graph
+from edgeseq.export.graph import build_layers_graph
 from edgeseq.model.session import open_session
-from edgeseq.training.acoustic_model import Encoder
+from edgeseq.training.head import Head
+from edgeseq.training.trunk import Trunk
 
 AUTO = "auto"
 ROUNDS = 15
 ROUND_SECONDS = 0.01
 
 
-def time_forms(encoder: Encoder, n_steps: int, bits: int) -> dict[Form, float]:
+def time_forms(trunk: Trunk, head: Head, n_steps: int, bits: int) -> dict[Form, float]:
     """Measure each form that weights of `bits` can take: microseconds a chunk of `n_steps`, one stream, by the median.
 
     The forms take turns, so that whatever else the machine does meets them all. Raises UsageError for unknown `bits`.
@@ -26,13 +27,13 @@ def time_forms(encoder: Encoder, n_steps: int, bits: int) -> dict[Form, float]:
     forms = candidates(bits)
     if len(forms) == 1:
         return dict.fromkeys(forms, 0.0)
-    runs = [_runner(encoder, n_steps, form) for form in forms]
+    runs = [_runner(trunk, head, n_steps, form) for form in forms]
     rounds = [[_microseconds(run) for run in runs] for _ in range(ROUNDS)]
     return {form: median(times) for form, times in zip(forms, zip(*rounds, strict=True), strict=True)}
 
 
-def _runner(encoder: Encoder, n_steps: int, form: Form) -> Callable[[], object]:
-    session = open_session(build_encoder_graph(encoder, n_steps, form).SerializeToString())
+def _runner(trunk: Trunk, head: Head, n_steps: int, form: Form) -> Callable[[], object]:
+    session = open_session(build_layers_graph(trunk, head, n_steps, form).SerializeToString())
     random = np.random.default_rng(0)
     shapes = {node.name: [size if isinstance(size, int) else 1 for size in node.shape] for node in session.get_inputs()}
     feeds = {name: random.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}

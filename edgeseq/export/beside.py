@@ -13,7 +13,7 @@ from edgeseq.decoding.lexicon import known_words
 from edgeseq.errors import ExportError
 from edgeseq.lm.model import LanguageModel
 from edgeseq.model.companions import SearchDefaults
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata, ModelMetadata
 from edgeseq.training.recipe import ExportRecipe
 from edgeseq.training.weights import Trained
 
@@ -51,8 +51,9 @@ def check_companions(metadata: ModelMetadata) -> None:
         raise ExportError(f"two companions have the name {_double(files)}; wanted each its own, as they lie in one folder.")
     if not files:
         return
-    load_beam(metadata)
-    path, words = files.get("language_model"), known_words(metadata.token_table, files.get("lexicon"))
+    of_words = CtcMetadata.of(metadata)
+    load_beam(of_words)
+    path, words = files.get("language_model"), known_words(of_words.token_table, files.get("lexicon"))
     if path is None or not words:
         return
     lm = LanguageModel(path)

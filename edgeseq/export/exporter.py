@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import torch
 
-from edgeseq.data.manifest import Recording, find_data
-from edgeseq.errors import EdgeseqError, ExportError
+from edgeseq.errors import ExportError
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
@@ -25,19 +21,12 @@ from edgeseq.export.graph import build_graph
 from edgeseq.export.proof import Progress, Proof, find_difference, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
 from edgeseq.model.companions import named
-from edgeseq.model.metadata import FORMATS, MEASURED, PREFIX, ModelMetadata
+from edgeseq.model.metadata import MEASURED, ModelMetadata
+from edgeseq.model.metadata_fields import PREFIX
 from edgeseq.models import FILES
-from edgeseq.training.clips import ClipReader
-from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
 
 RELEASED_BITS = (32, 8)
-TEXT_NORMALIZATION = "NFC, lower case, single spaces"
-
-LONGEST_FLUSH_SECONDS = 1.0
-FLUSH_QUANTILE = 0.995
-"""Share of clips whose last token must come out within the flush."""
-MAX_FLUSH_CLIPS = 400
 
 
 @dataclass(frozen=True)
@@ -143,15 +132,15 @@ def prove_built(
     ordered = sorted(built, key=lambda one: -one.form.bits)
     graphs = {QUANTIZATIONS[one.form.bits]: one.pack() for one in ordered}
     metadata = describe(trained, QUANTIZATIONS[32], flush, {})
-    return prove(trained.model.cpu().eval(), metadata, graphs, clips, manifests, on_progress=on_progress)
+    return prove(trained, metadata, graphs, clips, manifests, on_progress=on_progress)
 
 
 def find_form(target: str, bits: int, trained: Trained) -> Form:
     """Choose a graph's form by its target, or for `auto` by measuring this machine. Raises UsageError."""
-    encoder, n_steps = trained.model.encoder, trained.recipe.chunk_samples // trained.recipe.step_samples
+    model, n_steps = trained.model, trained.recipe.chunk_samples // trained.recipe.step_samples
     if target == AUTO:
-        return min(time_forms(encoder, n_steps, bits).items(), key=lambda timed: timed[1])[0]
-    return choose_form(target, bits, sum(parameter.numel() for parameter in encoder.layers.parameters()), n_steps)
+        return min(time_forms(model.trunk, model.head, n_steps, bits).items(), key=lambda timed: timed[1])[0]
+    return choose_form(target, bits, sum(parameter.numel() for parameter in model.trunk.parameters()), n_steps)
 
 
 def describe(
@@ -159,75 +148,27 @@ def describe(
 ) -> ModelMetadata:
     """Fill in the metadata of one file."""
     recipe, files = trained.recipe, trained.companion_files
-    details = trained.tokens.details
-    return ModelMetadata(
-        format=FORMATS[trained.tokens.kind],
-        name=recipe.name,
-        task=recipe.task,
-        sample_rate=recipe.frontend.sample_rate,
-        chunk_samples=recipe.chunk_samples,
-        hop_samples=recipe.frontend.hop_samples,
-        subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
-        tokens=trained.tokens.symbols,
-        token_details={"kind": "phones"} if "lexicon" in files and trained.tokens.kind == "phones" else details,
-        blank_id=trained.tokens.blank_id,
-        language=recipe.language,
-        text_normalization=TEXT_NORMALIZATION,
-        flush_seconds=flush_seconds,
-        quantization=quantization,
-        license=recipe.license,
-        data=recipe.data_statement,
-        scores=scores,
-        config=recipe.model_dump(mode="json"),
-        target=target,
-        companions=named(files, trained.search) if files else {},
-        companion_files=files,
-        **trained.measured,
-    )
+    common = {
+        "name": recipe.name,
+        "task": trained.task.reader,
+        "language": recipe.language,
+        "flush_seconds": flush_seconds,
+        "quantization": quantization,
+        "license": recipe.license,
+        "data": recipe.data_statement,
+        "scores": scores,
+        "config": recipe.model_dump(mode="json"),
+        "target": target,
+        "companions": named(files, trained.search) if files else {},
+        "companion_files": files,
+    }
+    return trained.task.metadata(trained, common)
 
 
 def choose_flush(trained: Trained, given: float | None) -> float:
     """Take the silence that is given, or that of an earlier release, or measure it."""
     known = trained.flush_seconds if given is None else given
-    return measure_flush(trained) if known is None else known
-
-
-def measure_flush(trained: Trained) -> float:
-    """Seconds of silence after which the last token of closely cut clips is out, in whole rows.
-
-    Measured on up to 400 of the recipe's easy training clips. Raises ExportError when their manifest is not there.
-    """
-    try:
-        source = next(s for s in trained.recipe.data.train if s.easy)
-        manifest = ManifestIndex.of(find_data(source.manifest))
-    except EdgeseqError as fault:
-        raise ExportError(
-            f"flush_seconds is measured on the recipe's training clips, and they are not here:\n{fault}\n"
-            "  Bring them, or give --flush-seconds."
-        ) from fault
-    stride = -(-len(manifest) // MAX_FLUSH_CLIPS)
-    lags = last_token_lags(trained, [manifest[number] for number in range(0, len(manifest), stride)])
-    row_seconds = trained.recipe.row_samples / trained.recipe.frontend.sample_rate
-    return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / row_seconds - 1e-9) * row_seconds
-
-
-@torch.inference_mode()
-def last_token_lags(trained: Trained, recordings: Sequence[Recording]) -> list[float]:
-    """Seconds from the end of each clip to the end of the step in which its last token appears; at most a second."""
-    rate, row_samples = trained.recipe.frontend.sample_rate, trained.recipe.row_samples
-    reader = ClipReader(rate)
-    lags = []
-    for recording in recordings:
-        clip = torch.from_numpy(reader.read(recording))
-        heard = torch.nn.functional.pad(clip, (0, int(LONGEST_FLUSH_SECONDS * rate)))
-        log_probs, _ = trained.model.step(heard[None], trained.model.init_state(1))
-        best = log_probs[0].argmax(dim=-1)
-        starts = torch.nonzero((best != trained.tokens.blank_id) & (best != torch.roll(best, 1)))
-        if len(starts):
-            lags.append(((int(starts[-1]) + 1) * row_samples - len(clip)) / rate)
-    if not lags:
-        raise ExportError("The network says nothing to any of the recipe's training clips; train it longer before exporting.")
-    return lags
+    return trained.task.flush_seconds(trained) if known is None else known
 
 
 def write_together(folder: Path, contents: dict[str, bytes]) -> None:

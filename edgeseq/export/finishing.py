@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeseq.evaluation.evaluate import Report
 from edgeseq.export.exporter import RELEASED_BITS, Export, export, write_together
 from edgeseq.export.proof import NotProvenError, Progress, Proof
 from edgeseq.training.weights import load_trained
@@ -40,16 +37,7 @@ def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> 
 
 def measured(proof: Proof) -> dict[str, Any]:
     """Give the rates, and how quick each way that streams was on this machine."""
-    return {**proof.to_dict(), "speed": {way: _speed(report) for way, report in proof.reports.items()}}
-
-
-def _speed(report: Report) -> dict[str, float]:
-    chunk_ms = np.concatenate([heard.chunk_ms for heard in report.heard])
-    return {
-        "rtf": round(report.rtf, 5),
-        "chunk_ms_median": round(float(np.median(chunk_ms)), 4),
-        "chunk_ms_p99": round(report.p99_ms, 4),
-    }
+    return {**proof.to_dict(), "speed": {way: speed.to_dict() for way, speed in proof.speeds.items()}}
 
 
 def _write(run: Path, values: dict[str, Any]) -> None:

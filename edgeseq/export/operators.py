@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from edgeseq.export.builder import GraphBuilder, to_numpy
 from edgeseq.export.forms import Form
 from edgeseq.export.products import float_weight, reorder_gates
 from edgeseq.export.shaping import add_clip, add_norm
-from edgeseq.export.states import state_names
-from edgeseq.training.acoustic_model import PROJECTION_LIMIT, Encoder, RecurrentLayer
-
-OPERATORS = {"gru": "GRU", "lstm": "LSTM", "rnn": "RNN"}
-ONNX_GATES: dict[str, tuple[int, ...]] = {"gru": (1, 0, 2), "lstm": (0, 3, 1, 2), "rnn": (0,)}
-"""Where ONNX's gates (zrh, iofc) stand in torch's order (rzn, ifgo)."""
+from edgeseq.training.state import GRAPH_PREFIX
+from edgeseq.training.trunk import PROJECTION_LIMIT, RecurrentLayer, Trunk
 
 
-def add_operators(graph: GraphBuilder, encoder: Encoder, inputs: str, form: Form) -> str:
+def add_operators(graph: GraphBuilder, trunk: Trunk, inputs: str, form: Form) -> str:
     """Add all layers; `[batch, n_steps, n_in]` to `[batch, n_steps, output_size]`. Weights are stored in `form.bits` bits."""
     sequence = graph.node("Transpose", inputs, perm=[1, 0, 2])
-    for index, layer in enumerate(encoder.recurrent_layers):
-        sequence = _add_operator(graph, encoder, index, sequence, form)
+    for index, layer in enumerate(trunk.recurrent_layers):
+        sequence = _add_operator(graph, trunk, index, sequence, form)
         sequence = _shape(graph, layer, sequence, form)
     return graph.node("Transpose", sequence, perm=[1, 0, 2])
 
 
-def _add_operator(graph: GraphBuilder, encoder: Encoder, index: int, sequence: str, form: Form) -> str:
-    size, cell = encoder.hidden_size, encoder.cell
-    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, ONNX_GATES[cell]) for w in encoder.recurrent_layers[index].cell_weights())
+def _add_operator(graph: GraphBuilder, trunk: Trunk, index: int, sequence: str, form: Form) -> str:
+    size, cell = trunk.hidden_size, trunk.cell
+    w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, cell.operator_gates) for w in trunk.recurrent_layers[index].cell_weights())
     axis = graph.integers(0)  # the direction, of which there is one
     weights = [graph.node("Unsqueeze", float_weight(graph, w, form.bits), axis) for w in (w_ih, w_hh)]
-    names = state_names(encoder, index)
+    names = [GRAPH_PREFIX + name for name in trunk.state_names(index)]
     states = [graph.node("Unsqueeze", graph.input(name, ["batch", size]), axis) for name in names]
-    # torch applies the reset gate after the product
-    attributes: dict[str, Any] = {"linear_before_reset": 1} if cell == "gru" else {}
     outputs, *finals = graph.nodes(
-        OPERATORS[cell],
+        cell.operator,
         sequence,
         *weights,
         graph.constant(to_numpy(torch.cat([b_ih, b_hh]))[None]),
@@ -45,7 +37,7 @@ def _add_operator(graph: GraphBuilder, encoder: Encoder, index: int, sequence: s
         *states,
         n_outputs=1 + len(names),
         hidden_size=size,
-        **attributes,
+        **cell.attributes,
     )
     for name, final in zip(names, finals, strict=True):
         graph.output(f"{name}_next", graph.node("Squeeze", final, axis), ["batch", size])

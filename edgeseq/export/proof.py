@@ -1,8 +1,8 @@
-"""Do training, streaming, export and quantization lose words? The same clips heard in four ways, one step further each time.
+"""Do training, streaming, export and quantization lose anything? The same clips heard in four ways, one step further each time.
 
 Torch hears whole clips, torch hears them chunk by chunk, the float file does, and each quantized file does. What differs
 between two neighbours is what the step between them did: streaming, export, quantization. All ways decode a clip as one
-utterance. Of phones the best path is compared, and the words that the model's lexicon makes of the same rows.
+utterance, or label its rows; the task's `judge` says what is wrong.
 """
 
 from __future__ import annotations
@@ -10,37 +10,35 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import find_data, read_manifest
-from edgeseq.decoding.decoder import Decoder
 from edgeseq.errors import ExportError, ManifestError
-from edgeseq.evaluation.evaluate import Comparison, Heard, Report, compare_heard, compare_texts, hear, report_on
+from edgeseq.evaluation.evaluate import Comparison, Heard, compare_heard
 from edgeseq.evaluation.reference_clips import Clip, single_clips
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network
-from edgeseq.stream.recognizer import Recognizer, usual_decoder
-from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel
-from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
+from edgeseq.model.signature import AUDIO
 from edgeseq.training.recipe import Recipe
-from edgeseq.training.valid import collapse
+from edgeseq.training.sequence_model import SequenceModel
+from edgeseq.training.tasks.task import Judge
+from edgeseq.training.weights import Trained
 
 WHOLE, STREAMED = "torch_whole", "torch_streamed"
 FLOAT = "float32"
 ALWAYS_ALLOWED = 1
 """So many words or phones may differ whatever the bound: of few clips each is many percent."""
 
-RATES = {"word": "wer", "phone": "per"}
+RATES = {"word": "wer", "phone": "per", "row": "row_error_rate"}
 
 FAULT = "This is a fault of edgeseq or onnxruntime; please report it with the recipe."
 ADVICE = {"streaming": FAULT, "export": FAULT}
@@ -131,25 +129,42 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How quick a way that streams was on this machine."""
+
+    rtf: float
+    """compute time by time of sound"""
+    chunk_ms: tuple[float, ...] = field(repr=False)
+    """time of each network chunk"""
+
+    def to_dict(self) -> dict[str, float]:
+        """Give the figures."""
+        return {
+            "rtf": round(self.rtf, 5),
+            "chunk_ms_median": round(float(np.median(self.chunk_ms)), 4),
+            "chunk_ms_p99": round(float(np.percentile(self.chunk_ms, 99)), 4),
+        }
+
+
+@dataclass(frozen=True)
 class Proof:
     """What was made of the same clips in each way, in the order of `WHOLE`, `STREAMED`, `float32`, `int8`, ..."""
 
     manifests: tuple[str, ...]
-    words: Tally
-    phones: Tally | None = None
-    """where tokens are phones; of recordings whose words the lexicon has"""
-    reports: Mapping[str, Report] = field(default_factory=dict, repr=False)
-    """of words, with times, of the ways that stream"""
+    tallies: tuple[Tally, ...]
+    """what was counted, the surest first: phones (where tokens are phones) and words, or rows"""
+    speeds: Mapping[str, Speed] = field(default_factory=dict, repr=False)
+    """of the ways that stream"""
 
     @property
-    def tallies(self) -> list[Tally]:
-        """What was counted, the surest first."""
-        return [self.words] if self.phones is None else [self.phones, self.words]
+    def main(self) -> Tally:
+        """What people ask for: words, or rows."""
+        return self.tallies[-1]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as model files keep them and `edgeseq prove --json` prints them; no times, rates as fractions."""
-        phones = {} if self.phones is None else {"phone_figures": self.phones.to_dict()}
-        return {"manifests": list(self.manifests), **self.words.to_dict(), **phones}
+        others = {f"{tally.unit}_figures": tally.to_dict() for tally in self.tallies[:-1]}
+        return {"manifests": list(self.manifests), **self.main.to_dict(), **others}
 
     def to_text(self) -> str:
         """Give the figures as tables."""
@@ -179,7 +194,7 @@ def find_validation(recipe: Recipe) -> Validation:
 
 
 def prove(
-    model: AcousticModel,
+    trained: Trained,
     metadata: ModelMetadata,
     graphs: Mapping[str, bytes],
     clips: Sequence[Clip],
@@ -191,96 +206,80 @@ def prove(
 
     Raises AudioError when a clip cannot be heard.
     """
-    words, phones = {}, {}
-    words[WHOLE], phones[WHOLE] = hear_whole(model, metadata, clips, on_progress)
+    model = trained.model.cpu().eval()
+    judge = trained.task.judge(metadata)
+    heard = {WHOLE: hear_whole(model, metadata, judge, clips, on_progress)}
+    speeds = {}
+    for way, network in _networks(model, metadata, graphs).items():
+        heard[way], speeds[way] = hear_streamed(network, judge, clips, way, on_progress)
+    tallies = [
+        Tally(unit, {way: [of_clip[place] for of_clip in of_way] for way, of_way in heard.items()})
+        for place, unit in enumerate(judge.units)
+    ]
+    return Proof(tuple(manifests), tuple(tallies), speeds)
+
+
+def _networks(model: SequenceModel, metadata: ModelMetadata, graphs: Mapping[str, bytes]) -> dict[str, Network]:
+    """Give what streams: torch, and each file as a device opens it."""
+    networks: dict[str, Network] = {STREAMED: TorchNetwork(model, metadata)}
     with TemporaryDirectory(prefix="edgeseq-proof-") as folder:
         link_into(Path(folder), metadata.companion_files)
-        networks: dict[str, Network] = {STREAMED: TorchNetwork(model, metadata)}
         for way, content in graphs.items():
             path = Path(folder) / f"{way}.onnx"
             path.write_bytes(content)
             networks[way] = Network(path)
-    for way, network in networks.items():
-        words[way], phones[way] = hear_streamed(network, clips, way, on_progress)
-    reports = {way: report_on(words[way], ()) for way in networks}
-    counts_phones = metadata.token_table.kind == "phones"
-    return Proof(tuple(manifests), Tally("word", words), Tally("phone", phones) if counts_phones else None, reports)
+    return networks
+
+
+def padded(samples: Samples, metadata: ModelMetadata, multiple: int) -> tuple[Samples, int]:
+    """Put the flush's silence behind `samples`, filled up to a `multiple`; and the rows that are not of that filling alone."""
+    n_samples = len(samples) + round(metadata.flush_seconds * metadata.sample_rate)
+    n_rows = math.ceil(n_samples / metadata.step_samples)
+    return np.pad(samples, (0, -(-n_samples // multiple) * multiple - len(samples))), n_rows
 
 
 @torch.inference_mode()
 def hear_whole(
-    model: AcousticModel,
+    model: SequenceModel,
     metadata: ModelMetadata,
+    judge: Judge,
     clips: Sequence[Clip],
     on_progress: Progress = lambda way, done, total: None,
-) -> tuple[list[Heard], list[Heard]]:
-    """Hear each clip in one piece, with as much silence behind it as a stream's flush has, and decode it as streams are.
-
-    Returns what was made of each clip as words, and as phones.
-    """
-    rate, decoder = metadata.sample_rate, usual_decoder(metadata)
-    heard, phones = [], []
+) -> list[Sequence[Heard]]:
+    """Hear each clip in one piece, with as much silence behind it as a stream's flush has; returns what was counted in it."""
+    heard = []
     for n_done, clip in enumerate(clips, start=1):
-        samples = clip.read(rate)
-        n_rows = math.ceil((len(samples) + round(metadata.flush_seconds * rate)) / metadata.step_samples)
-        n_steps = math.ceil(n_rows / model.encoder.rows_per_step)
-        audio = torch.zeros(1, n_steps * model.encoder.rows_per_step * metadata.step_samples)
-        audio[0, : len(samples)] = torch.from_numpy(samples)
-        began = time.perf_counter()
-        log_probs = model.step(audio, model.init_state(1))[0][0, :n_rows].numpy()
-        hypothesis = decoder.final(decoder.step(log_probs, decoder.init_state()))
-        text = "" if hypothesis is None else hypothesis.text
-        heard.append(compare_texts(clip.text, text, len(samples) / rate, time.perf_counter() - began, metadata.language))
-        phones.append(compare_phones(heard[-1], log_probs, metadata.token_table))
+        samples = clip.read(metadata.sample_rate)
+        whole, n_rows = padded(samples, metadata, metadata.step_samples * model.head.rows_per_step)
+        rows, _ = model.step(torch.from_numpy(whole)[None], model.init_state(1))
+        heard.append(judge(clip, rows[0, :n_rows].numpy(), len(samples) / metadata.sample_rate))
         on_progress(WHOLE, n_done, len(clips))
-    return heard, phones
+    return heard
 
 
 def hear_streamed(
-    network: Network, clips: Sequence[Clip], way: str, on_progress: Progress = lambda way, done, total: None
-) -> tuple[list[Heard], list[Heard]]:
-    """Hear each clip chunk by chunk, as one utterance; returns what was made of it as words, and as phones."""
-    decoder = KeepsRows(usual_decoder(network.metadata))
-    recognizer = Recognizer(network, decoder, rules=())
-    heard, phones = [], []
+    network: Network,
+    judge: Judge,
+    clips: Sequence[Clip],
+    way: str,
+    on_progress: Progress = lambda way, done, total: None,
+) -> tuple[list[Sequence[Heard]], Speed]:
+    """Hear each clip chunk by chunk; returns what was counted in it, and how quick that was."""
+    metadata, name = network.metadata, network.signature.rows.name
+    heard, chunk_ms, seconds = [], [], 0.0
     for n_done, clip in enumerate(clips, start=1):
-        decoder.rows = []
-        heard.append(hear(recognizer, clip))
-        log_probs = np.concatenate([np.zeros((0, len(network.metadata.tokens)), dtype=np.float32), *decoder.rows])
-        phones.append(compare_phones(heard[-1], log_probs, network.metadata.token_table))
+        samples = clip.read(metadata.sample_rate)
+        whole, n_rows = padded(samples, metadata, metadata.chunk_samples)
+        state, rows = network.init_state(), []
+        for chunk in whole.reshape(-1, 1, metadata.chunk_samples):
+            began = time.perf_counter()
+            outputs, state = network.step({AUDIO: chunk}, state)
+            chunk_ms.append(1000 * (time.perf_counter() - began))
+            rows.append(outputs[name][0])
+        seconds += len(samples) / metadata.sample_rate
+        heard.append(judge(clip, np.concatenate(rows)[:n_rows], len(samples) / metadata.sample_rate))
         on_progress(way, n_done, len(clips))
-    return heard, phones
-
-
-class KeepsRows:
-    """A decoder that also keeps the rows it takes, of one stream."""
-
-    def __init__(self, decoder: Decoder[Any]) -> None:
-        """Decode as `decoder` does."""
-        self._decoder = decoder
-        self.rows: list[npt.NDArray[np.float32]] = []
-
-    def step(self, log_probs: npt.NDArray[np.float32], state: Any) -> Any:
-        """Take the next rows, and keep them."""
-        self.rows.append(log_probs)
-        return self._decoder.step(log_probs, state)
-
-    def __getattr__(self, name: str) -> Any:
-        """Do all else that a decoder does."""
-        return getattr(self._decoder, name)
-
-
-def compare_phones(heard: Heard, log_probs: npt.NDArray[np.float32], tokens: TokenTable) -> Heard:
-    """Count the phones of a clip that were not understood, in place of its words.
-
-    None are counted where tokens are no phones, or where the lexicon lacks a word of the clip.
-    """
-    pronounced = pronunciations_of_text(heard.reference, tokens) if tokens.kind == "phones" else None
-    if pronounced is None:
-        return replace(heard, errors=0, n_words=0, edits=())
-    phones = phones_of(collapse(log_probs, tokens.blank_id), tokens)
-    errors, n_phones = phone_errors(pronounced, phones)
-    return replace(heard, hypothesis=" ".join(phones), errors=errors, n_words=n_phones, edits=())
+    return heard, Speed(sum(chunk_ms) / 1000 / seconds, tuple(chunk_ms))
 
 
 def find_difference(proof: Proof, most_difference: float) -> str:

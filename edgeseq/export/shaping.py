@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeseq.export.builder import GraphBuilder
-from edgeseq.training.acoustic_model import NORM_EPSILON, NORM_LIMIT
+from edgeseq.training.trunk import NORM_EPSILON, NORM_LIMIT
 
 
 def add_norm(graph: GraphBuilder, rows: str, size: int) -> str:

@@ -18,7 +18,10 @@ from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.session import open_session
-from edgeseq.training.acoustic_model import AcousticModel, Encoder, EncoderState, StreamState
+from edgeseq.model.signature import AUDIO
+from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.training.state import State
+from edgeseq.training.trunk import Trunk
 
 N_CHUNKS = 12
 BATCH_SIZES = (1, 2, 5)
@@ -39,36 +42,34 @@ Arrays = dict[str, NDArray[np.float32]]
 class Difference:
     """The largest absolute differences found between a graph and torch, over all trials."""
 
-    log_probs: float
+    rows: float
     state: float
-    log_probs_mean: float
+    rows_mean: float
     """the largest mean of a trial"""
 
 
-def verify_graph(graph: onnx.ModelProto, model: AcousticModel, metadata: ModelMetadata, form: Form) -> Difference:
+def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMetadata, form: Form) -> Difference:
     """Compare log-probs and final state with torch (quantized: with its simulation) from random starts.
 
     Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
     """
     session = open_session(graph.SerializeToString())
-    stored = with_stored_weights(model.encoder, form.bits)
+    stored = with_stored_weights(model.trunk, form.bits)
     trials = [
         _compare(session, model, stored, metadata, form, batch, split, seed)
         for seed, (batch, split) in enumerate((b, s) for b in BATCH_SIZES for s in SPLITS)
     ]
-    worst = Difference(
-        *(max(values) for values in zip(*((t.log_probs, t.state, t.log_probs_mean) for t in trials), strict=True))
-    )
+    worst = Difference(*(max(values) for values in zip(*((t.rows, t.state, t.rows_mean) for t in trials), strict=True)))
     _refuse_difference(worst, metadata, form)
     return worst
 
 
 def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -> None:
     largest, mean = TOLERANCES[form.product]
-    if not (found.log_probs <= largest and found.state <= largest and found.log_probs_mean <= mean):  # also for NaN
+    if not (found.rows <= largest and found.state <= largest and found.rows_mean <= mean):  # also for NaN
         raise ExportError(
-            f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: log-probs by "
-            f"{found.log_probs:.2g} (mean {found.log_probs_mean:.2g}), final state by {found.state:.2g}; at most {largest:g} "
+            f"The {metadata.quantization} graph of {metadata.name} differs from the network that torch computes: rows by "
+            f"{found.rows:.2g} (mean {found.rows_mean:.2g}), final state by {found.state:.2g}; at most {largest:g} "
             f"(mean {mean:g}) is allowed.\n  Nothing was written. This is a fault of edgeseq or onnxruntime "
             f"({onnxruntime.__version__}), or the weights hold NaN; please report it with the recipe."
         )
@@ -77,8 +78,8 @@ def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -
 @torch.inference_mode()
 def _compare(
     session: onnxruntime.InferenceSession,
-    model: AcousticModel,
-    stored: Encoder,
+    model: SequenceModel,
+    stored: Trunk,
     metadata: ModelMetadata,
     form: Form,
     batch: int,
@@ -91,9 +92,9 @@ def _compare(
         wanted, wanted_state = _run_torch(model, audio, state, split)
     else:
         wanted, wanted_state = _run_simulation(model, stored, audio, state, form)
-    found, found_state = _run_graph(session, audio, as_arrays(model, state), metadata.chunk_samples)
+    found, found_state = _run_graph(session, model.head.port, audio, as_arrays(state), metadata.chunk_samples)
     differences = np.abs(found - wanted.numpy())
-    expected = as_arrays(model, wanted_state)
+    expected = as_arrays(wanted_state)
     state_difference = max(float(np.abs(found_state[name] - expected[name]).max()) for name in expected)
     return Difference(float(differences.max()), state_difference, float(differences.mean()))
 
@@ -105,16 +106,18 @@ def random_audio(batch: int, n_samples: int, seed: int) -> Tensor:
     return (torch.randn(batch, n_samples, generator=generator) * 10 ** (level_db / 20)).clamp(-1, 1)
 
 
-def random_state(model: AcousticModel, batch: int, seed: int) -> StreamState:
+def random_state(model: SequenceModel, batch: int, seed: int) -> State:
     """Draw a state in the range that states have."""
     generator = torch.Generator().manual_seed(seed + 1000)
     zero = model.init_state(batch)
-    hidden = tuple(2 * torch.rand(h.shape, generator=generator) - 1 for h in zero.encoder.hidden)
-    samples = 0.1 * torch.randn(zero.samples.shape, generator=generator)
-    return StreamState(samples, EncoderState(zero.encoder.frames, hidden))
+    hidden = {
+        name: 2 * torch.rand(tensor.shape, generator=generator) - 1 for name, tensor in model.trunk.init_state(batch).items()
+    }
+    samples = 0.1 * torch.randn(zero[SAMPLES].shape, generator=generator)
+    return {SAMPLES: samples, **hidden}
 
 
-def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: Sequence[int]) -> tuple[Tensor, StreamState]:
+def _run_torch(model: SequenceModel, audio: Tensor, state: State, split: Sequence[int]) -> tuple[Tensor, State]:
     parts = []
     for piece in cut(audio, split):
         log_probs, state = model.step(piece, state)
@@ -122,22 +125,20 @@ def _run_torch(model: AcousticModel, audio: Tensor, state: StreamState, split: S
     return torch.cat(parts, dim=1), state
 
 
-def _run_simulation(
-    model: AcousticModel, stored: Encoder, audio: Tensor, state: StreamState, form: Form
-) -> tuple[Tensor, StreamState]:
-    frames, samples = model.frontend.step(audio, state.samples)
-    log_probs, encoder = simulate(stored, frames, state.encoder, model.frontend.limit, form.product)
-    return log_probs, StreamState(samples, encoder)
+def _run_simulation(model: SequenceModel, stored: Trunk, audio: Tensor, state: State, form: Form) -> tuple[Tensor, State]:
+    frames, samples = model.frontend.step(audio, state[SAMPLES])
+    outputs, after = simulate(stored, frames, state, model.frontend.limit, form.product)
+    return model.head(outputs), {**after, SAMPLES: samples}
 
 
 def _run_graph(
-    session: onnxruntime.InferenceSession, audio: Tensor, state: Arrays, chunk_samples: int
+    session: onnxruntime.InferenceSession, rows: str, audio: Tensor, state: Arrays, chunk_samples: int
 ) -> tuple[NDArray[np.float32], Arrays]:
     names = [output.name for output in session.get_outputs()]
     parts = []
     for chunk in audio.split(chunk_samples, dim=1):
-        outputs = dict(zip(names, session.run(names, {"audio": chunk.numpy(), **state}), strict=True))
-        parts.append(outputs.pop("log_probs"))
+        outputs = dict(zip(names, session.run(names, {AUDIO: chunk.numpy(), **state}), strict=True))
+        parts.append(outputs.pop(rows))
         state = {name.removesuffix("_next"): value for name, value in outputs.items()}
     return np.concatenate(parts, axis=1), state
 

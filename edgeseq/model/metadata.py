@@ -1,61 +1,63 @@
 """What a model file says about itself: everything needed to use it, so that a loader guesses nothing.
 
-A plain dataclass, checked by hand: pydantic would cost a board ten megabytes for sixteen fields.
+`ModelMetadata` is what every model says; `CtcMetadata` what one of words says besides. Plain dataclasses, checked by hand:
+pydantic would cost a board ten megabytes for a handful of fields.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from edgeseq.errors import ModelError
-from edgeseq.model.calibration import ConfidenceMap
+from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import faults_of, find_companions
+from edgeseq.model.confidence import ConfidenceMap
+from edgeseq.model.frames import FramesDetails
+from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, PREFIX, read_fields, to_string
+from edgeseq.model.signature import AUDIO, Port, Signature
 from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
 
 FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
-"""By kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
-FORMAT = max(FORMATS.values())
+"""Of models of words, by kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
+TASK_FORMAT = 3
+"""Of models of other tasks, which say themselves what goes in and comes out."""
+FORMAT = TASK_FORMAT
 """The newest that is read."""
 
-PREFIX = "edgeseq."
-JSON_KEYS = ("tokens", "token_details", "scores", "config", "confidence_maps", "proof", "companions")
+CTC, FRAMES = "ctc", "frames"
+LOG_PROBS = "log_probs"
 MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps", "phrase_threshold")
-"""What is measured of a model, and may not have been yet."""
-OPTIONAL = ("token_details", "target", "proof", "companions", *MEASURED)
-NOT_IN_FILES = {"stored": False}
-POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
+"""What is measured of a model of words, and may not have been yet."""
+LONGEST_FLUSH_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMetadata:
-    """The metadata of a model file; each field is one string there, under `edgeseq.` and its name."""
+    """What every model file says; each of KEYS is one string there, under `edgeseq.` and its name."""
 
-    format: int = FORMATS["characters"]
+    KEYS: ClassVar[tuple[str, ...]] = (
+        *("format", "name", "task", "signature", "details", "language", "flush_seconds", "quantization", "license", "data"),
+        *("scores", "config", "target", "proof", "companions"),
+    )
+    """in the order in which files hold them"""
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("language", "flush_seconds", "target", "proof", "companions")
+
+    format: int = TASK_FORMAT
     name: str
     task: str
-    sample_rate: int
-    """Hz"""
-    chunk_samples: int
-    """samples the graph takes at a time"""
-    hop_samples: int
-    """samples from one frame of the frontend to the next"""
-    subsampling: int
-    """frames of the frontend that one row of `log_probs` stands for"""
-    tokens: tuple[str, ...]
-    token_details: dict[str, Any] = field(default_factory=dict)
-    """what spelling needs besides the tokens: `kind`, and `scores` of subwords or the `lexicon` of phones; empty: characters"""
-    blank_id: int
-    language: str
-    text_normalization: str
-    flush_seconds: float
-    """silence to feed after the last sample so that the last word comes out"""
+    """what rows become on the device: one of TASKS"""
+    signature: Signature
+    """what goes in and comes out, and (of format 3) what is remembered"""
+    details: dict[str, Any] = field(default_factory=dict)
+    """of the task's own, such as labels and thresholds"""
+    language: str = ""
+    """such as `en`; empty where it does not matter"""
+    flush_seconds: float = 0.0
+    """silence to feed after the last sample so that what it means comes out"""
     quantization: str
     """`float32`, or what the weights are stored in, for example `int8`"""
     license: str
@@ -66,20 +68,140 @@ class ModelMetadata:
     """the resolved recipe"""
     target: str = "generic"
     """processor that the graph was built for; `generic` is the same arithmetic on every one"""
+    proof: dict[str, Any] = field(default_factory=dict)
+    """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
+    companions: dict[str, Any] = field(default_factory=dict)
+    """files beside the model that it needs, by what they are, with their SHA-256 (see companions.py)"""
+    companion_files: Mapping[str, Path] = field(default_factory=dict, compare=False)
+    """where they lie, once they were found; not in files"""
+
+    @cached_property
+    def sample_rate(self) -> int:
+        """Of the sound that it hears, Hz. Raises UsageError for a model that does not hear."""
+        return int(self.signature.audio.rate or 0)
+
+    @cached_property
+    def chunk_samples(self) -> int:
+        """Samples that the graph takes at a time. Raises UsageError for a model that does not hear."""
+        return self.signature.audio.per_chunk
+
+    @property
+    def step_samples(self) -> int:
+        """Samples of audio that one row stands for. Raises UsageError for a model that does not hear."""
+        return self.chunk_samples // self.signature.rows.per_chunk
+
+    def with_companions(self, model: Path) -> ModelMetadata:
+        """Find the companions of `model`, whose metadata this is. Raises ModelError where one is missing or another."""
+        files = find_companions(self.companions, model, self.name)
+        return replace(self, companion_files=files) if files else self
+
+    def faults(self) -> list[str]:
+        """Say what contradicts itself."""
+        faults = [] if self.format >= TASK_FORMAT else [f"the task '{self.task}' is written in format {TASK_FORMAT} or newer"]
+        for port in self.signature.inputs:
+            if port.name == AUDIO:
+                faults += _audio_faults(port, self.signature.rows)
+        try:
+            faults += DETAILS[self.task](self.details).faults_with(self.signature)
+        except ValueError as fault:
+            faults.append(f"'{PREFIX}details': {fault}")
+        return faults
+
+    def to_strings(self) -> dict[str, str]:
+        """Write the fields as ONNX metadata: string to string."""
+        values = {one.name: getattr(self, one.name) for one in stored_fields(self)}
+        kept = {k: v for k, v in values.items() if v is not None and (v or k not in ABSENT_WHEN_EMPTY)}
+        return {PREFIX + key: to_string(value) for key, value in kept.items()}
+
+    @staticmethod
+    def from_strings(strings: Mapping[str, str], path: object) -> ModelMetadata:
+        """Read ONNX metadata of the file `path` (named in messages), as the task wants it.
+
+        Raises ModelError when a key is missing or wrong, when the format is newer than this edgeseq, or the task unknown.
+        """
+        found = {key.removeprefix(PREFIX): value for key, value in strings.items() if key.startswith(PREFIX)}
+        if not found:
+            raise ModelError(
+                f"{path}: an ONNX file, but not one of edgeseq's: its metadata has no key that begins with '{PREFIX}'.\n"
+                "  Use a file written by `edgeseq export`."
+            )
+        _refuse_newer(found.get("format", ""), path)
+        kind = _kind_of(found.get("task", CTC), path)
+        values, faults = read_fields(stored_fields(kind), kind.OPTIONAL, found)
+        if not faults:
+            metadata = kind(**values)
+            faults = [f"'{PREFIX}companions': {fault}" for fault in faults_of(metadata.companions)] + metadata.faults()
+            if not 0 <= metadata.flush_seconds <= LONGEST_FLUSH_SECONDS:
+                faults.append(f"'{PREFIX}flush_seconds' is {metadata.flush_seconds}; wanted 0 to {LONGEST_FLUSH_SECONDS:g}")
+        if faults:
+            raise ModelError(
+                f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"
+                "  Export the model again with this version of edgeseq."
+            )
+        return metadata
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtcMetadata(ModelMetadata):
+    """What a model of words says: rows of `log_probs` over tokens, with a blank."""
+
+    KEYS: ClassVar[tuple[str, ...]] = (
+        *("format", "name", "task", "sample_rate", "chunk_samples", "hop_samples", "subsampling", "tokens", "token_details"),
+        *("blank_id", "language", "text_normalization", "flush_seconds", "quantization", "license", "data", "scores", "config"),
+        *("target", *MEASURED, "proof", "companions"),
+    )
+    OPTIONAL: ClassVar[tuple[str, ...]] = ("token_details", "target", "proof", "companions", *MEASURED)
+
+    format: int = FORMATS["characters"]
+    task: str = CTC
+    signature: Signature = field(init=False)
+    """as the fields below say; what is remembered stands in the graph alone"""
+    details: dict[str, Any] = field(init=False, default_factory=dict)
+    language: str = field()
+    flush_seconds: float = field()
+    sample_rate: int = field()
+    """Hz"""
+    chunk_samples: int = field()
+    """samples the graph takes at a time"""
+    hop_samples: int
+    """samples from one frame of the frontend to the next"""
+    subsampling: int
+    """frames of the frontend that one row of `log_probs` stands for"""
+    tokens: tuple[str, ...]
+    token_details: dict[str, Any] = field(default_factory=dict)
+    """what spelling needs besides the tokens: `kind`, and `scores` of subwords or the `lexicon` of phones; empty: characters"""
+    blank_id: int
+    text_normalization: str
     emission_delay_seconds: float = 0.0
     """measured: a word's first token comes so long after its onset, by the median; subtracted from starts"""
     ending_delay_seconds: float = 0.0
     """measured: a word's last token comes so long after its end, by the median (negative: before); subtracted from ends"""
     confidence_maps: dict[str, Any] = field(default_factory=dict)
-    """measured: kind of decoder -> how often words of a confidence are right (see calibration.py)"""
+    """measured: kind of decoder -> how often words of a confidence are right (see confidence.py)"""
     phrase_threshold: float | None = None
     """measured: lowest score of a phrase that is given out where nothing else is asked for, nats a token; None: a constant"""
-    proof: dict[str, Any] = field(default_factory=dict)
-    """error rates of the same weights in torch, whole and streamed, and in exported files (see export/proof.py)"""
-    companions: dict[str, Any] = field(default_factory=dict)
-    """files beside the model that it needs, by what they are, with their SHA-256 (see companions.py)"""
-    companion_files: Mapping[str, Path] = field(default_factory=dict, compare=False, metadata=NOT_IN_FILES)
-    """where they lie, once they were found"""
+
+    def __post_init__(self) -> None:
+        """Derive the ports."""
+        n_rows = self.chunk_samples // max(1, self.step_samples)
+        rows = Port(LOG_PROBS, "float32", n_rows, (len(self.tokens),), self.sample_rate / max(1, self.step_samples))
+        audio = Port(AUDIO, "float32", self.chunk_samples, (), float(self.sample_rate))
+        object.__setattr__(self, "signature", Signature((audio,), (rows,)))
+
+    @classmethod
+    def of(cls, metadata: ModelMetadata) -> CtcMetadata:
+        """Take metadata for those of a model of words. Raises UsageError when they are of another task."""
+        if isinstance(metadata, CtcMetadata):
+            return metadata
+        raise UsageError(
+            f"{metadata.name} is a model of the task '{metadata.task}', which gives no words; wanted one of '{CTC}'.\n"
+            f"  Name a model of words{', or use `edgeseq detect`' if metadata.task == FRAMES else ''}."
+        )
+
+    @property
+    def step_samples(self) -> int:
+        """Samples of audio that one row of `log_probs` stands for."""
+        return self.hop_samples * self.subsampling
 
     @cached_property
     def token_table(self) -> TokenTable:
@@ -105,11 +227,6 @@ class ModelMetadata:
             files = ", ".join(str(path) for path in (lexicon, guesser) if path is not None)
             raise ModelError(f"{files}: not made for {self.name}: {fault}.\n  Export the model with others.") from fault
 
-    def with_companions(self, model: Path) -> ModelMetadata:
-        """Find the companions of `model`, whose metadata this is. Raises ModelError where one is missing or another."""
-        files = find_companions(self.companions, model, self.name)
-        return replace(self, companion_files=files) if files else self
-
     def confidence_map(self, decoder: str) -> ConfidenceMap | None:
         """Give what was measured of a kind of decoder; None if nothing was. Raises ModelError when it is broken."""
         if decoder not in self.confidence_maps:
@@ -121,64 +238,40 @@ class ModelMetadata:
                 f"the metadata of {self.name}: '{PREFIX}confidence_maps', {decoder}: {fault}.\n  Measure and export it again."
             ) from fault
 
-    @property
-    def step_samples(self) -> int:
-        """Samples of audio that one row of `log_probs` stands for."""
-        return self.hop_samples * self.subsampling
-
-    def to_strings(self) -> dict[str, str]:
-        """Write the fields as ONNX metadata: string to string."""
-        values = {one.name: getattr(self, one.name) for one in stored_fields(self)}
-        for name in ("token_details", "companions"):
-            if not values[name]:
-                del values[name]
-        if self.phrase_threshold is None:
-            del values["phrase_threshold"]
-        return {
-            PREFIX + key: json.dumps(value, ensure_ascii=False) if key in JSON_KEYS else str(value)
-            for key, value in values.items()
-        }
-
-    @classmethod
-    def from_strings(cls, strings: Mapping[str, str], path: object) -> ModelMetadata:
-        """Read ONNX metadata of the file `path` (named in messages).
-
-        Raises ModelError when a key is missing or wrong, or when the format is newer than this edgeseq.
-        """
-        found = {key.removeprefix(PREFIX): value for key, value in strings.items() if key.startswith(PREFIX)}
-        if not found:
-            raise ModelError(
-                f"{path}: an ONNX file, but not one of edgeseq's: its metadata has no key that begins with '{PREFIX}'.\n"
-                "  Use a file written by `edgeseq export`."
+    def faults(self) -> list[str]:
+        """Say what contradicts itself."""
+        faults = _token_faults(self.tokens, self.token_details, "lexicon" in self.companions)
+        if not 0 <= self.blank_id < len(self.tokens) or self.tokens[self.blank_id] != BLANK:
+            faults.append(f"'{PREFIX}blank_id' says that blank is token {self.blank_id}, which is not '{BLANK}'")
+        if self.chunk_samples % self.step_samples:
+            faults.append(
+                f"'{PREFIX}chunk_samples' is {self.chunk_samples}, which is no multiple of a step "
+                f"({self.hop_samples} x {self.subsampling})"
             )
-        _refuse_newer(found.get("format", ""), path)
-        values, faults = {}, []
-        for one in stored_fields(cls):
-            if one.name in OPTIONAL and one.name not in found:
-                continue
-            try:
-                value = values[one.name] = READERS[str(one.type)](found[one.name])
-                if one.name in POSITIVE and value < 1:
-                    raise ValueError("wanted at least 1")
-            except KeyError:
-                faults.append(f"'{PREFIX}{one.name}' is missing")
-            except ValueError as fault:
-                faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
-        if not faults:
-            companions = values.get("companions", {})
-            faults = _token_faults(values["tokens"], values.get("token_details", {}), "lexicon" in companions)
-            faults += [f"'{PREFIX}companions': {fault}" for fault in faults_of(companions)]
-        if faults:
-            raise ModelError(
-                f"{path}: the metadata is incomplete or wrong: {'; '.join(faults)}.\n"
-                "  Export the model again with this version of edgeseq."
-            )
-        return cls(**values)
+        return faults
+
+
+TASKS: dict[str, type[ModelMetadata]] = {CTC: CtcMetadata, FRAMES: ModelMetadata}
+"""Task -> what its files say."""
+DETAILS: dict[str, Callable[[Mapping[str, Any]], FramesDetails]] = {FRAMES: FramesDetails.from_dict}
+"""Task of format 3 -> how its own JSON is read."""
 
 
 def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[Any]]:
-    """List the fields that stand in files."""
-    return [one for one in fields(metadata) if one.metadata != NOT_IN_FILES]
+    """List the fields that stand in files, in the order in which they stand there."""
+    by_name = {one.name: one for one in fields(metadata)}
+    return [by_name[key] for key in metadata.KEYS]
+
+
+def _audio_faults(audio: Port, rows: Port) -> list[str]:
+    faults = []
+    if audio.shape or audio.dtype != "float32" or audio.rate is None or audio.rate != int(audio.rate):
+        faults.append(
+            f"'{AUDIO}' is {audio.dtype} of shape {list(audio.shape)} at {audio.rate} Hz; wanted float32 numbers at whole Hz"
+        )
+    if audio.per_chunk % rows.per_chunk:
+        faults.append(f"a chunk of {audio.per_chunk} samples is no multiple of its {rows.per_chunk} rows of '{rows.name}'")
+    return faults
 
 
 def _token_faults(symbols: tuple[str, ...], details: dict[str, Any], has_lexicon_file: bool) -> list[str]:
@@ -191,59 +284,13 @@ def _token_faults(symbols: tuple[str, ...], details: dict[str, Any], has_lexicon
     return []
 
 
-def _whole_number(text: str) -> int:
-    number = int(text) if text.isdecimal() else -1
-    if number < 0:
-        raise ValueError("wanted a whole number")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("wanted a number") from None
-
-
-def _threshold(text: str) -> float:
-    number = _number(text)
-    if not -math.inf < number <= 0:
-        raise ValueError("wanted a number of 0 or less")
-    return number
-
-
-def _symbols(text: str) -> tuple[str, ...]:
-    symbols = _parse_json(text)
-    if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
-        raise ValueError("wanted a JSON list of strings")
-    if BLANK not in symbols:
-        raise ValueError(f"holds no {BLANK}")
-    return tuple(symbols)
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    value = _parse_json(text)
-    if not isinstance(value, dict):
-        raise ValueError("wanted a JSON object")
-    return value
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as fault:
-        raise ValueError(f"not JSON ({fault})") from None
-
-
-READERS: dict[str, Callable[[str], Any]] = {
-    "int": _whole_number,
-    "float": _number,
-    "float | None": _threshold,
-    "str": str,
-    "tuple[str, ...]": _symbols,
-    "dict[str, Any]": _mapping,
-}
-"""How a field of a type is read from its string; a ValueError says what was wanted."""
+def _kind_of(task: str, path: object) -> type[ModelMetadata]:
+    if task not in TASKS:
+        raise ModelError(
+            f"{path}: a model of the task '{task[:60]}'; this edgeseq knows {', '.join(TASKS)}.\n"
+            "  Update edgeseq (`pip install --upgrade edgeseq`)."
+        )
+    return TASKS[task]
 
 
 def _refuse_newer(version: str, path: object) -> None:

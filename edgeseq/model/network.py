@@ -1,31 +1,27 @@
-"""One .onnx file on onnxruntime: sound in, log-probabilities out, what it remembers in between as a value."""
+"""One .onnx file on onnxruntime: arrays by name in, arrays by name out, what it remembers in between as a value."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from edgeseq.errors import ModelError, UsageError
+from edgeseq.errors import ModelError
+from edgeseq.model.interface import check_interface
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.onnx_file import NotOnnxError, OnnxSummary, hash_graph, summarize
 from edgeseq.model.session import open_session
-from edgeseq.tokens.table import BLANK
+from edgeseq.model.signature import NEXT_SUFFIX, Array, Arrays, Signature, describe
+from edgeseq.sound.blocks import Floats
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Floats = npt.NDArray[np.float32]
-NetworkState = dict[str, Floats]
+__all__ = ["Array", "Arrays", "Floats", "Network", "NetworkState", "check_content", "read_model_bytes"]
+
+NetworkState = dict[str, Array]
 """Graph input `state_*` -> array with batch as axis 0. Handed in, handed back, never changed in place."""
 
-AUDIO = "audio"
-LOG_PROBS = "log_probs"
-STATE_PREFIX = "state_"
-NEXT_SUFFIX = "_next"
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
 """Where operators may come from: the standard, and what every onnxruntime brings along."""
 
@@ -37,10 +33,13 @@ class Network:
     """A model's graph. Holds weights only, so any number of streams may share it.
 
     >>> network = Network("models/digits-en/model.int8.onnx")                           # doctest: +SKIP
-    >>> log_probs, state = network.step(chunk, network.init_state())                    # doctest: +SKIP
+    >>> outputs, state = network.step({"audio": chunk}, network.init_state())           # doctest: +SKIP
+    >>> outputs["log_probs"]                                                            # doctest: +SKIP
     """
 
     metadata: ModelMetadata
+    signature: Signature
+    """inputs, outputs and all states"""
     path: Path
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -49,49 +48,37 @@ class Network:
         content = read_model_bytes(self.path)
         self.metadata = check_content(content, self.path).with_companions(self.path)
         self._session = _open_checked(content, self.path)
-        self._state_shapes = _check_interface(self._session, self.metadata, self.path)
-        self._outputs = [LOG_PROBS, *(name + NEXT_SUFFIX for name in self._state_shapes)]
-        self.n_steps = self.metadata.chunk_samples // self.metadata.step_samples
-        """rows of `log_probs` a chunk"""
+        self.signature = check_interface(self._session, self.metadata, self.path)
+        self._output_names = [port.name for port in self.signature.outputs]
+        self._state_names = [port.name for port in self.signature.states]
+        self._wanted = self._output_names + [name + NEXT_SUFFIX for name in self._state_names]
         self.fingerprint = hash_graph(content)
         """of the graph and its weights, whatever the metadata says of them; 64 hexadecimal digits"""
 
     def init_state(self, batch: int = 1) -> NetworkState:
         """Make the state of `batch` streams that have just opened: zeros."""
-        return {name: np.zeros((batch, *shape), dtype=np.float32) for name, shape in self._state_shapes.items()}
+        return self.signature.init_state(batch)
 
-    def step(self, chunk: Floats, state: NetworkState) -> tuple[Floats, NetworkState]:
+    def step(self, inputs: Arrays, state: NetworkState) -> tuple[dict[str, Array], NetworkState]:
         """Advance `batch` streams by one network chunk; neither argument is modified.
 
-        chunk: float32 `[batch, chunk_samples]`, in [-1, 1].
-        Returns log_probs `[batch, n_steps, n_tokens]` (natural logarithm) and the next state.
-        Raises UsageError when a shape or type does not fit.
+        inputs: by name, an array `[batch, per_chunk, *shape]` for each input of the signature; of models that hear
+        `audio` float32 `[batch, chunk_samples]`, in [-1, 1].
+        Returns the outputs by name, such as `log_probs` `[batch, n_rows, n_tokens]` (natural logarithm), and the next state.
+        Raises UsageError when a name, shape or type does not fit.
         """
-        self._check_step(chunk, state)
-        log_probs, *states = self._session.run(self._outputs, {AUDIO: chunk, **state})
-        wanted = (len(chunk), self.n_steps, len(self.metadata.tokens))
-        if log_probs.shape != wanted:
+        batch = self.signature.check_inputs(inputs)
+        self.signature.check_state(state, batch)
+        arrays = self._session.run(self._wanted, {**inputs, **state})
+        n_outputs = len(self._output_names)
+        outputs = dict(zip(self._output_names, arrays[:n_outputs], strict=True))
+        if not self.signature.fits_outputs(outputs, batch):
+            seen = ", ".join(f"'{name}' {array.dtype} {list(array.shape)}" for name, array in outputs.items())
             raise ModelError(
-                f"{self.path}: gave log_probs of shape {list(log_probs.shape)}; its metadata promises "
-                f"{list(wanted)} ([batch, n_steps, n_tokens]).\n  Export the model again."
+                f"{self.path}: gave {seen}; its metadata promises {describe(self.signature.outputs, batch)}.\n"
+                "  Export the model again."
             )
-        return log_probs, dict(zip(self._state_shapes, states, strict=True))
-
-    def _check_step(self, chunk: Floats, state: NetworkState) -> None:
-        n_samples = self.metadata.chunk_samples
-        if chunk.ndim != 2 or chunk.shape[1] != n_samples or chunk.dtype != np.float32:
-            raise UsageError(
-                f"Network.step was given {chunk.dtype} of shape {list(chunk.shape)}; it takes float32 "
-                f"[batch, {n_samples}].\n"
-                "  Cutting and padding is the caller's job; Recognizer.step takes any length."
-            )
-        if state.keys() != self._state_shapes.keys() or any(len(s) != len(chunk) for s in state.values()):
-            seen = {name: list(array.shape) for name, array in state.items()}
-            wanted = {name: [len(chunk), *shape] for name, shape in self._state_shapes.items()}
-            raise UsageError(
-                f"Network.step was given the states {seen}; it takes {wanted}.\n"
-                f"  Begin with init_state(batch={len(chunk)}) and hand back what step returned."
-            )
+        return outputs, dict(zip(self._state_names, arrays[n_outputs:], strict=True))
 
 
 def read_model_bytes(path: Path) -> bytes:
@@ -121,9 +108,7 @@ def check_content(content: bytes, path: Path) -> ModelMetadata:
     except NotOnnxError as fault:
         raise ModelError(f"{path}: not an ONNX file, or cut short ({fault}). Copy or export the model again.") from fault
     _refuse_foreign(summary, path)
-    metadata = ModelMetadata.from_strings(summary.metadata, path)
-    _check_metadata(metadata, path)
-    return metadata
+    return ModelMetadata.from_strings(summary.metadata, path)
 
 
 def _refuse_foreign(summary: OnnxSummary, path: Path) -> None:
@@ -140,19 +125,6 @@ def _refuse_foreign(summary: OnnxSummary, path: Path) -> None:
         )
 
 
-def _check_metadata(metadata: ModelMetadata, path: Path) -> None:
-    blank_id, tokens = metadata.blank_id, metadata.tokens
-    if not 0 <= blank_id < len(tokens) or tokens[blank_id] != BLANK:
-        raise ModelError(f"{path}: its metadata says that blank is token {blank_id}, which is not '{BLANK}'.")
-    if metadata.chunk_samples % metadata.step_samples:
-        raise ModelError(
-            f"{path}: its metadata gives chunks of {metadata.chunk_samples} samples, which is no multiple "
-            f"of a step ({metadata.hop_samples} x {metadata.subsampling})."
-        )
-    if not 0 <= metadata.flush_seconds <= 60:
-        raise ModelError(f"{path}: its metadata asks to flush {metadata.flush_seconds} s; wanted 0 to 60.")
-
-
 def _open_checked(content: bytes, path: Path) -> onnxruntime.InferenceSession:
     import onnxruntime
 
@@ -164,61 +136,3 @@ def _open_checked(content: bytes, path: Path) -> onnxruntime.InferenceSession:
             f"{path}: onnxruntime {onnxruntime.__version__} cannot run it: {reason}\n"
             "  Use a file written by `edgeseq export`, or a newer onnxruntime."
         ) from fault
-
-
-def _check_interface(session: onnxruntime.InferenceSession, metadata: ModelMetadata, path: Path) -> dict[str, tuple[int, ...]]:
-    """Compare the graph's inputs and outputs with the model format; return the states' shapes."""
-    inputs = {node.name: node for node in session.get_inputs()}
-    outputs = {node.name: node for node in session.get_outputs()}
-    states = [name for name in inputs if name != AUDIO]
-    faults = [
-        *_audio_faults(inputs.get(AUDIO), metadata),
-        *(fault for name in states for fault in _state_faults(inputs[name], outputs)),
-        *_log_probs_faults(outputs.get(LOG_PROBS), metadata),
-    ]
-    if faults:
-        raise ModelError(
-            f"{path}: its inputs and outputs are not those of the model format: {'; '.join(faults)}.\n"
-            "  Export the model again with this version of edgeseq."
-        )
-    return {name: tuple(inputs[name].shape[1:]) for name in states}
-
-
-def _audio_faults(node: Any, metadata: ModelMetadata) -> list[str]:
-    wanted = f"input '{AUDIO}' should be float32 [batch, {metadata.chunk_samples}]"
-    if node is None:
-        return [f"{wanted}, and is missing"]
-    fits = len(node.shape) == 2 and _is_symbolic(node.shape[0]) and node.shape[1] == metadata.chunk_samples
-    return [] if fits and node.type == "tensor(float)" else [f"{wanted}, and is {_shown(node)}"]
-
-
-def _state_faults(node: Any, outputs: dict[str, Any]) -> list[str]:
-    if not node.name.startswith(STATE_PREFIX):
-        return [f"input '{node.name}' is neither '{AUDIO}' nor a '{STATE_PREFIX}*'"]
-    faults = []
-    fixed = len(node.shape) > 0 and all(isinstance(size, int) for size in node.shape[1:])
-    if not (fixed and _is_symbolic(node.shape[0]) and node.type == "tensor(float)"):
-        faults.append(f"input '{node.name}' should be float32 [batch, sizes...], and is {_shown(node)}")
-    if node.name + NEXT_SUFFIX not in outputs:
-        faults.append(f"output '{node.name}{NEXT_SUFFIX}' is missing")
-    return faults
-
-
-def _log_probs_faults(node: Any, metadata: ModelMetadata) -> list[str]:
-    n_tokens = len(metadata.tokens)
-    wanted = f"output '{LOG_PROBS}' should be float32 [batch, n_steps, {n_tokens}]"
-    if node is None:
-        return [f"{wanted}, and is missing"]
-    n_steps = metadata.chunk_samples // metadata.step_samples
-    sizes_fit = len(node.shape) == 3 and all(
-        _is_symbolic(seen) or seen == size for seen, size in zip(node.shape[1:], (n_steps, n_tokens), strict=True)
-    )
-    return [] if sizes_fit and node.type == "tensor(float)" else [f"{wanted}, and is {_shown(node)}"]
-
-
-def _is_symbolic(size: object) -> bool:
-    return not isinstance(size, int)
-
-
-def _shown(node: Any) -> str:
-    return f"{node.type.removeprefix('tensor(').removesuffix(')')} {node.shape}"

@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 from edgeseq.phrases.faults import PhraseError
 
 if TYPE_CHECKING:
-    from edgeseq.model.metadata import ModelMetadata
+    from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
 __all__ = ["PhraseError", "load_phrases"]
 
 
 def load_phrases(
-    path: str | os.PathLike[str], metadata: ModelMetadata, *, threshold: float | None = None, reject: bool = True
+    path: str | os.PathLike[str], metadata: CtcMetadata, *, threshold: float | None = None, reject: bool = True
 ) -> PhraseDecoder:
     """Read a phrase file and compile it for a model, ready for `Recognizer.with_decoder`.
 

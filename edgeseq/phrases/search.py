@@ -28,7 +28,7 @@ import numpy.typing as npt
 from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import CtcMetadata
 from edgeseq.phrases.graph import PhraseGraph, Reading, Said
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
 from edgeseq.phrases.word_loop import LoopState, word_loop
@@ -41,7 +41,7 @@ DEFAULT_FILLER = 3.0
 """Nats that a row of other sound costs at most before and behind a phrase."""
 
 
-def usual_threshold(metadata: ModelMetadata) -> float:
+def usual_threshold(metadata: CtcMetadata) -> float:
     """Give the lowest score that is given out where nothing else is asked for: what was measured of a model, or a constant."""
     return DEFAULT_THRESHOLD if metadata.phrase_threshold is None else metadata.phrase_threshold
 
@@ -93,7 +93,7 @@ class PhraseDecoder:
     def __init__(
         self,
         graph: PhraseGraph,
-        metadata: ModelMetadata,
+        metadata: CtcMetadata,
         threshold: float | None = DEFAULT_THRESHOLD,
         beam: float = DEFAULT_BEAM,
         filler: float = DEFAULT_FILLER,

@@ -33,7 +33,7 @@ from edgeseq.report.utterances import (
     sound_of,
     worst,
 )
-from edgeseq.training.metrics import PER
+from edgeseq.training.metric import METRICS, PER, is_validation
 from edgeseq.training.weights import Trained
 
 WIDTH = 9.0
@@ -92,22 +92,24 @@ def run_contents(
 ) -> dict[str, Any]:
     """Gather what the template of a report shows."""
     splits, missing = find_splits(run.recipe, clips)
-    utterances = hear_splits(run.trained, splits, on_progress) if run.trained else []
+    speaks = run.trained if run.trained and run.trained.gives_words else None
+    utterances = hear_splits(speaks, splits, on_progress) if speaks else []
     measured = [one for one in utterances if not one.is_training]
     has_valid = bool(measured) or not utterances
     measured = measured or utterances
     pairs = confusions(measured, MOST_CONFUSIONS * 10)
-    shown = _show_all(run.trained, worst(measured, examples)) if run.trained else []
+    shown = _show_all(speaks, worst(measured, examples)) if speaks else []
     return {
         "run": run,
         "steps": [line for line in run.lines if "loss" in line],
-        "valids": [line for line in run.lines if "wer" in line],
+        "valids": [line for line in run.lines if is_validation(line)],
+        "metrics": METRICS,
         "cells": cell_statistics([traced for traced, _ in shown]),
         "notices": [line for line in run.lines if "notice" in line],
         "minutes": sum(line["seconds"] + line["wait_seconds"] for line in run.lines if "loss" in line) / 60,
         "n_weights": sum(p.numel() for p in run.trained.model.parameters()) if run.trained else None,
         "curves": _training_picture(run),
-        "phones_decide": any(line.get("metric") == PER for line in run.lines),
+        "phones_decide": any(line.get("metric") == PER.key for line in run.lines),
         "has_valid": has_valid,
         "heard_set": "the validation set" if has_valid else "what it was trained on",
         "splits": splits,

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from edgeseq.errors import AudioError
 from edgeseq.export.exporter import describe
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.metadata import LOG_PROBS, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network
+from edgeseq.model.signature import AUDIO
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, RecurrentLayer
+from edgeseq.training.sequence_model import SequenceModel
+from edgeseq.training.trunk import RecurrentLayer
 from edgeseq.training.weights import Trained
 
 Floats = NDArray[np.float32]
@@ -107,7 +109,7 @@ def trace(trained: Trained, samples: Floats) -> Trace:
     heard = _with_silence(samples, flush_of(trained), recipe.step_samples, rate)
     frames = model.frontend.step(torch.from_numpy(heard)[None], model.frontend.init_state(1))[0].detach()
     frames.requires_grad_(True)
-    log_probs = model.encoder.step(frames, model.encoder.init_state(1))[0]
+    log_probs = model.head(model.trunk.step(frames, model.trunk.init_state(1))[0])
     words = tuple(
         TracedWord(word.text, word.rows, word.tokens, saliency(log_probs, frames, word))
         for word in spell(log_probs[0].detach(), trained.tokens)
@@ -129,12 +131,12 @@ def trace(trained: Trained, samples: Floats) -> Trace:
 
 def trace_file(network: Network, samples: Floats) -> Trace:
     """Hear `samples` with an exported file: emissions and words only. Raises AudioError for less than 50 ms."""
-    about = network.metadata
+    about = CtcMetadata.of(network.metadata)
     heard = _with_silence(samples, about.flush_seconds, about.chunk_samples, about.sample_rate)
     state, rows = network.init_state(), []
     for chunk in heard.reshape(-1, 1, about.chunk_samples):
-        log_probs, state = network.step(chunk, state)
-        rows.append(torch.from_numpy(log_probs[0]))
+        outputs, state = network.step({AUDIO: chunk}, state)
+        rows.append(torch.from_numpy(outputs[LOG_PROBS][0]))
     together = torch.cat(rows)
     return Trace(
         samples=heard,
@@ -193,44 +195,28 @@ def saliency(log_probs: Tensor, frames: Tensor, word: TracedWord) -> Floats:
 
 
 @torch.inference_mode()
-def trace_layers(model: AcousticModel, frames: Tensor) -> tuple[LayerTrace, ...]:
+def trace_layers(model: SequenceModel, frames: Tensor) -> tuple[LayerTrace, ...]:
     """Run the layers over `frames` `[1, n_frames, n_mels]` step by step, from zero states."""
-    encoder = model.encoder
-    n_steps = frames.shape[1] // encoder.subsampling
-    inputs = frames[:, : n_steps * encoder.subsampling].reshape(n_steps, -1)
+    trunk = model.trunk
+    n_steps = frames.shape[1] // trunk.subsampling
+    inputs = frames[:, : n_steps * trunk.subsampling].reshape(n_steps, -1)
     traces = []
-    for layer in encoder.recurrent_layers:
-        traced = _trace_layer(layer, encoder.cell, inputs)
+    for layer in trunk.recurrent_layers:
+        traced = _trace_layer(layer, inputs)
         traces.append(traced)
         inputs = layer.shape(torch.from_numpy(traced.outputs))
     return tuple(traces)
 
 
-GATES = {"gru": ("reset", "update"), "lstm": ("input", "forget", "output"), "rnn": ()}
-
-
-def _trace_layer(layer: RecurrentLayer, cell: str, inputs: Tensor) -> LayerTrace:
+def _trace_layer(layer: RecurrentLayer, inputs: Tensor) -> LayerTrace:
     w_ih, w_hh, b_ih, b_hh = layer.cell_weights()
     from_input = inputs @ w_ih.T + b_ih
-    hidden = memory = torch.zeros(w_hh.shape[1])
+    states = tuple(torch.zeros(w_hh.shape[1]) for _ in layer.cell.states)
     outputs, opened = [], []
     for step in from_input:
-        gates: tuple[Tensor, ...] = ()
-        from_hidden = w_hh @ hidden + b_hh
-        if cell == "gru":
-            reset, update = (step + from_hidden).chunk(3)[:2]
-            gates = (reset.sigmoid(), update.sigmoid())
-            new = (step.chunk(3)[2] + gates[0] * from_hidden.chunk(3)[2]).tanh()
-            hidden = new + gates[1] * (hidden - new)
-        elif cell == "lstm":
-            into, forget, new, out = (step + from_hidden).chunk(4)
-            gates = (into.sigmoid(), forget.sigmoid(), out.sigmoid())
-            memory = gates[1] * memory + gates[0] * new.tanh()
-            hidden = gates[2] * memory.tanh()
-        else:
-            hidden = (step + from_hidden).tanh()
-        outputs.append(hidden)
+        states, gates = layer.cell.step(step, w_hh @ states[0] + b_hh, states)
+        outputs.append(states[0])
         opened.append(gates)
     by_gate: Sequence[tuple[Tensor, ...]] = list(zip(*opened, strict=True))
-    stacked = {name: torch.stack(values).numpy() for name, values in zip(GATES[cell], by_gate, strict=True)}
+    stacked = {name: torch.stack(values).numpy() for name, values in zip(layer.cell.gates, by_gate, strict=True)}
     return LayerTrace(torch.stack(outputs).numpy(), stacked)

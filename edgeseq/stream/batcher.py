@@ -16,8 +16,9 @@ import numpy as np
 from edgeseq.errors import UsageError
 from edgeseq.events import Event
 from edgeseq.model.network import Floats, Network
-from edgeseq.stream.recognizer import Recognizer, step_together
+from edgeseq.stream.recognizer import Recognizer
 from edgeseq.stream.state import State, check_samples
+from edgeseq.stream.stepping import step_together
 
 WAIT_SECONDS = 0.02
 """Longest that a chunk that is ready waits for other streams' chunks."""

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.events import Event, Final, Partial, Word
-from edgeseq.model.calibration import ConfidenceMap
-from edgeseq.model.metadata import ModelMetadata
+from edgeseq.model.confidence import ConfidenceMap
+from edgeseq.model.metadata import CtcMetadata
 
 R = TypeVar("R", Partial, Final)
 
 
 def to_event(
-    kind: type[R],
-    hypothesis: Hypothesis,
-    metadata: ModelMetadata,
-    confidence_map: ConfidenceMap | None,
-    began: float,
-    lasted: float,
-    **more: Any,
+    kind: type[R], hypothesis: Hypothesis, metadata: CtcMetadata, confidence_map: ConfidenceMap | None, **more: Any
 ) -> R:
-    """Say a hypothesis as an event; what the network was given began `began` seconds into the stream and lasted `lasted`."""
-    words = timed(hypothesis.words, metadata, lasted)
-    if began:
-        words = tuple(replace(word, start=began + word.start, end=began + word.end) for word in words)
+    """Say a hypothesis as an event; its times count from where the decoder began, and may lie behind the last sound."""
+    words = timed(hypothesis.words, metadata, math.inf)
     confidence = hypothesis.confidence
     if confidence_map is not None:
         words = tuple(replace(word, confidence=confidence_map(word.confidence)) for word in words)
@@ -57,7 +50,7 @@ def join(finals: Sequence[Event], heard_seconds: float) -> Final:
     return Final(" ".join(word.word for word in words), words[0].start, words[-1].end, confidence, words)
 
 
-def timed(words: tuple[Word, ...], metadata: ModelMetadata, heard_seconds: float) -> tuple[Word, ...]:
+def timed(words: tuple[Word, ...], metadata: CtcMetadata, heard_seconds: float) -> tuple[Word, ...]:
     """Subtract the model's measured delays; no time lies outside the sound, no word ends within the next."""
     starts = [min(max(0.0, word.start - metadata.emission_delay_seconds), heard_seconds) for word in words]
     ends = [min(max(0.0, word.end - metadata.ending_delay_seconds), heard_seconds) for word in words]

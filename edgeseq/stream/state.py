@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,26 +29,40 @@ class UtteranceState:
     """stable words of the last partial"""
 
 
-@dataclass(frozen=True)
-class State:
-    """All that one stream must remember between two chunks. Any old one may be gone on from."""
+@dataclass(frozen=True, kw_only=True)
+class UtterancesState:
+    """What is remembered of what is being said; see `Utterances`."""
 
-    leftover: Floats
-    """heard but too little for a network chunk, `[n < chunk_samples]`"""
-    network: NetworkState
     decoder: Any
     """of the recognizer's decoder"""
     voice: Any = None
     """of the recognizer's voice activity, if it has one"""
     utterance: UtteranceState = field(default_factory=UtteranceState)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundState:
+    """What is remembered of a stream of sound, whatever its rows become."""
+
+    leftover: Floats
+    """heard but too little for a network chunk, `[n < chunk_samples]`"""
+    network: NetworkState
     n_samples: int = 0
     """since the stream opened: heard, and lost in gaps"""
     n_taken: int = 0
     """since the stream opened: put through the network, left out by a gate, and lost in gaps"""
     first_sample: int = 0
-    """of the stream, at which network and decoder began anew: after a gap, or when a gate opened"""
+    """of the stream, at which network and reader began anew: after a gap, or when a gate opened"""
     gate: GateState | None = None
-    """of the recognizer's gate, if it has one"""
+    """of the gate, if there is one"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State(SoundState, UtterancesState):
+    """All that a recognizer must remember of a stream between two chunks. Any old one may be gone on from."""
+
+
+St = TypeVar("St", bound=SoundState)
 
 
 def check_samples(samples: Floats, n_before: int = 0) -> None:
@@ -67,7 +81,7 @@ def check_samples(samples: Floats, n_before: int = 0) -> None:
         )
 
 
-def hear(samples: Floats, state: State) -> State:
+def hear(samples: Floats, state: St) -> St:
     """Append new samples to what has not been through the network yet."""
     check_samples(samples, state.n_samples)
     return replace(
@@ -77,17 +91,17 @@ def hear(samples: Floats, state: State) -> State:
     )
 
 
-def is_resting(state: State) -> bool:
+def is_resting(state: SoundState) -> bool:
     """Whether a gate lets the network rest."""
     return state.gate is not None and not state.gate.is_open
 
 
-def advance(state: State, n_samples: int, **changes: Any) -> State:
+def advance(state: St, n_samples: int, **changes: Any) -> St:
     """Take so much from what waits."""
     return replace(state, leftover=state.leftover[n_samples:], n_taken=state.n_taken + n_samples, **changes)
 
 
-def let_go(state: State, n_samples: int) -> State:
+def let_go(state: St, n_samples: int) -> St:
     """Copy what waits if it is a view that keeps a longer array than this in memory."""
     whole = state.leftover.base
     if not isinstance(whole, np.ndarray) or whole.size <= n_samples:

@@ -26,6 +26,9 @@ class Pronouncer(Protocol):
     def path(self) -> Path:
         """The file that it was read from."""
 
+    def reads(self, word: str) -> bool:
+        """Whether it knows all letters of a word."""
+
     def ways(self, word: str) -> tuple[Phones, ...]:
         """Return likely pronunciations, the likeliest first; none of a word that it cannot read."""
 

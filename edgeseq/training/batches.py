@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from edgeseq.model.signature import AUDIO
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
 from edgeseq.training.augmentation.level import Waveform
@@ -17,6 +18,7 @@ from edgeseq.training.clips import ClipReader
 from edgeseq.training.plan import BatchPlan, PlannedClip, PlannedRow, plan_batch
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import Source
+from edgeseq.training.tasks.task import PlacedClip, Task
 
 SOUND_KEY = 1
 """Tells the random numbers of a row's sound from those of its plan."""
@@ -29,33 +31,36 @@ REUSED_TOGETHER = 64
 class Batch:
     """What one training step takes: the rows of one process."""
 
-    audio: Tensor
-    """float32 `[n_rows, n_samples]`, a whole number of steps"""
-    targets: Tensor
-    """token ids of all rows, one after the other, int64 `[sum(target_lengths)]`"""
-    target_lengths: Tensor
-    """int64 `[n_rows]`; 0 is a row without a word"""
+    inputs: dict[str, Tensor]
+    """by name; `audio` is float32 `[n_rows, n_samples]`, a whole number of steps"""
+    targets: dict[str, Tensor]
+    """as the task's `collate` gives them"""
     rows: Tensor
     """numbers of these rows among all streams, int64 `[n_rows]`"""
     restart: Tensor
     """bool `[n_rows]`: the row begins a new stream"""
-    all_tokens: Tensor
-    """target tokens of all processes' rows together, int64 scalar"""
+    count: Tensor
+    """what the loss is a sum over (tokens, rows ...), of all processes' rows together, int64 scalar"""
+
+    @property
+    def audio(self) -> Tensor:
+        """The sound of the rows, float32 `[n_rows, n_samples]`."""
+        return self.inputs[AUDIO]
 
 
 class JoinedBatches(Dataset[Batch]):
     """`batches[step]` is what the streams `rows` hear in that training step."""
 
-    def __init__(self, sources: Sequence[Source], recipe: Recipe, rows: range | None = None) -> None:
+    def __init__(self, sources: Sequence[Source], recipe: Recipe, task: Task, rows: range | None = None) -> None:
         """Draw from `sources` as `recipe` says; `rows` are the streams of this process, by default all."""
-        self.sources, self.recipe = tuple(sources), recipe
+        self.sources, self.recipe, self.task = tuple(sources), recipe, task
         self.rows = rows or range(recipe.train.batch_size)
         self.reader = ClipReader(recipe.frontend.sample_rate, sum(float(source.durations.sum()) for source in self.sources))
         self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
 
     def of_rows(self, rows: range) -> JoinedBatches:
         """The same batches as another process sees them."""
-        return JoinedBatches(self.sources, self.recipe, rows)
+        return JoinedBatches(self.sources, self.recipe, self.task, rows)
 
     def __len__(self) -> int:
         """Count the steps of the recipe."""
@@ -83,20 +88,26 @@ class JoinedBatches(Dataset[Batch]):
         plan = plan_batch(self.sources, self.recipe, step)
         rows = self._active(plan)
         sounds = [self._hear(plan, plan.rows[number], step, number) for number in rows]
-        spelled = {number: self._spell(plan.rows[number]) for number in plan.active}
-        targets = [spelled[number] for number in rows]
+        n_rows = plan.n_samples // self.recipe.row_samples
+        targets = {number: self.task.target(self._place(plan.rows[number]), n_rows) for number in plan.active}
         return Batch(
-            torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, plan.n_samples),
-            torch.tensor([token for row in targets for token in row], dtype=torch.int64),
-            torch.tensor([len(row) for row in targets], dtype=torch.int64),
+            {AUDIO: torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, plan.n_samples)},
+            self.task.collate([targets[number] for number in rows]),
             torch.tensor(rows, dtype=torch.int64),
             torch.tensor([plan.rows[number].restart for number in rows], dtype=torch.bool),
-            torch.tensor(sum(map(len, spelled.values()))),
+            torch.tensor(sum(map(self.task.count, targets.values()))),
         )
 
-    def _spell(self, row: PlannedRow) -> list[int]:
-        """Token ids of all that is said in a row."""
-        return [token for clip in row.clips for token in self.sources[clip.source].spell(clip.first, clip.n_recordings)]
+    def _place(self, row: PlannedRow) -> list[PlacedClip]:
+        """Say which recordings a row holds, and where."""
+        placed, end = [], 0
+        for clip in row.clips:
+            recordings = self.sources[clip.source].recordings
+            numbers = range(clip.first, clip.first + clip.n_recordings)
+            begin = (end + clip.gap_samples) / self.recipe.frontend.sample_rate
+            placed.append(PlacedClip([recordings[number] for number in numbers], begin, clip.speed))
+            end += clip.gap_samples + clip.n_samples
+        return placed
 
     def _hear(self, plan: BatchPlan, row: PlannedRow, step: int, number: int) -> Waveform:
         """Read, join and augment one row, from random numbers of its own."""

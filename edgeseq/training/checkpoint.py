@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgeseq.errors import EdgeseqError, ModelError
-from edgeseq.tokens.table import TokenTable
 from edgeseq.training.quantization import Grids, put_on_grids
+from edgeseq.training.sequence_model import renamed_weights
+from edgeseq.training.state import State
 from edgeseq.whole_file import write_whole
 
-FORMAT = 3
+FORMAT = 4
 """Of the file; raised when names or meanings in it change."""
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
 BEST = "best.pt"
-"""The checkpoint with the fewest words wrong (of phones: phones), of a run with `train.patience`."""
+"""The checkpoint that was measured to be the best, of a run with `train.patience`."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,19 @@ class Checkpoint:
 
     step: int
     recipe: dict[str, Any]
-    tokens: tuple[str, ...]
+    details: dict[str, Any]
+    """of the task: what its outputs stand for"""
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
-    carried: tuple[torch.Tensor, ...]
-    """the streams' state at the end of the last batch: samples, frames, hidden ..."""
+    carried: State
+    """the streams' state at the end of the last batch"""
     average: dict[str, torch.Tensor] | None = None
     """weights averaged over steps, where the recipe asks for it"""
-    token_details: dict[str, Any] = field(default_factory=dict)
-    """what spelling needs besides `tokens`"""
     bad_steps: int = 0
     best: tuple[float, int] | None = None
-    """fewest phones or words wrong (see `ValidReport.metric`), in percent, and the step of it"""
+    """the best value of `ValidReport.metric`, in percent, and its step"""
     grids: Grids | None = None
     """to which weights are rounded, where the recipe asks for it and the step has come"""
-
-    @property
-    def token_table(self) -> TokenTable:
-        """Symbols by output column, and how words are spelled by them."""
-        tokens = TokenTable.from_details(self.tokens, self.token_details)
-        return replace(tokens, language=str(self.recipe.get("language", "")))
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -83,7 +78,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-        check_format(values.pop("format", 1), FORMAT, path)
+        version = values.pop("format", 1)
+        if version == 3:
+            return Checkpoint(**_renamed(values))
+        check_format(version, FORMAT, path)
         return Checkpoint(**values)
     except ModelError:
         raise
@@ -95,6 +93,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote. If it is damaged, remove it: --resume then "
             "goes on from the one before."
         ) from fault
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Convert format 3: tokens as fields, states by their places, weights of an encoder."""
+    values = values | {"details": ctc_details(values.pop("tokens"), values.pop("token_details", {}))}
+    names = ["hidden", "cell"] if values["recipe"]["network"]["cell"] == "lstm" else ["hidden"]
+    weights = {key: renamed_weights(values[key]) for key in ("model", "average", "grids") if values[key] is not None}
+    if not values["carried"]:
+        return values | weights | {"carried": {}}
+    samples, frames, *stacked = values["carried"]
+    layers = zip(*stacked, strict=True)
+    states = {f"{name}_{n}": state for n, layer in enumerate(layers) for name, state in zip(names, layer, strict=True)}
+    return values | weights | {"carried": {"samples": samples, "frames": frames, **states}}
+
+
+def ctc_details(symbols: Sequence[str], details: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the details of the task `ctc` as older files kept them."""
+    return {"tokens": list(symbols), **({"token_details": dict(details)} if details else {})}
 
 
 def check_format(found: object, wanted: int, path: Path) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from edgeseq.errors import UsageError
-from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.recipe import FinetuneRecipe, Recipe
 from edgeseq.training.resuming import differences
+from edgeseq.training.sequence_model import SequenceModel
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.weights import Trained, find_weights, load_trained
 
 NEW_SHARE = 0.1
@@ -21,17 +21,17 @@ FREE_NETWORK_KEYS = {"dropout"}
 """What may differ from the network that the weights come from: it leaves their shapes and meaning as they are."""
 
 
-def begin_from(model: AcousticModel, tokens: TokenTable, recipe: Recipe, finetune: FinetuneRecipe) -> None:
-    """Fill `model`, made fresh for `recipe` and `tokens`, with the weights that `finetune` names.
+def begin_from(model: SequenceModel, task: Task, recipe: Recipe, finetune: FinetuneRecipe) -> None:
+    """Fill `model`, made fresh for `recipe` and `task`, with the weights that `finetune` names.
 
     The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
-    in frontend or network, ModelError when the weights cannot be read.
+    in task, frontend or network, ModelError when the weights cannot be read.
     """
     given = load_given(recipe, finetune)
     weights = given.model.state_dict()
-    for name, fresh in model.encoder.output.state_dict().items():
-        key = f"encoder.output.{name}"
-        weights[key] = join_outputs(fresh, weights[key], tokens.symbols, given.tokens.symbols)
+    for name, fresh in model.head.linear.state_dict().items():
+        key = f"head.linear.{name}"
+        weights[key] = join_outputs(fresh, weights[key], task.symbols, given.task.symbols)
     model.load_state_dict(weights)
 
 
@@ -43,7 +43,12 @@ def load_given(recipe: Recipe, finetune: FinetuneRecipe) -> Trained:
 
 
 def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:
-    """Raise UsageError that shows in what frontend and network differ."""
+    """Raise UsageError that shows in what task, frontend and network differ."""
+    if given.task.kind != wanted.task.kind:
+        raise UsageError(
+            f"finetune.weights: {name} was trained for the task '{given.task.kind}'; this recipe's is '{wanted.task.kind}'.\n"
+            "  Name weights of the same task, or train without finetune."
+        )
     theirs, ours = (
         {"frontend": one.frontend.model_dump(), "network": one.network.model_dump(exclude=FREE_NETWORK_KEYS)}
         for one in (given, wanted)
@@ -67,7 +72,7 @@ def join_outputs(fresh: Tensor, given: Tensor, symbols: Sequence[str], given_sym
     return joined.flatten(0, 1)
 
 
-def freeze(model: AcousticModel, n_layers: int) -> None:
+def freeze(model: SequenceModel, n_layers: int) -> None:
     """Keep the lowest `n_layers` recurrent layers as they are from here on."""
-    for layer in model.encoder.recurrent_layers[:n_layers]:
+    for layer in model.trunk.recurrent_layers[:n_layers]:
         layer.requires_grad_(False)

@@ -55,11 +55,19 @@ def _make_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> I
     for handed in loader:
         if isinstance(handed, EdgeseqError):
             raise handed
-        yield Batch(*(torch.from_numpy(array) for array in handed))
+        yield Batch(*map(_as_tensors, handed))
 
 
 def _as_arrays(batch: Any) -> Any:
-    return batch if isinstance(batch, EdgeseqError) else tuple(getattr(batch, f.name).numpy() for f in fields(batch))
+    """Turn a batch's tensors, also those in mappings, into numpy arrays."""
+    if isinstance(batch, EdgeseqError):
+        return batch
+    parts = [getattr(batch, one.name) for one in fields(batch)]
+    return tuple({n: t.numpy() for n, t in part.items()} if isinstance(part, dict) else part.numpy() for part in parts)
+
+
+def _as_tensors(part: Any) -> Any:
+    return {name: torch.from_numpy(array) for name, array in part.items()} if isinstance(part, dict) else torch.from_numpy(part)
 
 
 def _leave_signals_to_parent(_: int) -> None:

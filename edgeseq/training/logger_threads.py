@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from edgeseq.errors import EdgeseqError
+from edgeseq.training.metric import METRICS, WER, is_validation
 from edgeseq.whole_file import write_whole
 
 GATHER_SECONDS = 1.0
@@ -72,14 +73,13 @@ def row_of(line: Mapping[str, Any]) -> Row | None:
         figures = {f"train/{key}": line[key] for key in ("loss", "gradient_norm", "lr", "difficulty", "wait_seconds")}
         layers = {f"gradient_norm/{layer}": norm for layer, norm in line.get("layer_norms", {}).items()}
         return Row("train", line["step"], figures | layers)
-    if "wer" in line:
-        figures = {_metric_name("valid", name): rate for name, rate in line["wer"].items()}
-        others = {
-            _metric_name(f"valid_{measure}", name): rate
-            for measure in ("per", "accepted")
-            for name, rate in line.get(measure, {}).items()
+    if is_validation(line):
+        figures = {
+            _metric_name("valid" if key == WER.key else f"valid_{key}", name): value
+            for key in METRICS
+            for name, value in line.get(key, {}).items()
         }
-        return Row("valid", line["step"], figures | others)
+        return Row("valid", line["step"], figures)
     return None
 
 

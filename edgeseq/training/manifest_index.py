@@ -72,7 +72,7 @@ class ManifestIndex:
         with self._open() as file:
             for begin in self.begins:
                 file.seek(int(begin))
-                yield json.loads(file.readline().decode().lstrip(BYTE_ORDER_MARK))["text"]
+                yield json.loads(file.readline().decode().lstrip(BYTE_ORDER_MARK)).get("text", "")
 
     def take(self, numbers: NDArray[np.int64]) -> ManifestIndex:
         """Keep the recordings of these numbers, in this order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -14,6 +14,7 @@ from edgeseq.errors import EdgeseqError
 from edgeseq.output.drawing import import_matplotlib
 from edgeseq.training.checkpoint import latest_checkpoint
 from edgeseq.training.loggers import begin_loggers, end_loggers
+from edgeseq.training.metric import METRICS, Metric, is_validation
 from edgeseq.training.recipe import Recipe
 from edgeseq.whole_file import write_whole
 
@@ -24,7 +25,7 @@ class StepReport:
 
     step: int
     loss: float
-    """CTC, natural log, per target token"""
+    """natural log; of CTC per target token, of labels per row"""
     gradient_norm: float
     """before clipping"""
     lr: float
@@ -39,31 +40,27 @@ class StepReport:
     """norm of each layer's gradient, before clipping"""
 
 
-WER, PER = "wer", "per"
-TITLES = {PER: "phones wrong", WER: "words wrong", "accepted": "accepted without words"}
-"""Of what is measured on the way, in percent."""
-
-
 @dataclass(frozen=True)
 class ValidReport:
-    """Error rates on the way, by manifest; a manifest without words or phones has none of these."""
+    """What was measured on the way."""
 
     step: int
-    metric: str
-    """what picks the best weights and stops a training: `per` where tokens are phones, else `wer`"""
-    wer: dict[str, float]
-    """words wrong, in percent; of phones through the lexicon"""
-    per: dict[str, float]
-    """phones wrong, in percent, where tokens are phones; recordings with words that the lexicon lacks do not count"""
-    accepted: dict[str, float]
-    """recordings without words in which some were heard, in percent"""
-    searched: dict[str, int]
+    metric: Metric
+    """what picks the best weights and stops a training"""
+    values: Mapping[Metric, dict[str, float]]
+    """by metric and manifest, in percent; a manifest without words, say, has no error rate of words"""
+    searched: dict[str, int] = field(default_factory=dict)
     """recordings whose words were searched, where those are not all"""
 
     @property
-    def rate(self) -> float:
+    def value(self) -> float:
         """The mean over manifests of what picks the best weights, in percent."""
-        return mean((self.per if self.metric == PER else self.wer).values())
+        return mean(self.values[self.metric].values())
+
+    def to_line(self) -> dict[str, Any]:
+        """Give its line of metrics.jsonl."""
+        by_key = {metric.key: values for metric, values in self.values.items()}
+        return {"step": self.step, "metric": self.metric.key, **by_key, "searched": self.searched}
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,7 @@ class RunLog:
                 self._file.close()
 
     def _write(self, report: Report) -> None:
-        line = asdict(report)
+        line = report.to_line() if isinstance(report, ValidReport) else asdict(report)
         self._step = report.step
         with writing_to(self._folder):
             self._file.write(json.dumps(line) + "\n")
@@ -161,11 +158,11 @@ def rate_curves(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int,
     {'phones wrong, dev.jsonl': [(5, 20.0)], 'words wrong, dev.jsonl': [(5, 40.0)]}
     """
     curves: dict[str, list[tuple[int, float]]] = {}
-    valids = [line for line in lines if WER in line]
-    for measure, title in TITLES.items():
-        for name in sorted({name for line in valids for name in line.get(measure, {})}):
-            points = [(line["step"], line[measure][name]) for line in valids if name in line.get(measure, {})]
-            curves[f"{title}, {name}"] = points
+    valids = [line for line in lines if is_validation(line)]
+    for key, metric in METRICS.items():
+        for name in sorted({name for line in valids for name in line.get(key, {})}):
+            points = [(line["step"], line[key][name]) for line in valids if name in line.get(key, {})]
+            curves[f"{metric.title}, {name}"] = points
     return curves
 
 
@@ -180,7 +177,7 @@ def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     figure, (losses, rates) = pyplot.subplots(2, 1, figsize=(8, 7), sharex=True)
     steps = [line for line in lines if "loss" in line]
     losses.plot([s["step"] for s in steps], [s["loss"] for s in steps], linewidth=0.6, color="tab:blue")
-    losses.set(ylabel="CTC loss per token", yscale="log")
+    losses.set(ylabel="loss", yscale="log")
     curves = rate_curves(lines)
     for label, points in curves.items():
         rates.plot(*zip(*points, strict=True), marker="o", label=label)

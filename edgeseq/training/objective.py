@@ -1,52 +1,40 @@
-"""What a training step makes small: CTC, over rows that go on from the state their streams had."""
+"""What a training step makes small: the task's loss, over rows that continue from the state of their streams."""
 
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import ctc_loss
 
-from edgeseq.training.acoustic_model import AcousticModel, StreamState
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
 from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.recipe import Recipe
+from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.training.state import State, restart
+from edgeseq.training.tasks.task import Task
 
 
 def streamed_loss(
-    model: AcousticModel,
+    model: SequenceModel,
     recipe: Recipe,
-    blank_id: int,
+    task: Task,
     batch: Batch,
-    state: StreamState,
+    state: State,
     hardness: float,
     chance: RowChance,
     fabric: Fabric,
-) -> tuple[Tensor, StreamState]:
-    """CTC loss (Graves et al. 2006) of a process's rows, a part of the mean over the target tokens of all processes.
+) -> tuple[Tensor, State]:
+    """Loss of a process's rows, a part of the mean over what the task counts in all processes.
 
     `state` is of these rows, before the batch; returned is theirs at its end. The frontend computes in 32 bit, the network in
     the recipe's precision.
     """
-    device = state.samples.device
-    state = state.restart(batch.restart.to(device))
-    frames, samples = model.frontend.step(batch.audio.to(device), state.samples)
+    device = state[SAMPLES].device
+    state = restart(state, batch.restart.to(device))
+    frames, samples = model.frontend.step(batch.audio.to(device), state[SAMPLES])
     frames = spec_augment(frames, recipe.augment.spec_augment, hardness, chance)
     with fabric.autocast():
-        log_probs, encoder = model.encoder.step(frames, state.encoder, chance)
-    loss = ctc_sum(log_probs.float(), batch, blank_id)
-    return loss / max(1, int(batch.all_tokens)), StreamState(samples, encoder)
-
-
-def ctc_sum(log_probs: Tensor, batch: Batch, blank_id: int) -> Tensor:
-    """Sum of the negative natural-log likelihoods of all rows' texts, given `log_probs` `[n_rows, n_steps, n_tokens]`."""
-    n_rows = batch.target_lengths.new_full((len(batch.target_lengths),), log_probs.shape[1])
-    return ctc_loss(
-        log_probs.transpose(0, 1),  # CTC wants time first
-        batch.targets.to(log_probs.device),
-        n_rows,
-        batch.target_lengths,
-        blank=blank_id,
-        reduction="sum",
-        zero_infinity=True,  # rows whose text is too long for their audio teach nothing
-    )
+        outputs, after = model.trunk.step(frames, state, chance)
+        rows = model.head(outputs)
+    targets = {name: tensor.to(device) for name, tensor in batch.targets.items()}
+    return task.loss(rows.float(), targets) / max(1, int(batch.count)), {**after, SAMPLES: samples}

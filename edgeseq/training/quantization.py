@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.averaging import Weights
+from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.weight_grids import (
     Grid,
     find_block_grid,
@@ -31,10 +31,10 @@ Grids = dict[str, Grid]
 
 
 @torch.no_grad()
-def find_grids(model: AcousticModel, bits: int) -> Grids:
+def find_grids(model: SequenceModel, bits: int) -> Grids:
     """Find the grids on which an export in `bits` bits, 8 or 4, would put the weights of `model`."""
     find = find_column_grid if bits == 8 else find_block_grid
-    return {f"encoder.{name}": find(weight) for name, weight in quantized_weights(model.encoder).items()}
+    return {f"trunk.{name}": find(weight) for name, weight in quantized_weights(model.trunk).items()}
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def put_on_grids(weights: Mapping[str, Tensor], grids: Grids | None) -> Weights:
 
 
 @contextmanager
-def rounded(model: AcousticModel, grids: Grids | None) -> Iterator[None]:
+def rounded(model: SequenceModel, grids: Grids | None) -> Iterator[None]:
     """Let `model` hold rounded weights within the block; behind it those from before are back, with the block's gradients."""
     weights = {name: weight for name, weight in model.named_parameters() if name in (grids or {})}
     exact = {name: weight.detach().clone() for name, weight in weights.items()}

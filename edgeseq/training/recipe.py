@@ -18,6 +18,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializeAsAny,
     model_validator,
 )
 
@@ -147,6 +148,19 @@ class TokensRecipe(_Part):
         return self
 
 
+class TaskRecipe(_Part):
+    """What the network is trained for; each module of `edgeseq.training.tasks` adds its own keys."""
+
+    kind: str = "ctc"
+    """`ctc` (words), `frames` (a label a row)"""
+
+
+def _parse_task(value: Any) -> Any:
+    from edgeseq.training.tasks import parse_settings
+
+    return value if isinstance(value, TaskRecipe) else parse_settings(value)
+
+
 class SourceRecipe(_Part):
     """One manifest to train on."""
 
@@ -173,7 +187,7 @@ class DataRecipe(_Part):
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests whose error rates are shown during training; nothing is chosen by them, but with `train.patience`. Recordings
+    """manifests that are measured during training; nothing is chosen by them, but with `train.patience`. Recordings
     may be without words (`"text": ""`): those in which words are heard are counted"""
 
     @model_validator(mode="after")
@@ -423,7 +437,8 @@ class Recipe(_Part):
     """All that makes a model, data aside."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-    task: Literal["ctc"] = "ctc"
+    task: Annotated[SerializeAsAny[TaskRecipe], BeforeValidator(_parse_task)] = Field("ctc", validate_default=True)
+    """a name, or a mapping with `kind` and the task's own keys"""
     language: str
     license: str
     """of the weights"""

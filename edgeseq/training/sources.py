@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError, RecipeError
-from edgeseq.tokens.table import TokenTable
 from edgeseq.training.manifest_index import Recordings, take
 from edgeseq.training.recipe import SourceRecipe
+from edgeseq.training.tasks.task import Task
 
 MAX_FAULTS = 20
 
@@ -28,7 +27,6 @@ class Source:
     """Recordings of one manifest, and how often they are drawn; of each, memory holds some numbers."""
 
     recordings: Recordings
-    tokens: TokenTable
     weight: float
     easy: bool
     consecutive: bool
@@ -40,15 +38,11 @@ class Source:
     goes_on: NDArray[np.bool_]
     """the recording is the next stretch of the file of the one before it; of these, too, there are none unless `consecutive`"""
 
-    def spell(self, first: int, n_recordings: int = 1) -> list[int]:
-        """Give the token ids of what is said from one recording on."""
-        return [token for i in range(first, first + n_recordings) for token in self.tokens.encode(self.recordings[i].text)]
 
+def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task) -> Source:
+    """Leave out the speakers that the recipe excludes, and recordings that the task cannot use.
 
-def pick_source(recipe: SourceRecipe, recordings: Recordings, tokens: TokenTable, seconds_per_token: float) -> Source:
-    """Leave out the speakers that the recipe excludes, and clips said faster than `seconds_per_token`.
-
-    Raises RecipeError where nothing is left, ManifestError that lists the texts that cannot be spelled.
+    Raises RecipeError where nothing is left, ManifestError that lists the recordings whose targets are wrong.
     """
     numbers, durations, offsets = array("q"), array("d"), array("d")
     files: list[File] = []
@@ -60,12 +54,12 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, tokens: TokenTable
             continue
         n_wanted += 1
         try:
-            needed = rows_needed(tokens.encode(recording.text))
+            accepted = task.accepts(recording)
         except ManifestError as fault:
             n_faults += 1
             faults += [f"{recording.path}: {fault}"][: MAX_FAULTS - len(faults)]
             continue
-        if recording.duration < seconds_per_token * needed:
+        if not accepted:
             continue
         numbers.append(number)
         durations.append(recording.duration)
@@ -78,14 +72,10 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, tokens: TokenTable
     if not n_wanted:
         raise RecipeError(f"{recipe.manifest}: 'exclude' leaves no recording. Correct its patterns: {list(recipe.exclude)}.")
     if not numbers:
-        raise RecipeError(
-            f"{recipe.manifest}: every clip is said faster than {seconds_per_token:.3f} s a token.\n"
-            "  Lower data.min_rows_per_token, or network.subsampling."
-        )
+        raise RecipeError(f"{recipe.manifest}: {task.why_none()}")
     order, goes_on = _consecutive_order(files, offsets)
     return Source(
         take(recordings, np.array(numbers, dtype=np.int64)[order]),
-        tokens,
         recipe.weight,
         recipe.easy,
         recipe.consecutive,

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 
 from edgeseq.errors import UsageError
-from edgeseq.tokens.table import TokenTable
-from edgeseq.training import processes
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, StreamState, build_model
+from edgeseq.training import processes, tasks
 from edgeseq.training.averaging import Weights
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
@@ -20,7 +18,10 @@ from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.quantization import Grids
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
-from edgeseq.training.resuming import refuse_changes, token_changes
+from edgeseq.training.resuming import refuse_changes
+from edgeseq.training.sequence_model import SequenceModel, build_model
+from edgeseq.training.state import State, pick
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.watch import BadSteps, GradientWatch
 
 STATISTICS_BATCHES = 8
@@ -32,39 +33,40 @@ class Training:
     """A training under way, as one of its processes holds it."""
 
     recipe: Recipe
-    tokens: TokenTable
-    model: AcousticModel
+    task: Task
+    model: SequenceModel
     optimizer: torch.optim.Optimizer
     fabric: Fabric
     rows: range
     """numbers of this process's streams"""
-    carried: StreamState
+    carried: State
     """of these streams"""
     step: int
     """steps done"""
     bad_steps: BadSteps
     average: Weights | None = None
     best: tuple[float, int] | None = None
-    """fewest phones or words wrong (see `ValidReport.metric`), in percent, and the step of it"""
+    """the best value of `ValidReport.metric`, in percent, and its step"""
     grids: Grids | None = None
     """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)
 
 
-def begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
+def begin(recipe: Recipe, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
     """Begin with fresh weights, or with given ones."""
     torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.frontend, recipe.network, len(tokens))
+    task = batches.task
+    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation)
     if recipe.finetune is None:
         model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
     else:
-        begin_from(model, tokens, recipe, recipe.finetune)
+        begin_from(model, task, recipe, recipe.finetune)
         freeze(model, recipe.finetune.freeze)
     model.to(fabric.device)
     carried = model.init_state(len(rows))
     return Training(
         recipe,
-        tokens,
+        task,
         model,
         _make_optimizer(model, recipe),
         fabric,
@@ -76,39 +78,40 @@ def begin(recipe: Recipe, tokens: TokenTable, batches: JoinedBatches, fabric: Fa
 
 
 @torch.no_grad()
-def log_mel_statistics(model: AcousticModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
+def log_mel_statistics(model: SequenceModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each; of all streams."""
     every = batches.of_rows(range(batches.recipe.train.batch_size))
     frames = torch.cat([model.frontend.log_mel(every[len(every) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)])
     return frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(1e-3).clone()
 
 
-def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
+def restore(recipe: Recipe, task: Task, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
     """Put a saved training together, as far as this process holds it."""
     was = parse_recipe(saved.recipe, "the saved recipe")  # with what newer versions have added
-    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), token_changes(saved.token_table, tokens))
+    same_kind = was.task.kind == recipe.task.kind
+    changes = tasks.restore(was, saved.details).changes(task) if same_kind else []
+    refuse_changes(was.model_dump(mode="json"), recipe.model_dump(mode="json"), changes)
     if saved.step > recipe.train.steps:
         raise UsageError(
             f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
             "  Name as many or more, or begin anew with another --out."
         )
-    model = build_model(recipe.frontend, recipe.network, len(tokens)).to(fabric.device)
+    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation).to(fabric.device)
     model.load_state_dict(saved.model)
     if recipe.finetune is not None:
         freeze(model, recipe.finetune.freeze)
     optimizer = _make_optimizer(model, recipe)
     optimizer.load_state_dict(saved.optimizer)
-    samples, frames, *hidden = (tensor.to(fabric.device) for tensor in saved.carried)
-    every = StreamState(samples, EncoderState(frames, tuple(hidden)))
+    every = {name: tensor.to(fabric.device) for name, tensor in saved.carried.items()}
     average = saved.average and {name: tensor.to(fabric.device) for name, tensor in saved.average.items()}
     return Training(
         recipe,
-        tokens,
+        task,
         model,
         optimizer,
         fabric,
         rows,
-        every.pick(torch.arange(rows.start, rows.stop, device=fabric.device)),
+        pick(every, torch.arange(rows.start, rows.stop, device=fabric.device)),
         saved.step,
         BadSteps(recipe.train.most_bad_steps, saved.bad_steps),
         average,
@@ -119,18 +122,13 @@ def restore(recipe: Recipe, tokens: TokenTable, saved: Checkpoint, fabric: Fabri
 
 def save(training: Training, checkpoints: Path, name: str | None = None) -> None:
     """Save a checkpoint of all processes' streams; the first process writes it."""
-    fabric, carried = training.fabric, training.carried
-    together = (
-        processes.gather(fabric, carried.samples, 0),
-        processes.gather(fabric, carried.encoder.frames, 0),
-        *(processes.gather(fabric, hidden, 1) for hidden in carried.encoder.hidden),
-    )
+    fabric = training.fabric
+    together = {name: processes.gather(fabric, tensor, 0) for name, tensor in training.carried.items()}
     if fabric.global_rank == 0:
         checkpoint = Checkpoint(
             step=training.step,
             recipe=training.recipe.model_dump(mode="json"),
-            tokens=training.tokens.symbols,
-            token_details=training.tokens.details,
+            details=training.task.details,
             model=training.model.state_dict(),
             optimizer=training.optimizer.state_dict(),
             carried=together,
@@ -143,7 +141,7 @@ def save(training: Training, checkpoints: Path, name: str | None = None) -> None
     fabric.barrier()
 
 
-def _make_optimizer(model: AcousticModel, recipe: Recipe) -> torch.optim.Optimizer:
+def _make_optimizer(model: SequenceModel, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW in one pass over the weights; biases do not decay."""
     trained = [p for p in model.parameters() if p.requires_grad]
     weights, biases = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1]

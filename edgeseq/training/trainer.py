@@ -13,8 +13,7 @@ import yaml
 
 from edgeseq.data.manifest import find_data
 from edgeseq.errors import EdgeseqError, UsageError
-from edgeseq.tokens.table import TokenTable
-from edgeseq.training import processes
+from edgeseq.training import processes, tasks
 from edgeseq.training.averaging import average_in, share_of_new
 from edgeseq.training.batches import Batch, JoinedBatches
 from edgeseq.training.chance import RowChance
@@ -23,15 +22,16 @@ from edgeseq.training.licenses import refuse_licenses
 from edgeseq.training.loading import load_ahead
 from edgeseq.training.loggers import refuse_missing
 from edgeseq.training.manifest_index import ManifestIndex
-from edgeseq.training.metrics import TITLES, Notice, Report, RunLog, StepReport, ValidReport, writing_to
+from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport, writing_to
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import pick_source
-from edgeseq.training.tokens import make_tokens
+from edgeseq.training.state import detach, pick, put, restart
+from edgeseq.training.tasks.task import Validator
 from edgeseq.training.train_state import Training, begin, restore, save
-from edgeseq.training.valid import Validator, load_validation
+from edgeseq.training.valid import load_validation
 from edgeseq.training.watch import layer_norms
 from edgeseq.whole_file import write_whole
 
@@ -53,20 +53,17 @@ def learning_rate(step: int, lr: float, warmup_steps: int, steps: int) -> float:
     return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
 
-def load_batches(recipe: Recipe) -> tuple[JoinedBatches, TokenTable]:
-    """Read the manifests of a recipe, and make its tokens of their texts.
+def load_batches(recipe: Recipe) -> JoinedBatches:
+    """Read the manifests of a recipe, and make its task for them.
 
     Raises ManifestError or RecipeError when data is missing or broken.
     """
     manifests = [ManifestIndex.of(find_data(source.manifest)) for source in recipe.data.train]
-    tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()), recipe.language)
-    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
-    sources = [
-        pick_source(source, manifest, tokens, seconds_per_token)
-        for source, manifest in zip(recipe.data.train, manifests, strict=True)
-    ]
+    task = tasks.prepare(recipe, manifests)
+    pairs = zip(recipe.data.train, manifests, strict=True)
+    sources = [pick_source(source, manifest, task) for source, manifest in pairs]
     refuse_licenses(recipe.data, sources)
-    return JoinedBatches(sources, recipe), tokens
+    return JoinedBatches(sources, recipe, task)
 
 
 def train(
@@ -99,12 +96,11 @@ def train(
             f"{folder} holds a training already ({found.name}).\n  Go on with it by --resume, or name another --out."
         )
     rows = processes.own_rows(fabric, recipe.train.batch_size)
-    batches, tokens = load_batches(recipe)
-    batches = batches.of_rows(rows)
+    batches = load_batches(recipe).of_rows(rows)
     valid = load_validation(recipe)
-    validator = Validator(recipe, tokens, valid, batches.reader) if valid else None
+    validator = batches.task.validator(recipe, valid, batches.reader) if valid else None
     saved = load_checkpoint(found) if found else None
-    training = restore(recipe, tokens, saved, fabric, rows) if saved else begin(recipe, tokens, batches, fabric, rows)
+    training = restore(recipe, batches.task, saved, fabric, rows) if saved else begin(recipe, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read
     log = processes.in_first(fabric, lambda: RunLog(recipe, folder, training.step + 1, report))
     if log is None:
@@ -178,14 +174,12 @@ def train_step(
         training.grids = find_grids(model, settings.quantize.bits)
     training.optimizer.zero_grad(set_to_none=True)
     loss_value = 0.0
-    places = (batch.rows - training.rows.start).to(training.carried.samples.device)
-    state = training.carried.pick(places)
+    places = (batch.rows - training.rows.start).to(training.fabric.device)
+    state = pick(training.carried, places)
     if len(batch.rows):
-        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.carried.samples.device)
+        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.fabric.device)
         with rounded(model, training.grids):
-            loss, state = streamed_loss(
-                model, training.recipe, training.tokens.blank_id, batch, state, hardness, chance, training.fabric
-            )
+            loss, state = streamed_loss(model, training.recipe, training.task, batch, state, hardness, chance, training.fabric)
             training.fabric.backward(loss)
         loss_value = loss.item()
     loss_value, n_stopping, seconds = processes.sum_up(
@@ -198,14 +192,14 @@ def train_step(
     if math.isfinite(loss_value) and math.isfinite(norm):
         torch.nn.utils.clip_grads_with_norm_(model.parameters(), settings.grad_clip, torch.tensor(norm))
         training.optimizer.step()
-        training.carried = training.carried.put(places, state.detach())
+        training.carried = put(training.carried, places, detach(state))
         if settings.averaging.kind != "none":
             share = share_of_new(settings.averaging, step + 1, settings.steps)
             training.average = average_in(training.average, model.state_dict(), share)
         noticed = training.gradients.look(step + 1, norms, settings.grad_clip, hardness)
     else:
         noticed = training.bad_steps.add(step + 1, loss_value, clip_names(step))
-        training.carried = training.carried.restart(torch.ones(len(training.rows), dtype=torch.bool, device=places.device))
+        training.carried = restart(training.carried, torch.ones(len(training.rows), dtype=torch.bool, device=places.device))
     if noticed:
         reports.append(Notice(step + 1, noticed))
     took = time.monotonic() - began
@@ -228,8 +222,8 @@ def _validate(training: Training, validator: Validator, checkpoints: Path, repor
     patience = training.recipe.train.patience
     if patience is None:
         return False
-    if training.best is None or measured.rate < training.best[0]:
-        training.best = (measured.rate, training.step)
+    if training.best is None or measured.metric.is_better(measured.value, training.best[0]):
+        training.best = (measured.value, training.step)
         save(training, checkpoints, BEST)
         return False
     return training.step - training.best[1] >= patience * training.recipe.train.valid_every
@@ -237,9 +231,9 @@ def _validate(training: Training, validator: Validator, checkpoints: Path, repor
 
 def _why_stopped(training: Training, validator: Validator) -> str:
     assert training.best is not None
-    rate, step = training.best
-    fewest = f"the fewest {TITLES[validator.metric]}, {rate:.2f} %, were at step {step:,}"
-    return f"stopped: {training.recipe.train.patience} validations brought nothing better; {fewest}."
+    value, step = training.best
+    best = f"{'the fewest' if validator.metric.lower_is_better else 'the best'} {validator.metric.title}, {value:.2f} %, "
+    return f"stopped: {training.recipe.train.patience} validations brought nothing better; {best}were at step {step:,}."
 
 
 def measure(training: Training, validator: Validator) -> ValidReport:
@@ -248,6 +242,7 @@ def measure(training: Training, validator: Validator) -> ValidReport:
     trained = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(put_on_grids(trained if training.average is None else training.average, training.grids))
     try:
-        return validator.measure(model, training.step)
+        report: ValidReport = validator.measure(model, training.step)
+        return report
     finally:
         model.load_state_dict(trained)

@@ -20,11 +20,12 @@ from edgeseq.errors import RecipeError
 from edgeseq.evaluation.evaluate import word_edits
 from edgeseq.tokens.pronunciations import Phones
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel
 from edgeseq.training.clips import ClipReader
-from edgeseq.training.metrics import PER, WER, ValidReport
+from edgeseq.training.metric import ACCEPTED, PER, WER, Metric
+from edgeseq.training.metrics import ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
 from edgeseq.training.recipe import Recipe
+from edgeseq.training.sequence_model import SequenceModel
 
 BATCH_SIZE = 50
 
@@ -41,8 +42,9 @@ def load_validation(recipe: Recipe) -> dict[str, list[Recording]]:
     Raises ManifestError when one is missing or broken, RecipeError when none has words to stop by.
     """
     valid = {name: read_manifest(find_data(name), allow_empty_text=True) for name in recipe.data.valid}
-    has_words = any(recording.text.strip() for recordings in valid.values() for recording in recordings)
-    if recipe.train.patience is not None and not has_words:
+    everything = [recording for recordings in valid.values() for recording in recordings]
+    can_tell = any(recording.text.strip() or recording.segments is not None for recording in everything)
+    if recipe.train.patience is not None and not can_tell:
         raise RecipeError(
             "train.patience: the manifests of data.valid hold no words by which to tell whether anything gets better.\n"
             "  Name one with words, or leave train.patience out."
@@ -59,7 +61,7 @@ def collapse(log_probs: NDArray[np.float32], blank_id: int) -> list[int]:
 
 @torch.inference_mode()
 def hear_clips(
-    model: AcousticModel, recordings: Sequence[Recording], reader: ClipReader, row_samples: int, tail_seconds: float
+    model: SequenceModel, recordings: Sequence[Recording], reader: ClipReader, row_samples: int, tail_seconds: float
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Hear each recording from a zero state, with `tail_seconds` of silence after it, those of like length together.
 
@@ -67,7 +69,7 @@ def hear_clips(
     it was padded to.
     """
     device, tail = model.frontend.mean.device, int(tail_seconds * reader.sample_rate)
-    step_samples = row_samples * model.encoder.rows_per_step
+    step_samples = row_samples * model.head.rows_per_step
     order = sorted(range(len(recordings)), key=lambda number: recordings[number].duration)
     for first in range(0, len(order), BATCH_SIZE):
         numbers = order[first : first + BATCH_SIZE]
@@ -93,8 +95,8 @@ class ValidClip:
     """its words are told, too"""
 
 
-class Validator:
-    """Measures a model by a recipe's validation manifests."""
+class WordValidator:
+    """Measures a model of words by a recipe's validation manifests."""
 
     def __init__(
         self, recipe: Recipe, tokens: TokenTable, valid: Mapping[str, Sequence[Recording]], reader: ClipReader
@@ -104,19 +106,19 @@ class Validator:
         self._is_phones = tokens.kind == "phones"
         self._clips = {name: self._clips_of(recordings) for name, recordings in valid.items()}
         has_phones = any(clip.words and clip.pronounced for clips in self._clips.values() for clip in clips)
-        self.metric = PER if has_phones else WER
+        self.metric: Metric = PER if has_phones else WER
         """what picks the best weights: phones are surer than words, which hang on the lexicon"""
 
-    def measure(self, model: AcousticModel, step: int) -> ValidReport:
+    def measure(self, model: SequenceModel, step: int) -> ValidReport:
         """Measure all manifests with a model after so many steps."""
-        report = ValidReport(step, self.metric, {}, {}, {}, {})
+        report = ValidReport(step, self.metric, {PER: {}, WER: {}, ACCEPTED: {}})
         row_samples, tail = self.recipe.row_samples, self.recipe.joining.tail_seconds
         for name, clips in self._clips.items():
             tally = np.zeros((3, 2), dtype=np.int64)
             recordings = [clip.recording for clip in clips]
             for number, log_probs in hear_clips(model, recordings, self.reader, row_samples, tail):
                 tally += self._count(clips[number], log_probs)
-            for rates, (errors, total) in zip((report.per, report.wer, report.accepted), tally.tolist(), strict=True):
+            for rates, (errors, total) in zip(report.values.values(), tally.tolist(), strict=True):
                 if total:
                     rates[name] = 100 * errors / total
             n_searched = sum(clip.is_searched for clip in clips)

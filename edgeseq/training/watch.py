@@ -39,11 +39,11 @@ def layer_norms(model: nn.Module) -> dict[str, float]:
 def _layer_of(name: str) -> str:
     """The name of a parameter's layer.
 
-    >>> _layer_of("encoder.layers.2.rnn.weight_hh_l0"), _layer_of("encoder.output.bias")
+    >>> _layer_of("trunk.layers.2.rnn.weight_hh_l0"), _layer_of("head.linear.bias")
     ('layer 3', 'output')
     """
     parts = name.split(".")
-    return f"layer {int(parts[2]) + 1}" if parts[1] == "layers" else parts[1]
+    return f"layer {int(parts[2]) + 1}" if parts[1] == "layers" else "output"
 
 
 class GradientWatch:

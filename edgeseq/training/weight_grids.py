@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from edgeseq.training.acoustic_model import Encoder
+from edgeseq.training.trunk import Trunk
 
 LARGEST_WEIGHT = 64
 BLOCK = 32
@@ -155,7 +155,7 @@ def round_to_grid(weight: Tensor, grid: Grid) -> Tensor:
     return levels * per_input * scales[:, None]
 
 
-def quantized_weights(encoder: Encoder) -> dict[str, Tensor]:
+def quantized_weights(trunk: Trunk) -> dict[str, Tensor]:
     """Name the weights `[n_out, n_in]` that quantized graphs store in few bits."""
     names = ("rnn.weight_ih_l0", "rnn.weight_hh_l0", "projection.weight")
-    return {name: weight for name, weight in encoder.named_parameters() if name.endswith(names)}
+    return {name: weight for name, weight in trunk.named_parameters() if name.endswith(names)}

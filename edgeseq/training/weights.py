@@ -18,18 +18,20 @@ from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import SEARCH, SearchDefaults, find_companions, named
 from edgeseq.models import model_folders
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, build_model
-from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint
+from edgeseq.training import tasks
+from edgeseq.training.checkpoint import check_format, ctc_details, finished_checkpoint, load_checkpoint
 from edgeseq.training.metrics import read_lines
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import SequenceModel, build_model, renamed_weights
+from edgeseq.training.tasks.task import Task
 
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
 NO_LR = 1e-3
 """of the recipe's learning rate: a schedule that came so far has ended"""
 METADATA_KEY = "edgeseq"
-FORMAT = 2
+FORMAT = 3
 """Of the weights' names; raised when they change."""
 
 
@@ -38,8 +40,8 @@ class Trained:
     """Weights, and what they need to be used."""
 
     recipe: Recipe
-    tokens: TokenTable
-    model: AcousticModel
+    task: Task
+    model: SequenceModel
     flush_seconds: float | None = None
     """known when the weights were released before"""
     measured: dict[str, Any] = field(default_factory=dict)
@@ -50,6 +52,22 @@ class Trained:
     """how words are searched for with them"""
     unfinished: str = ""
     """how far its training came, where it was stopped before its end; "" for a finished one"""
+
+    @property
+    def gives_words(self) -> bool:
+        """Whether it has `tokens`."""
+        return isinstance(getattr(self.task, "tokens", None), TokenTable)
+
+    @property
+    def tokens(self) -> TokenTable:
+        """What a model of words writes. Raises UsageError for other tasks."""
+        found = getattr(self.task, "tokens", None)
+        if not isinstance(found, TokenTable):
+            raise UsageError(
+                f"{self.recipe.name} is trained for the task '{self.recipe.task.kind}', which gives no words; wanted 'ctc'.\n"
+                "  Name the weights of a model of words."
+            )
+        return found
 
 
 def find_weights(name: str, key: str) -> Path:
@@ -83,7 +101,7 @@ def load_trained(path: Path) -> Trained:
             "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
         )
     saved = load_checkpoint(checkpoint)
-    trained = _assemble(saved.recipe, saved.token_table, saved.weights, checkpoint)
+    trained = _assemble(saved.recipe, saved.details, saved.weights, checkpoint)
     return replace(trained, unfinished=_unfinished(path, saved.step, trained.recipe))
 
 
@@ -106,8 +124,7 @@ def pack_weights(trained: Trained, flush_seconds: float) -> bytes:
     about = {
         "format": FORMAT,
         "recipe": trained.recipe.model_dump(mode="json"),
-        "tokens": trained.tokens.symbols,
-        **({"token_details": trained.tokens.details} if trained.tokens.details else {}),
+        "details": trained.task.details,
         "flush_seconds": flush_seconds,
         **({"measured": trained.measured} if trained.measured else {}),
         **({"companions": named(trained.companion_files, trained.search)} if trained.companion_files else {}),
@@ -128,23 +145,31 @@ def _load_released(path: Path) -> Trained:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        check_format(about.get("format", 1), FORMAT, path)
+        if about.get("format") == 2:
+            weights = renamed_weights(weights)
+            details = ctc_details(about["tokens"], about.get("token_details", {}))
+        else:
+            check_format(about.get("format", 1), FORMAT, path)
+            details = dict(about["details"])
         recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
-        tokens = TokenTable.from_details(about["tokens"], about.get("token_details", {}))
         measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
     except (SafetensorError, KeyError, ValueError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
-    trained = _assemble(recipe, tokens, weights, path)
+    trained = _assemble(recipe, details, weights, path)
     files = find_companions(companions, path, trained.recipe.name)
     search = SearchDefaults.of(companions) if SEARCH in companions else None
     return replace(trained, flush_seconds=flush_seconds, measured=measured, companion_files=files, search=search)
 
 
-def _assemble(recipe: dict[str, Any], tokens: TokenTable, weights: dict[str, Tensor], path: Path) -> Trained:
+def _assemble(recipe: dict[str, Any], details: Mapping[str, Any], weights: dict[str, Tensor], path: Path) -> Trained:
     resolved = parse_recipe(recipe, str(path))
-    model = build_model(resolved.frontend, resolved.network, len(tokens))
+    try:
+        task = tasks.restore(resolved, details)
+    except (KeyError, ValueError, TypeError) as fault:
+        raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
+    model = build_model(resolved.frontend, resolved.network, task.n_outputs, task.activation)
     try:
         model.load_state_dict(weights)
     except RuntimeError as fault:
         raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({fault}).") from fault
-    return Trained(resolved, replace(tokens, language=resolved.language), model.eval())
+    return Trained(resolved, task, model.eval())

@@ -20,7 +20,8 @@ from edgeseq.bench.shape import parse_shape  # noqa: E402
 from edgeseq.bench.streams import compare_streams, difference_from_alone  # noqa: E402
 from edgeseq.bench.synthetic import draw_network, trained_network, write_edgeseq, write_peer  # noqa: E402
 from edgeseq.export.forms import FLOAT  # noqa: E402
-from edgeseq.training.acoustic_model import Encoder  # noqa: E402
+from edgeseq.training.head import Head  # noqa: E402
+from edgeseq.training.trunk import Trunk  # noqa: E402
 
 SHAPES = ("gru:1x8", "lstm:2x8p6", "rnn:2x8")
 QUICK = {"rounds": 2, "burst_seconds": 0.001}
@@ -57,7 +58,8 @@ def test_every_peer_answers_as_torch_does(shape, runtime, tmp_path):
     answers = run_chunks(runtime.load(write_peer(network, runtime.name, 2, tmp_path)), features)
     with torch.inference_mode():
         whole = torch.from_numpy(features).reshape(1, 10, -1)
-        expected, _ = network.encoder.step(whole, network.encoder.init_state(1))
+        outputs, _ = network.trunk.step(whole, network.trunk.init_state(1))
+        expected = network.head(outputs)
     difference = np.abs(answers.reshape(1, 10, -1) - expected.numpy()).max()
     assert difference < (1e-4 if runtime.bits == 32 else 0.6)
     if runtime.bits == 8:
@@ -66,12 +68,13 @@ def test_every_peer_answers_as_torch_does(shape, runtime, tmp_path):
 
 def test_torch_normalizes_as_the_layers_do(tmp_path):
     network = draw("gru:2x8p6")
-    encoder = Encoder(6, "gru", 8, 2, 1, 1, 0.0, 5, layer_norm=True, projection_size=6).eval()
-    network = replace(network, encoder=encoder)
+    trunk, head = Trunk(6, "gru", 8, 2, 1, 0.0, layer_norm=True, projection_size=6).eval(), Head(6, 5)
+    network = replace(network, trunk=trunk, head=head)
     features = network.features(1, 2, 3)
     answers = run_chunks(TORCH.load(write_peer(network, "torch", 3, tmp_path)), features)
     with torch.inference_mode():
-        expected, _ = encoder.step(torch.from_numpy(features[0]), encoder.init_state(2))
+        outputs, _ = trunk.step(torch.from_numpy(features[0]), trunk.init_state(2))
+        expected = head(outputs)
     assert np.allclose(answers[0], expected.numpy(), atol=1e-5)
 
 
@@ -110,9 +113,9 @@ def test_an_absent_peer_is_said_to_be_absent():
 
 def test_a_peer_that_computes_something_else_is_not_timed(reference, tmp_path):
     network, expected = reference
-    other = replace(network, encoder=draw_network(network.shape, 6, 5).encoder)
+    other = replace(network, head=draw_network(network.shape, 6, 5).head)
     with torch.no_grad():
-        for weights in other.encoder.parameters():
+        for weights in other.head.parameters():
             weights.mul_(-1)
     runtime = find_runtime("onnxruntime-float")
     trial = try_one(written(other, runtime, 3, tmp_path), expected, tmp_path)
@@ -186,7 +189,7 @@ def test_neighbours_are_seen():
 
 def test_the_same_network_is_drawn_again():
     first, second = draw("lstm:1x8"), draw("lstm:1x8")
-    for a, b in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
+    for a, b in zip(first.trunk.parameters(), second.trunk.parameters(), strict=True):
         assert torch.equal(a, b)
     assert np.array_equal(first.features(1, 2, 3), second.features(1, 2, 3))
 

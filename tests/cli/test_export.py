@@ -76,7 +76,7 @@ def test_weights_of_another_version_are_named(tmp_path):
 
 
 def test_a_checkpoint_of_another_version_is_named(tmp_path):
-    path = save_checkpoint(tmp_path, Checkpoint(3, {}, (), {}, {}, ()))
+    path = save_checkpoint(tmp_path, Checkpoint(3, {}, {}, {}, {}, {}))
     values = torch.load(path, weights_only=True)
     del values["format"]
     torch.save(values, path)

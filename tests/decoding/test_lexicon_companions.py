@@ -7,7 +7,7 @@ from spelling_language import dictionary
 from tone_language import metadata as metadata_of
 from typer.testing import CliRunner
 
-import edgeseq
+from edgeseq import models
 from edgeseq.cli import app
 from edgeseq.data.graphones import write_guesser
 from edgeseq.decoding.lexicon import read_lexicon
@@ -58,7 +58,7 @@ def test_phrases_check_says_what_was_guessed(folder, monkeypatch):
     (folder / "x.yaml").write_text("intents: {x: [go shado]}")
     for files, code in (({"guesser": "en.guesser"}, 0), ({}, 2)):
         about = metadata(folder, lexicon="en.lexicon", **files)
-        monkeypatch.setattr(edgeseq, "load", lambda model, bits=None, about=about: SimpleNamespace(metadata=about))
+        monkeypatch.setattr(models, "load_recognizer", lambda model, bits=None, about=about: SimpleNamespace(metadata=about))
         done = CliRunner().invoke(app, ["phrases", "check", str(folder / "x.yaml"), "--model", "en"])
         said = (
             "guessed: 'shado' sounds as /SH AA D OW/; correct it"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edgeseq.model.calibration as calibration
+import edgeseq.evaluation.calibration as calibration
 from edgeseq.errors import MissingExtraError, UsageError
-from edgeseq.model.calibration import Bin, ConfidenceMap, draw, expected_calibration_error, fit_map, reliability
+from edgeseq.evaluation.calibration import Bin, ConfidenceMap, draw, expected_calibration_error, fit_map, reliability
 
 
 def test_doctests():

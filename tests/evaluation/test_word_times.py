@@ -7,11 +7,11 @@ import soundfile
 import edgeseq
 import edgeseq.evaluation.word_times as word_times
 from edgeseq.data.manifest import Recording
+from edgeseq.evaluation.calibration import fit_map
 from edgeseq.evaluation.evaluate import evaluate, rated_words, same_words, times_report
 from edgeseq.evaluation.reference_clips import single_clips, timed_clips
 from edgeseq.evaluation.results import measure
 from edgeseq.evaluation.word_times import Errors, trim
-from edgeseq.model.calibration import fit_map
 
 pytest.importorskip("onnx")
 import tone_language as tones

@@ -7,8 +7,9 @@ pytest.importorskip("torch")
 import torch
 
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained
 
 RECIPE = {
@@ -35,8 +36,8 @@ def make_trained():
         model.frontend.mean.fill_(-6.0)
         model.frontend.std.fill_(3.0)
         with torch.no_grad():  # far from uniform, so that differences show
-            for parameter in model.encoder.parameters():
+            for parameter in (*model.trunk.parameters(), *model.head.parameters()):
                 parameter.mul_(3)
-        return Trained(recipe, tokens, model)
+        return Trained(recipe, Task(tokens), model)
 
     return make

@@ -10,7 +10,8 @@ from edgeseq.export.exporter import export
 from edgeseq.lm.binary import write_compiled
 from edgeseq.lm.building import Plan, build
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import load_trained
 
 PHONES = "one W AH N\ntwo T UW\n"
@@ -37,7 +38,7 @@ def of_phones(make_trained):
     trained = make_trained()
     tokens = TokenTable.of_phones([("one", ("W", "AH", "N")), ("two", ("T", "UW"))])
     return replace(
-        trained, tokens=tokens, model=build_model(trained.recipe.frontend, trained.recipe.network, len(tokens)).eval()
+        trained, task=Task(tokens), model=build_model(trained.recipe.frontend, trained.recipe.network, len(tokens)).eval()
     )
 
 

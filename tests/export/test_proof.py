@@ -37,7 +37,7 @@ def test_a_run_ends_with_four_rates_in_its_files(run):
     exported = finishing.finish(run)
     written = json.loads((run / "proof.json").read_text())
     assert list(written["errors"]) == WAYS and written["words"] == 12
-    assert exported.proof.words.rate("torch_whole") < 50, "it has learnt something, so that there is something to lose"
+    assert exported.proof.main.rate("torch_whole") < 50, "it has learnt something, so that there is something to lose"
     assert written["speed"]["int8"]["rtf"] > 0 and written["bytes"]["model.int8.onnx"] > 1000
     for name in ("model.onnx", "model.int8.onnx"):
         kept = Network(run / "model" / name).metadata.proof
@@ -48,7 +48,7 @@ def test_a_run_ends_with_four_rates_in_its_files(run):
 def spoil_streaming(monkeypatch):
     """The state is lost between two chunks."""
     step = torch_network.TorchNetwork.step
-    forget = lambda network, chunk, state: step(network, chunk, network.init_state(len(chunk)))  # noqa: E731
+    forget = lambda network, inputs, state: step(network, inputs, network.init_state(len(inputs["audio"])))  # noqa: E731
     monkeypatch.setattr(torch_network.TorchNetwork, "step", forget)
 
 
@@ -59,7 +59,7 @@ def spoil_graphs(monkeypatch, *bits):
     def build_spoilt(model, metadata, form):
         if form.bits not in bits:
             return build(model, metadata, form)
-        bias = model.encoder.output.bias
+        bias = model.head.linear.bias
         kept = bias.detach().clone()
         with torch.no_grad():
             bias[0] += 30.0
@@ -117,7 +117,7 @@ def test_a_run_that_trained_with_4_bit_is_heard_in_4_bit(run):
     train = saved.recipe["train"] | {"quantize": {"bits": 4, "from_step": 0}}
     recipe = saved.recipe | {"train": train, "export": saved.recipe["export"] | {"most_difference": 100}}
     save_checkpoint(run / "checkpoints", replace(saved, recipe=recipe))
-    assert list(finishing.finish(run).proof.words.heard) == [*WAYS, "int4"]
+    assert list(finishing.finish(run).proof.main.heard) == [*WAYS, "int4"]
     assert (run / "model" / "model.int4.onnx").is_file()
 
 
@@ -126,7 +126,7 @@ def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):
     trained = load_trained(run)
     recipe = trained.recipe.model_copy(update={"export": trained.recipe.export.model_copy(update={"most_difference": 100.0})})
     exported = export(replace(trained, recipe=recipe), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS)
-    assert exported.proof.words.difference > 1 and exported.unproven == ""
+    assert exported.proof.main.difference > 1 and exported.unproven == ""
 
 
 def test_who_insists_gets_files_that_say_they_are_unproven(run, tmp_path, monkeypatch):
@@ -146,8 +146,8 @@ def test_unproven_marks_nothing_that_is_proven(run, tmp_path):
 
 def test_4_bit_alone_is_measured_from_float_on(run, tmp_path):
     exported = export(load_trained(run), tmp_path / "models", scores={}, bits=[4], flush_seconds=FLUSH_SECONDS)
-    assert list(exported.proof.words.heard) == [*WAYS[:3], "int4"]
-    assert [step.name for step in exported.proof.words.steps] == ["streaming", "export", "quantization (int4)"]
+    assert list(exported.proof.main.heard) == [*WAYS[:3], "int4"]
+    assert [step.name for step in exported.proof.main.steps] == ["streaming", "export", "quantization (int4)"]
     assert [path.name for path in (tmp_path / "models").glob("*.onnx")] == ["model.int4.onnx"]
 
 
@@ -176,8 +176,10 @@ def tally(unit, total, **errors):
 def test_phones_and_words_are_bound_each_by_their_own_number(phones, words, named):
     counted = proof.Proof(
         ("a",),
-        tally("word", 300, **dict(zip(WAYS, words, strict=True))),
-        tally("phone", 1000, **dict(zip(WAYS, phones, strict=True))),
+        (
+            tally("phone", 1000, **dict(zip(WAYS, phones, strict=True))),
+            tally("word", 300, **dict(zip(WAYS, words, strict=True))),
+        ),
     )
     found = proof.find_difference(counted, 1.0)
     assert found.startswith(named) and bool(found) == bool(named)
@@ -186,7 +188,7 @@ def test_phones_and_words_are_bound_each_by_their_own_number(phones, words, name
 
 
 def test_recordings_without_words_are_no_division_by_zero():
-    counted = proof.Proof(("a",), tally("word", 0, **dict.fromkeys(WAYS, 2)))
+    counted = proof.Proof(("a",), (tally("word", 0, **dict.fromkeys(WAYS, 2)),))
     assert counted.to_dict()["wer"]["int8"] is None and proof.find_difference(counted, 1.0) == ""
 
 
@@ -197,8 +199,11 @@ def test_torch_streamed_is_torch_whole(make_trained, cell, rows_per_step):
     trained = make_trained(cell, rows_per_step=rows_per_step)
     metadata = exporter.describe(trained, "float32", 0.2, {})
     clip = Noise(2.345)
-    (whole,), _ = proof.hear_whole(trained.model, metadata, [clip])
-    (streamed,), _ = proof.hear_streamed(torch_network.TorchNetwork(trained.model, metadata), [clip], "torch_streamed")
+    judge = trained.task.judge(metadata)
+    ((whole,),) = proof.hear_whole(trained.model, metadata, judge, [clip])
+    network = torch_network.TorchNetwork(trained.model, metadata)
+    ((streamed,),), speed = proof.hear_streamed(network, judge, [clip], "torch_streamed")
+    assert speed.rtf > 0 and len(speed.chunk_ms) == 32
     assert whole.hypothesis == streamed.hypothesis and len(whole.hypothesis) > 5
 
 

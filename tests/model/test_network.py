@@ -40,31 +40,31 @@ def test_shapes_and_metadata(network):
         "state_energy": (3, 27),
         "state_late": (3, 2, 27),
     }
-    log_probs, after = network.step(chunks(1, batch=3)[0], state)
-    assert log_probs.shape == (3, 2, len(tones.TOKENS))
+    outputs, after = network.step({"audio": chunks(1, batch=3)[0]}, state)
+    assert {name: array.shape for name, array in outputs.items()} == {"log_probs": (3, 2, len(tones.TOKENS))}
     assert {name: array.shape for name, array in after.items()} == {n: a.shape for n, a in state.items()}
     assert not any(array.any() for array in state.values()), "the state that went in is unchanged"
 
 
 def test_the_state_matters(network):
     first, second = chunks(2)
-    _, state = network.step(first, network.init_state())
-    with_past, _ = network.step(second, state)
-    without, _ = network.step(second, network.init_state())
-    assert not np.allclose(with_past, without)
+    _, state = network.step({"audio": first}, network.init_state())
+    with_past, _ = network.step({"audio": second}, state)
+    without, _ = network.step({"audio": second}, network.init_state())
+    assert not np.allclose(with_past["log_probs"], without["log_probs"])
 
 
 def test_streams_in_a_batch_do_not_hear_each_other(network):
     sound = chunks(4, batch=3) * np.array([1, 30, 0.01], dtype=np.float32)[:, None]
     together, state = [], network.init_state(3)
     for chunk in sound:
-        log_probs, state = network.step(chunk, state)
-        together.append(log_probs)
+        outputs, state = network.step({"audio": chunk}, state)
+        together.append(outputs["log_probs"])
     for row in range(3):
         state = network.init_state()
         for chunk, expected in zip(sound, together, strict=True):
-            log_probs, state = network.step(chunk[row : row + 1], state)
-            np.testing.assert_allclose(log_probs[0], expected[row], atol=1e-4)
+            outputs, state = network.step({"audio": chunk[row : row + 1]}, state)
+            np.testing.assert_allclose(outputs["log_probs"][0], expected[row], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_streams_in_a_batch_do_not_hear_each_other(network):
 )
 def test_a_chunk_that_does_not_fit_is_refused_in_words(network, chunk):
     with pytest.raises(UsageError, match=r"was given .*; it takes .*\n"):
-        network.step(chunk, network.init_state())
+        network.step({"audio": chunk}, network.init_state())
 
 
 def test_missing_folder_empty_and_garbage(tmp_path):

@@ -12,7 +12,7 @@ pytest.importorskip("onnx")
 def answer(path):
     network = Network(path)
     chunk = np.random.default_rng(0).uniform(-1, 1, (1, network.metadata.chunk_samples)).astype(np.float32)
-    return network.step(chunk, network.init_state())[0]
+    return network.step({"audio": chunk}, network.init_state())[0]["log_probs"]
 
 
 def test_one_thread_that_does_not_spin():

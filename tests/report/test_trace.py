@@ -13,11 +13,13 @@ from edgeseq.export.exporter import describe, export
 from edgeseq.export.graph import build_graph
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.model.network import Network
-from edgeseq.report.trace import GATES, metadata_of, spell, trace, trace_file, trace_layers
+from edgeseq.report.trace import metadata_of, spell, trace, trace_file, trace_layers
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import build_model
+from edgeseq.training.cells import CELLS
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.weights import Trained, load_trained
 
 
@@ -27,24 +29,24 @@ def drawn(cell, **network):
     values = {"name": "drawn", "language": "en", "license": "CC0-1.0", "data_statement": "none"}
     values |= {"data": {"train": [{"manifest": "none", "easy": True}]}, "network": {"cell": cell, "hidden_size": 12, **network}}
     recipe, tokens = parse_recipe(values, "test"), TokenTable.of_characters(["one two three"])
-    return Trained(recipe, tokens, build_model(recipe.frontend, recipe.network, len(tokens)).eval())
+    return Trained(recipe, Task(tokens), build_model(recipe.frontend, recipe.network, len(tokens)).eval())
 
 
 def tone(word, seconds=SECONDS):
     return (0.3 * np.sin(2 * np.pi * TONES[word] * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("network", [{}, {"layer_norm": True, "projection_size": 8}])
 def test_layers_are_those_of_torch(cell, network):
     model = drawn(cell, **network).model
     frames = torch.randn(1, 40, 32, generator=torch.Generator().manual_seed(1))
     inputs = frames.reshape(1, 10, -1)
     traced = trace_layers(model, frames)
-    for layer, seen in zip(model.encoder.recurrent_layers, traced, strict=True):
+    for layer, seen in zip(model.trunk.recurrent_layers, traced, strict=True):
         outputs = layer.rnn(inputs)[0]
         np.testing.assert_allclose(seen.outputs, outputs[0].detach(), atol=1e-5)
-        assert tuple(seen.gates) == GATES[cell]
+        assert tuple(seen.gates) == CELLS[cell].gates
         assert all(gate.shape == (10, 12) and 0 < gate.min() < gate.max() < 1 for gate in seen.gates.values())
         inputs = layer.shape(outputs)
 
@@ -52,7 +54,7 @@ def test_layers_are_those_of_torch(cell, network):
 def test_an_update_gate_forced_open_is_seen_so():
     model = drawn("gru", num_layers=1).model
     with torch.no_grad():
-        model.encoder.recurrent_layers[0].rnn.bias_hh_l0[12:24] = 20.0  # r, z, n: z keeps what was
+        model.trunk.recurrent_layers[0].rnn.bias_hh_l0[12:24] = 20.0  # r, z, n: z keeps what was
     (seen,) = trace_layers(model, torch.randn(1, 40, 32))
     assert seen.gates["update"].min() > 0.99 and 0.2 < seen.gates["reset"].mean() < 0.8
     assert np.abs(seen.outputs).max() < 0.01 and seen.saturation.max() == 0
@@ -86,11 +88,12 @@ def test_saliency_is_what_a_small_change_of_the_input_does(tone_run):
     """Frames made larger by a thousandth change the score by a thousandth of the saliency there."""
     trained = load_trained(tone_run)
     seen = trace(trained, tone("a"))
-    word, encoder = seen.words[0], trained.model.encoder.double()
+    word, model = seen.words[0], trained.model.double()
 
     def score(frames):
         with torch.no_grad():
-            log_probs, _ = encoder.step(torch.from_numpy(frames)[None], encoder.init_state(1))
+            outputs, _ = model.trunk.step(torch.from_numpy(frames)[None], model.trunk.init_state(1))
+            log_probs = model.head(outputs)
         return float(log_probs[0, list(word.rows), list(word.tokens)].sum())
 
     frames = seen.frames.astype(np.float64)

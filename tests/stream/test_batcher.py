@@ -177,7 +177,7 @@ def test_streams_that_end_together_are_stepped_together(tone_recognizer, monkeyp
         batcher.feed(keys[0], tones.silence(0.1))
     batches, step = [], tone_recognizer.network.step
     monkeypatch.setattr(
-        tone_recognizer.network, "step", lambda chunks, state: (batches.append(len(chunks)), step(chunks, state))[1]
+        tone_recognizer.network, "step", lambda inputs, state: (batches.append(len(inputs["audio"])), step(inputs, state))[1]
     )
     told = {key: [] for key in keys}
     while batcher.wait_seconds() is not None:

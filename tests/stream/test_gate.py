@@ -37,9 +37,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self._network, name)
 
-    def step(self, chunk, state):
-        self.n_samples += chunk.size
-        return self._network.step(chunk, state)
+    def step(self, inputs, state):
+        self.n_samples += inputs["audio"].size
+        return self._network.step(inputs, state)
 
 
 def gated(recognizer):

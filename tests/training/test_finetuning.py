@@ -9,13 +9,14 @@ import torch
 import edgeseq
 from edgeseq.errors import ModelError, RecipeError, UsageError
 from edgeseq.export.exporter import export
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.recipe_file import load_recipe
 from edgeseq.training.trainer import train
 from edgeseq.training.weights import find_weights, load_trained
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-OUTPUT = ("encoder.output.weight", "encoder.output.bias")
+OUTPUT = ("head.linear.weight", "head.linear.bias")
 
 
 def quietly(_):
@@ -60,7 +61,7 @@ def test_rows_of_known_symbols_are_kept_and_new_ones_begin_small(tiny_recipe, to
     recipe = recipe_from(tiny_recipe, tmp_path / "base", manifest, network=network, train=settings)
     tuned = run(recipe, tmp_path / "tuned")
     given = load_trained(tmp_path / "base")
-    assert given.tokens.symbols == ("<blk>", "▁", "a", "b") and tuned.tokens.symbols == ("<blk>", "▁", "b", "c")
+    assert given.tokens.symbols == ("<blk>", "▁", "a", "b") and tuned.task.symbols == ("<blk>", "▁", "b", "c")
     for name in OUTPUT:
         ours = tuned.model.state_dict()[name].unflatten(0, (rows_per_step, 4))
         theirs = given.model.state_dict()[name].unflatten(0, (rows_per_step, 4))
@@ -138,10 +139,10 @@ def test_the_recipe_runs_to_its_end_on_a_tiny_corpus(tone_corpus, tmp_path, monk
     recipe = load_recipe(RECIPES / "finetune.yaml", ["train.steps=4", "train.batch_size=4", "train.valid_every=2"])
     reports = []
     train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
-    assert [set(r.wer) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
+    assert [set(r.values[WER]) for r in reports if isinstance(r, ValidReport)] == [{"mine/test.jsonl", "fsdd/test.jsonl"}] * 2
     released, tuned = load_trained(find_weights("digits-en", "FROM")), load_trained(tmp_path / "run")
-    assert tuned.tokens.symbols == ("<blk>", "▁", "e", "n", "o", "t", "w")
-    name = "encoder.layers.{}.rnn.weight_hh_l0"
+    assert tuned.task.symbols == ("<blk>", "▁", "e", "n", "o", "t", "w")
+    name = "trunk.layers.{}.rnn.weight_hh_l0"
     for layer, same in enumerate([True, False, False]):
         before, after = (one.model.state_dict()[name.format(layer)] for one in (released, tuned))
         assert torch.equal(before, after) == same

@@ -17,6 +17,7 @@ from edgeseq.training.batches import REUSED_TOGETHER, JoinedBatches, drawn_step
 from edgeseq.training.loading import load_ahead
 from edgeseq.training.plan import FOLLOWED_STEPS, plan_batch, stretch_seconds
 from edgeseq.training.sources import pick_source
+from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.trainer import load_batches
 
 RATE = 8000
@@ -45,7 +46,7 @@ def following(tiny_recipe, long_file, **parts):
 
 
 def test_rows_follow_a_long_file_from_stretch_to_stretch(tiny_recipe, long_file):
-    batches, _ = load_batches(following(tiny_recipe, long_file))
+    batches = load_batches(following(tiny_recipe, long_file))
     (source,) = batches.sources
     offsets = [recording.offset for recording in source.recordings]
     assert offsets == sorted(offsets) and list(source.goes_on) == [False] + [True] * 39
@@ -63,19 +64,20 @@ def test_rows_follow_a_long_file_from_stretch_to_stretch(tiny_recipe, long_file)
 
 
 def test_a_row_that_follows_a_file_hears_its_pauses_too(tiny_recipe, long_file):
-    batches, tokens = load_batches(following(tiny_recipe, long_file))
+    batches = load_batches(following(tiny_recipe, long_file))
+    tokens = batches.task.tokens
     step = 2 * FOLLOWED_STEPS
     plan, batch = batches.plan(step), batches[step]
     clip = plan.rows[0].clips[0]
     source = batches.sources[0]
     first, last = source.recordings[clip.first], source.recordings[clip.first + clip.n_recordings - 1]
     assert stretch_seconds(source, clip.first, clip.n_recordings) == pytest.approx(last.offset + last.duration - first.offset)
-    said = tokens.decode(batch.targets[: int(batch.target_lengths[0])].tolist()).replace(" ", "")
+    said = tokens.decode(batch.targets["ids"][: int(batch.targets["lengths"][0])].tolist()).replace(" ", "")
     assert len(said) == clip.n_recordings
 
 
 def test_a_stream_is_begun_anew_where_a_file_begins(tiny_recipe, long_file):
-    batches, _ = load_batches(following(tiny_recipe, long_file))
+    batches = load_batches(following(tiny_recipe, long_file))
     rows = [batches.plan(step).rows[row] for step in range(8, 400) for row in range(4)]
     assert any(row.restart for row in rows)
     assert all(row.restart == (row.clips[0].first == 0) for row in rows)
@@ -89,9 +91,9 @@ def test_processes_hear_the_rows_of_one_plan(step, n_processes, plan_recipe, pla
     whole = plan_batches[step]
     heard = [part[step] for part in parts]
     assert torch.equal(torch.cat([part.audio for part in heard]), whole.audio)
-    assert torch.equal(torch.cat([part.targets for part in heard]), whole.targets)
+    assert torch.equal(torch.cat([part.targets["ids"] for part in heard]), whole.targets["ids"])
     assert torch.equal(torch.cat([part.rows for part in heard]), whole.rows)
-    assert {int(part.all_tokens) for part in heard} == {len(whole.targets)}
+    assert {int(part.count) for part in heard} == {len(whole.targets["ids"])}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def plan_recipe(tone_corpus):
 
 @pytest.fixture(scope="module")
 def plan_batches(plan_recipe):
-    return load_batches(plan_recipe)[0]
+    return load_batches(plan_recipe)
 
 
 def test_a_batch_holds_no_more_sound_than_it_may(plan_batches, plan_recipe):
@@ -129,12 +131,12 @@ def test_a_batch_holds_no_more_sound_than_it_may(plan_batches, plan_recipe):
 def test_sound_that_is_used_again_is_the_same(tiny_recipe):
     values = tiny_recipe().model_dump()
     recipe = tiny_recipe(augment=values["augment"] | {"uses": 2})
-    batches, _ = load_batches(recipe)
+    batches = load_batches(recipe)
     first, again, later = batches[3], batches[3 + REUSED_TOGETHER], batches[3 + 2 * REUSED_TOGETHER]
     assert torch.equal(first.audio, again.audio) and torch.equal(first.restart, again.restart)
     assert first.audio.shape != later.audio.shape or not torch.equal(first.audio, later.audio)
     assert batches.plan(3) == batches.plan(3 + REUSED_TOGETHER)
-    fresh, _ = load_batches(recipe)  # as after resuming, without memory of what came before
+    fresh = load_batches(recipe)  # as after resuming, without memory of what came before
     assert torch.equal(fresh[3 + REUSED_TOGETHER].audio, again.audio)
 
 
@@ -142,7 +144,7 @@ def test_sound_that_is_used_again_is_the_same(tiny_recipe):
 def test_sound_that_is_used_again_is_made_once_whoever_makes_it(tiny_recipe, tmp_path, monkeypatch, workers):
     """Three workers do not divide the batches of a group; a training that goes on begins within one."""
     recipe = tiny_recipe(augment=tiny_recipe().augment.model_dump() | {"uses": 3})
-    batches, _ = load_batches(recipe)
+    batches = load_batches(recipe)
     make = JoinedBatches._make
 
     def make_and_note(self, step):
@@ -168,7 +170,7 @@ def test_each_batch_is_used_as_often_as_wanted(group, uses):
 
 def test_pieces_are_planned_as_long_as_they_are(tiny_recipe):
     """Clips, changed in speed, fill the places that the plan made for them."""
-    batches, _ = load_batches(tiny_recipe())
+    batches = load_batches(tiny_recipe())
     for step in range(4, 30):
         plan, batch = batches.plan(step), batches[step]
         assert batch.audio.shape == (4, plan.n_samples)
@@ -179,6 +181,6 @@ def test_long_pauses_end_a_row(tiny_recipe, long_file, tmp_path):
     recordings = read_manifest(long_file)
     source_recipe = following(tiny_recipe, long_file).data.train[0]
     far = [dataclasses.replace(r, offset=r.offset * 40) for r in recordings]
-    source = pick_source(source_recipe, far, TokenTable.of_characters("ab"), 0.0)
+    source = pick_source(source_recipe, far, Task(TokenTable.of_characters("ab"), 0.0))
     recipe = following(tiny_recipe, long_file)
     assert all(row.clips[0].n_recordings == 1 for step in range(8, 40) for row in plan_batch([source], recipe, step).rows)

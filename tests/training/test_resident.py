@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.errors import RecipeError, UsageError
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import StepReport
 from edgeseq.training.recipe import AugmentRecipe
 from edgeseq.training.resident.loop import train
@@ -38,7 +39,8 @@ PLAIN = AugmentRecipe.model_validate(
 @pytest.fixture
 def prepared(tmp_path):
     recipe = tone_recipe(write_tones(tmp_path / "data"), easy_steps=2, ramp_steps=2)
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
+    tokens = batches.task.tokens
     return prepare(recipe, tokens, batches.sources, CPU, threads=2)
 
 
@@ -149,14 +151,15 @@ class TestRendering:
 
 
 def test_layers_in_one_call_are_the_same_network(prepared):
-    from edgeseq.training.acoustic_model import build_model
+    from edgeseq.training.sequence_model import build_model
 
     model = build_model(prepared.recipe.frontend, prepared.recipe.network, 4)
-    frames, state = torch.randn(3, 41, 32), model.encoder.init_state(3)
-    one, after = model.encoder.step(frames, state)
-    other, after_stack = Stack(model.encoder).step(frames, state)
+    frames, state = torch.randn(3, 41, 32), model.trunk.init_state(3)
+    outputs, after = model.trunk.step(frames, state)
+    one = model.head(outputs)
+    other, after_stack = Stack(model.trunk, model.head).step(frames, state)
     assert torch.allclose(one, other, atol=1e-6)
-    assert torch.allclose(after.hidden[0], after_stack.hidden[0], atol=1e-6)
+    assert torch.allclose(after["hidden_0"], after_stack["hidden_0"], atol=1e-6)
 
 
 @pytest.fixture
@@ -171,7 +174,7 @@ class TestTraining:
     def test_it_learns_and_its_checkpoint_is_one_like_any_other(self, trained):
         folder, recipe, reports = trained
         assert [one.step for one in reports if isinstance(one, StepReport)] == [50, 100, 120]
-        assert max(reports[-1].wer.values()) == 0
+        assert max(reports[-1].values[WER].values()) == 0
         found = load_trained(folder)
         assert found.recipe == recipe
         assert found.tokens.symbols == ("<blk>", "▁", "a", "b")

@@ -32,6 +32,7 @@ from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint
+from edgeseq.training.metric import PER, WER
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
@@ -144,8 +145,10 @@ def text_of(events):
 
 @every_kind
 def test_words_that_were_trained_are_heard(trained):
-    assert set(trained.valid.wer.values()) == {0.0}
-    assert (trained.valid.metric, list(trained.valid.per.values())) == (("per", [0.0]) if trained.of_phones else ("wer", []))
+    assert set(trained.valid.values[WER].values()) == {0.0}
+    assert (trained.valid.metric, list(trained.valid.values[PER].values())) == (
+        (PER, [0.0]) if trained.of_phones else (WER, [])
+    )
     for text in ("toast", "so as oats", "sat sat tot toast as"):
         assert text_of(hear(trained.recognizer, text)) == text
 
@@ -278,7 +281,7 @@ def test_a_language_model_of_letters_does_not_fit_phones(trained, tmp_path):
 @only["subwords"]
 def test_resuming_with_other_tokens_is_refused_and_shows_the_difference(trained, corpus):
     saved = load_checkpoint(latest_checkpoint(trained.run / "checkpoints"))
-    assert saved.token_table.kind == "subwords"
+    assert saved.details["token_details"]["kind"] == "subwords"
     with pytest.raises(UsageError, match=r"tokens\.size: was 9, now 7(?s:.)*tokens: \d gone: "):
         train(recipe_of(corpus, "subwords", size=7), trained.run, resume=True, report=lambda _: None, workers=0)
     with pytest.raises(UsageError, match=r"tokens\.kind: was 'subwords'(?s:.)*tokens: were subwords, now phones"):
@@ -295,9 +298,9 @@ def test_fine_tuning_keeps_the_tokens_of_the_model_where_they_are_asked_for(trai
     recipe = recipe_of(corpus, "given", steps=2, more=more, model=str(trained.run))
     reports = []
     tuned = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
-    assert tuned.tokens == load_trained(trained.run).tokens
+    assert tuned.task.tokens == load_trained(trained.run).tokens
     (valid,) = [report for report in reports if isinstance(report, ValidReport)]
-    assert next(iter(valid.wer.values())) < 20
+    assert next(iter(valid.values[WER].values())) < 20
 
 
 def test_tokens_of_a_model_that_is_not_there(corpus, tmp_path):

@@ -9,9 +9,11 @@ import torch
 
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from edgeseq.training.metric import WER
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.state import detach
 from edgeseq.training.trainer import learning_rate, train
 from edgeseq.training.valid import collapse
 from edgeseq.training.weights import load_trained
@@ -47,8 +49,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tiny_recipe, tmp_path, c
         train(recipe, tmp_path / "cut", resume=False, report=steps.append, workers=0, stop=stop_in_step_3)
     resumed = train(recipe, tmp_path / "cut", resume=True, report=quietly, workers=1)
     assert same_weights(whole.model, resumed.model)
-    for ours, theirs in zip(whole.carried.encoder.hidden, resumed.carried.encoder.hidden, strict=True):
-        assert torch.equal(ours, theirs)
+    assert whole.carried.keys() == resumed.carried.keys() != set()
+    for name, theirs in resumed.carried.items():
+        assert torch.equal(whole.carried[name], theirs)
     losses = [
         [json.loads(line).get("loss") for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
         for run in ("whole", "cut")
@@ -79,9 +82,9 @@ def test_a_tiny_training_learns_to_hear_a_tone(tiny_recipe, tone_corpus, tmp_pat
     reports = []
     trained = train(recipe, tmp_path / "run", resume=False, report=reports.append, workers=0)
     (valid,) = [r for r in reports if isinstance(r, ValidReport)]
-    assert next(iter(valid.wer.values())) <= 50  # 100 and more before training
+    assert next(iter(valid.values[WER].values())) <= 50  # 100 and more before training
     log_probs, _ = trained.model.eval().step(torch.zeros(1, 16_000), trained.model.init_state(1))
-    assert collapse(log_probs[0].detach().numpy(), trained.tokens.blank_id) == []
+    assert collapse(log_probs[0].detach().numpy(), trained.task.tokens.blank_id) == []
     assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert any((tmp_path / "run" / "tensorboard").iterdir())
 
@@ -104,7 +107,7 @@ def test_the_state_is_carried_where_rows_go_on(tiny_recipe, tmp_path):
         report=quietly,
         workers=0,
     )
-    assert going_on.carried.encoder.hidden[0].abs().sum() > 0
+    assert going_on.carried["hidden_0"].abs().sum() > 0
     assert not same_weights(going_on.model, restarted.model)
 
 
@@ -244,7 +247,7 @@ def test_kill_9_at_any_moment_changes_nothing(tiny_recipe, tmp_path):
     whole, killed = (load_checkpoint(latest_checkpoint(tmp_path / run / "checkpoints")) for run in ("whole", "killed"))
     assert whole.step == killed.step == 40
     assert all(torch.equal(weights, killed.model[name]) for name, weights in whole.model.items())
-    assert all(torch.equal(one, other) for one, other in zip(whole.carried, killed.carried, strict=True))
+    assert all(torch.equal(one, killed.carried[name]) for name, one in whole.carried.items())
     told = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("whole", "killed")]
     assert [json.loads(line).get("loss") for line in told[0]] == [json.loads(line).get("loss") for line in told[1]]
 
@@ -254,7 +257,7 @@ def test_steps_that_are_no_number_are_skipped_then_end_the_training(tiny_recipe,
     path = latest_checkpoint(tmp_path / "checkpoints")
     saved = load_checkpoint(path)
     with torch.no_grad():
-        saved.model["encoder.output.bias"].fill_(float("nan"))
+        saved.model["head.linear.bias"].fill_(float("nan"))
     save_checkpoint(tmp_path / "checkpoints", saved)
     longer = tiny_recipe(train={**tiny_recipe().train.model_dump(), "steps": 60, "most_bad_steps": 3, "checkpoint_every": 100})
     reports = []
@@ -308,18 +311,18 @@ def test_averaged_weights_are_exported(tiny_recipe, tmp_path, kind):
 
     def keep(report):
         if isinstance(report, StepReport) and report.step > 1:
-            seen.append(load_checkpoint(latest_checkpoint(tmp_path / "run" / "checkpoints")).model["encoder.output.weight"])
+            seen.append(load_checkpoint(latest_checkpoint(tmp_path / "run" / "checkpoints")).model["head.linear.weight"])
 
     trained = train(tiny_recipe(train=settings), tmp_path / "run", resume=False, report=keep, workers=0)
-    seen.append(trained.model.state_dict()["encoder.output.weight"])
-    released = load_trained(tmp_path / "run").model.state_dict()["encoder.output.weight"]
+    seen.append(trained.model.state_dict()["head.linear.weight"])
+    released = load_trained(tmp_path / "run").model.state_dict()["head.linear.weight"]
     assert not torch.equal(released, seen[-1])
     if kind == "uniform":
         torch.testing.assert_close(released, torch.stack(seen[-3:]).mean(dim=0))
     with pytest.raises(KeyboardInterrupt):
         train(tiny_recipe(train=settings), tmp_path / "cut", resume=False, report=quietly, workers=0, stop=lambda: True)
     train(tiny_recipe(train=settings), tmp_path / "cut", resume=True, report=quietly, workers=0)
-    assert torch.equal(load_trained(tmp_path / "cut").model.state_dict()["encoder.output.weight"], released)
+    assert torch.equal(load_trained(tmp_path / "cut").model.state_dict()["head.linear.weight"], released)
 
 
 def test_training_stops_when_nothing_gets_better_and_keeps_the_best(tiny_recipe, tmp_path):
@@ -350,11 +353,11 @@ def test_training_in_pieces_equals_one_long_row(tiny_recipe):
     audio = 0.1 * torch.randn(3, 6400)
     whole, end = model.step(audio, model.init_state(3))
     first, middle = model.step(audio[:, :3200], model.init_state(3))
-    second, last = model.step(audio[:, 3200:], middle.detach())
+    second, last = model.step(audio[:, 3200:], detach(middle))
     torch.testing.assert_close(torch.cat([first, second], dim=1), whole, atol=1e-4, rtol=0)
-    torch.testing.assert_close(last.encoder.hidden[0], end.encoder.hidden[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(last["hidden_0"], end["hidden_0"], atol=1e-4, rtol=0)
     second.sum().backward()  # the gradient ends at the border
-    assert all(not hidden.requires_grad for hidden in middle.detach().encoder.hidden)
+    assert all(not hidden.requires_grad for hidden in detach(middle).values())
 
 
 def test_half_precision_trains(tiny_recipe, tmp_path):

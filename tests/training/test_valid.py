@@ -18,11 +18,12 @@ from edgeseq.cli.train import _rates_in_words
 from edgeseq.errors import RecipeError
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import metrics, phone_errors, valid
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.clips import ClipReader
+from edgeseq.training.metric import ACCEPTED, PER, WER
 from edgeseq.training.metrics import ValidReport, draw_curves, rate_curves
 from edgeseq.training.recipe_file import parse_recipe
-from edgeseq.training.valid import Validator, hear_clips, load_validation
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.valid import WordValidator, hear_clips, load_validation
 
 RATE = 8000
 ROW = 320
@@ -61,7 +62,7 @@ class Speaking:
     def __init__(self, tokens, of_silence):
         self.tokens, self.of_silence = tokens, of_silence
         self.frontend = SimpleNamespace(mean=torch.zeros(1))
-        self.encoder = SimpleNamespace(rows_per_step=1)
+        self.head = SimpleNamespace(rows_per_step=1)
 
     def init_state(self, batch):
         return None
@@ -98,10 +99,11 @@ def corpus(tmp_path, tiny_recipe):
 
 def measured(recipe, tokens, of_silence="<blk>"):
     """Measure the model that hears what it is shown; gives the report with short names."""
-    validator = Validator(recipe, tokens, load_validation(recipe), ClipReader(RATE))
+    validator = WordValidator(recipe, tokens, load_validation(recipe), ClipReader(RATE))
     report = validator.measure(Speaking(tokens, of_silence), 7)
     short = lambda by_name: {name.rpartition("/")[2].removesuffix(".jsonl"): value for name, value in by_name.items()}  # noqa: E731
-    figures = {key: short(getattr(report, key)) for key in ("wer", "per", "accepted", "searched")}
+    line = report.to_line()
+    figures = {key: short(line[key]) for key in ("wer", "per", "accepted", "searched")}
     return validator, report, figures
 
 
@@ -110,7 +112,7 @@ def test_a_short_clip_beside_a_long_one_is_heard_to_its_own_end(corpus):
     letters = TokenTable.of_characters(["on"])
     recipe = corpus(letters, a=[("▁ o n", "on"), (" ".join(["▁ o n"] * 8), " ".join(["on"] * 8))])
     _, report, figures = measured(recipe, letters, of_silence="o")
-    assert (report.step, report.metric, report.rate) == (7, "wer", 0.0)
+    assert (report.step, report.metric, report.value) == (7, WER, 0.0)
     assert figures == {"wer": {"a": 0.0}, "per": {}, "accepted": {}, "searched": {}}
 
 
@@ -136,9 +138,9 @@ def test_phones_and_words_of_a_phone_model(corpus):
         ("▁ ə", "zebra"),
     ]
     validator, report, figures = measured(corpus(TOKENS, a=clips), TOKENS)
-    assert report.metric == "per" and report.rate == figures["per"]["a"] == pytest.approx(100 * 1 / 8)
+    assert report.metric == PER and report.value == figures["per"]["a"] == pytest.approx(100 * 1 / 8)
     assert figures["wer"]["a"] in (pytest.approx(100 / 5), pytest.approx(200 / 5))
-    assert validator.describe(next(iter(report.per))) == (
+    assert validator.describe(next(iter(report.values[PER]))) == (
         "4 recordings to measure on, 1 with words that the lexicon lacks, which do not count for phones"
     )
 
@@ -148,7 +150,7 @@ def test_recordings_without_words_are_measured_apart(corpus):
     recipe = corpus(letters, words=[("▁ o n", "on"), ("▁ n", "on")], none=[("▁ o n ▁ n", ""), ("", ""), ("", ""), ("", "")])
     _, report, figures = measured(recipe, letters)
     assert figures == {"wer": {"words": 50.0}, "per": {}, "accepted": {"none": 25.0}, "searched": {}}
-    assert report.rate == 50.0, "what has no words takes no part in it"
+    assert report.value == 50.0, "what has no words takes no part in it"
 
 
 def test_patience_needs_words(corpus):
@@ -162,7 +164,7 @@ def test_words_are_searched_in_a_drawn_part_of_much_sound(corpus, monkeypatch):
     recipe = corpus(TOKENS, a=[("▁ t iː", "tea")] * 9)
     validator, report, figures = measured(recipe, TOKENS)
     assert figures["searched"] == {"a": 2} and figures["wer"] == figures["per"] == {"a": 0.0}
-    assert "words are searched in 2 of them" in validator.describe(next(iter(report.per)))
+    assert "words are searched in 2 of them" in validator.describe(next(iter(report.values[PER])))
 
 
 def test_curves_name_what_they_show(tmp_path):
@@ -176,6 +178,6 @@ def test_curves_name_what_they_show(tmp_path):
 
 
 def test_a_line_says_every_rate():
-    report = ValidReport(3, "per", {"dev": 41.04}, {"dev": 20.0}, {"none": 5.0}, {"dev": 300})
+    report = ValidReport(3, PER, {PER: {"dev": 20.0}, WER: {"dev": 41.04}, ACCEPTED: {"none": 5.0}}, {"dev": 300})
     said = _rates_in_words(report)
     assert said == "phones wrong: dev 20.0 %; words wrong: dev 41.0 % (300 recordings); accepted without words: none 5.0 %"

@@ -45,11 +45,11 @@ def test_a_layer_that_learns_nothing_is_named():
 
 
 def test_norms_are_those_of_layers():
-    model = torch.nn.ModuleDict({"encoder": torch.nn.ModuleDict({"output": torch.nn.Linear(2, 2)})})
+    model = torch.nn.ModuleDict({"head": torch.nn.ModuleDict({"linear": torch.nn.Linear(2, 2)})})
     (norms,) = [layer_norms(model)]
     assert norms == {}
-    model["encoder"]["output"].weight.grad = torch.full((2, 2), 2.0)
-    model["encoder"]["output"].bias.grad = torch.full((2,), 1.0)
+    model["head"]["linear"].weight.grad = torch.full((2, 2), 2.0)
+    model["head"]["linear"].bias.grad = torch.full((2,), 1.0)
     assert layer_norms(model) == {"output": pytest.approx(math.sqrt(18))}
 
 

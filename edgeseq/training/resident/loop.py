@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from edgeseq.errors import UsageError
 from edgeseq.tokens.table import TokenTable
-from edgeseq.training.acoustic_model import AcousticModel, EncoderState, build_model
 from edgeseq.training.averaging import Weights, average_in, share_of_new
 from edgeseq.training.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from edgeseq.training.clips import ClipReader
@@ -24,8 +23,12 @@ from edgeseq.training.resident.prepare import Prepared, prepare
 from edgeseq.training.resident.rendering import Renderer
 from edgeseq.training.resident.rows import PlannedBatch, Planner
 from edgeseq.training.resident.stack import Stack
+from edgeseq.training.sequence_model import SequenceModel, build_model
+from edgeseq.training.state import State, detach, restart
+from edgeseq.training.tasks.ctc import Task as CtcTask
+from edgeseq.training.tasks.task import Task
 from edgeseq.training.trainer import load_batches, write_recipe
-from edgeseq.training.valid import Validator, load_validation
+from edgeseq.training.valid import WordValidator, load_validation
 
 STATISTICS_BATCHES = 8
 """Augmented batches from which mean and deviation of each mel band are taken."""
@@ -70,9 +73,10 @@ def train(
             f"{folder} holds a training already ({found.name}), and one with all sound on the device cannot be resumed.\n"
             "  Name another --out; finetune.weights=RUN begins with the weights of a run."
         )
-    batches, tokens = load_batches(recipe)
+    batches = load_batches(recipe)
+    tokens = _tokens_of(batches.task)
     valid = load_validation(recipe)
-    validator = Validator(recipe, tokens, valid, ClipReader(recipe.frontend.sample_rate)) if valid else None
+    validator = WordValidator(recipe, tokens, valid, ClipReader(recipe.frontend.sample_rate)) if valid else None
     prepared = prepare(recipe, tokens, batches.sources, device, threads)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     with RunLog(recipe, folder, 1, report) as log:
@@ -83,10 +87,16 @@ def train(
         )
 
 
+def _tokens_of(task: Task) -> TokenTable:
+    if not isinstance(task, CtcTask):
+        raise UsageError("--resident trains models of words (task ctc); train other tasks without it.")
+    return task.tokens
+
+
 class _Training:
     """The weights and what moves them."""
 
-    def __init__(self, prepared: Prepared, folder: Path, validator: Validator | None, log: RunLog) -> None:
+    def __init__(self, prepared: Prepared, folder: Path, validator: WordValidator | None, log: RunLog) -> None:
         self.prepared, self.folder, self.validator, self.log = prepared, folder, validator, log
         recipe = prepared.recipe
         self.settings, self.device = recipe.train, prepared.store.samples.device
@@ -96,7 +106,7 @@ class _Training:
         self.planner = Planner(prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_samples)
         if recipe.finetune is None:
             set_statistics(self.model, self.renderer, self.planner)
-        self.stack = Stack(self.model.encoder, recorded=self.device.type == "cuda")
+        self.stack = Stack(self.model.trunk, self.model.head, recorded=self.device.type == "cuda")
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=recipe.train.lr,
@@ -104,7 +114,7 @@ class _Training:
             fused=self.device.type == "cuda",
         )
         self.average: Weights | None = None
-        self.state: EncoderState | None = None
+        self.state: State | None = None
 
     def run(self, clock: Clock, workers: int, stop: Callable[[], bool]) -> Path:
         """Train to the end; returns the last checkpoint."""
@@ -156,9 +166,9 @@ class _Training:
             sound = self.renderer.samples(batch)
             frames, _ = self.model.frontend.step(sound, self.model.frontend.init_state(n_rows))
             frames = self.renderer.mask(frames, batch.difficulty)
-        restart = batch.restart.to(self.device, non_blocking=True)
-        log_probs, state = self.stack.step(frames, carried(self.model, self.state, restart))
-        self.state = state.detach()
+        fresh = batch.restart.to(self.device, non_blocking=True)
+        log_probs, state = self.stack.step(frames, carried(self.model, self.state, fresh))
+        self.state = detach(state)
         rows = torch.full((n_rows,), log_probs.shape[1])  # on the processor, like the other lengths: ctc_loss reads them there
         targets = batch.targets.to(self.device, non_blocking=True)
         blank_id = self.prepared.tokens.blank_id
@@ -167,7 +177,7 @@ class _Training:
         )
         return loss / max(1, len(batch.targets))
 
-    def _measure(self, validator: Validator, step: int) -> Report:
+    def _measure(self, validator: WordValidator, step: int) -> Report:
         """Measure the weights as they would be exported."""
         trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(trained if self.average is None else self.average)
@@ -183,18 +193,18 @@ class _Training:
         tokens, recipe = self.prepared.tokens, self.prepared.recipe.model_dump(mode="json")
         weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         average = None if self.average is None else {name: tensor.cpu() for name, tensor in self.average.items()}
-        checkpoint = Checkpoint(step, recipe, tokens.symbols, weights, {}, (), average, tokens.details)
+        checkpoint = Checkpoint(step, recipe, CtcTask(tokens).details, weights, {}, {}, average)
         return save_checkpoint(self.folder / "checkpoints", checkpoint)
 
 
-def _fresh(recipe: Recipe, tokens: TokenTable) -> AcousticModel:
+def _fresh(recipe: Recipe, tokens: TokenTable) -> SequenceModel:
     model = build_model(recipe.frontend, recipe.network, len(tokens))
     if recipe.finetune is not None:
-        begin_from(model, tokens, recipe, recipe.finetune)
+        begin_from(model, CtcTask(tokens), recipe, recipe.finetune)
     return model
 
 
-def clip(model: AcousticModel, most: float) -> Tensor:
+def clip(model: SequenceModel, most: float) -> Tensor:
     """Bound the gradient's norm; one that is no number becomes zero. Nothing here waits for the device."""
     norm = nn.utils.clip_grad_norm_(model.parameters(), most)
     for parameter in model.parameters():
@@ -203,13 +213,11 @@ def clip(model: AcousticModel, most: float) -> Tensor:
     return norm
 
 
-def carried(model: AcousticModel, before: EncoderState | None, restart: Tensor) -> EncoderState:
-    """Go on from the state of the batch before, but for rows that begin anew, bool `[n_rows]`."""
-    fresh = model.encoder.init_state(len(restart))
-    if before is None or before.hidden[0].shape != fresh.hidden[0].shape:
-        return fresh
-    kept = ~restart[None, :, None]
-    return EncoderState(fresh.frames, tuple(hidden * kept for hidden in before.hidden))
+def carried(model: SequenceModel, before: State | None, rows: Tensor) -> State:
+    """Go on from the state of the batch before, but for `rows`, bool `[n_rows]`, that begin a stream."""
+    if before is None or len(before["hidden_0"]) != len(rows):
+        return model.trunk.init_state(len(rows))
+    return restart(before, rows)
 
 
 def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
@@ -218,7 +226,7 @@ def learning_rate(recipe: Recipe, step: int, progress: float) -> float:
 
 
 @torch.no_grad()
-def set_statistics(model: AcousticModel, renderer: Renderer, planner: Planner) -> None:
+def set_statistics(model: SequenceModel, renderer: Renderer, planner: Planner) -> None:
     """Take mean and deviation of each mel band from augmented batches."""
     full = planner.train.easy_steps + planner.train.ramp_steps + 1
     batches = [planner.plan(full + number) for number in range(STATISTICS_BATCHES)]

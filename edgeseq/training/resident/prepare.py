@@ -38,7 +38,7 @@ def prepare(recipe: Recipe, tokens: TokenTable, sources: Sequence[Source], devic
     refuse_unsupported(recipe.augment)
     rate = recipe.frontend.sample_rate
     recordings = [recording for source in sources for recording in source.recordings]
-    targets = [np.array(source.spell(number), np.int32) for source in sources for number in range(len(source.recordings))]
+    targets = [np.array(tokens.encode(recording.text), np.int32) for recording in recordings]
     weights = _repeated(sources, [source.weight / len(source.recordings) for source in sources])
     speeds = speeds_between(*recipe.augment.speed)
     store = fill_store(decode_all(recordings, rate, threads), speeds, rate, device)

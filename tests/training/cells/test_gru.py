@@ -7,8 +7,8 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 
-from edgeseq.training.acoustic_model import RecurrentLayer
-from edgeseq.training.gru import BLOCK, is_faster, run_gru
+from edgeseq.training.cells.gru import BLOCK, is_faster, run_gru
+from edgeseq.training.trunk import RecurrentLayer
 
 
 def gradients(outputs, last, wanted):

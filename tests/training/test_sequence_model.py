@@ -3,10 +3,14 @@
 import pytest
 import torch
 
-from edgeseq.training.acoustic_model import build_model
 from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
+from edgeseq.training.sequence_model import build_model
+from edgeseq.training.state import restart
 
 CELLS = ("gru", "lstm", "rnn")
+
+
+HIDDEN = ("hidden_0", "hidden_1")
 
 
 @pytest.fixture(params=CELLS)
@@ -40,8 +44,8 @@ def test_chunks_equal_the_whole(model, noise, size):
     parts, state = run(model, noise, size)
     assert parts.shape == whole.shape == (3, 40, 7)
     torch.testing.assert_close(parts, whole, atol=1e-4, rtol=0)
-    for ours, theirs in zip(state.encoder.hidden, whole_state.encoder.hidden, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    for name in HIDDEN:
+        torch.testing.assert_close(state[name], whole_state[name], atol=1e-4, rtol=0)
 
 
 def test_rows_of_a_batch_do_not_hear_each_other(model, noise):
@@ -65,11 +69,11 @@ def test_interleaved_streams_do_not_hear_each_other(model, noise):
 
 def test_step_does_not_modify_the_state_it_is_given(model, noise):
     _, state = run(model, noise, 777)
-    kept = [h.clone() for h in state.encoder.hidden]
+    kept = {name: tensor.clone() for name, tensor in state.items()}
     first, _ = model.step(noise, state)
     again, _ = model.step(noise, state)
     assert torch.equal(first, again)
-    assert all(torch.equal(a, b) for a, b in zip(kept, state.encoder.hidden, strict=True))
+    assert all(torch.equal(kept[name], state[name]) for name in kept)
 
 
 def test_future_samples_leave_past_output_alone(model, noise):
@@ -81,8 +85,7 @@ def test_future_samples_leave_past_output_alone(model, noise):
 
 def test_restart_zeroes_the_chosen_rows_only(model, noise):
     _, state = run(model, noise, 6400)
-    restarted = state.restart(torch.tensor([True, False, True]))
-    for hidden, before in zip(restarted.encoder.hidden, state.encoder.hidden, strict=True):
-        assert not hidden[:, 0].any() and not hidden[:, 2].any()
-        assert torch.equal(hidden[:, 1], before[:, 1])
-    assert not restarted.samples[0].any() and torch.equal(restarted.samples[1], state.samples[1])
+    restarted = restart(state, torch.tensor([True, False, True]))
+    for name in (*HIDDEN, "samples"):
+        assert not restarted[name][0].any() and not restarted[name][2].any()
+        assert torch.equal(restarted[name][1], state[name][1])

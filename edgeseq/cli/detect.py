@@ -1,0 +1,63 @@
+"""`edgeseq detect`: recordings to detections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeseq.cli.options import BitsOption, RateOption
+from edgeseq.cli.printing import say
+from edgeseq.cli.stopping import Stop, stop_on_signals, until
+from edgeseq.errors import EdgeseqError, UsageError
+
+if TYPE_CHECKING:
+    from edgeseq.stream.spotter import Spotter
+
+
+def detect(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Recordings; '-' is standard input.", show_default=False),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="A model of the task frames: its name, folder or file.")],
+    bits: BitsOption = None,
+    rate: RateOption = None,
+) -> None:
+    """Tell where in recordings a model detects what: one line of JSON for each beginning and each end.
+
+    For models that label sound (task `frames`), such as voice or none. A line with "end": null tells that something has begun,
+    a second one with the same label and start, when it has ended. Standard input: WAV, or raw 16-bit little-endian mono
+    samples; lines come while it is heard. A file that cannot be read is reported on standard error and the others
+    are done all the same; the exit code is then 1.
+
+    \b
+    Examples:
+      edgeseq detect --model voice call.wav
+      arecord -f S16_LE -r 16000 | edgeseq detect --model voice -
+    """
+    from edgeseq.models import load_spotter
+
+    n_failed = 0
+    with stop_on_signals() as stop:
+        spotter = load_spotter(model, bits)
+        for file in files:
+            if not stop.requested:
+                n_failed += not _detect_one(spotter, file, rate, stop)
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def _detect_one(spotter: Spotter, file: str, rate: int | None, stop: Stop) -> bool:
+    """Show what is detected in one file; False if it could not be read to its end."""
+    from edgeseq.sound.audio import read_blocks
+
+    try:
+        for event in spotter.follow(until(read_blocks(file, spotter.sample_rate, rate), stop)):
+            say(event.to_json(file))
+    except UsageError:
+        raise
+    except EdgeseqError as fault:
+        say(f"edgeseq: {fault}", err=True)
+        return False
+    return True

@@ -1,0 +1,40 @@
+"""What is measured on the way, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that is measured on the way, in percent."""
+
+    key: str
+    """in metrics.jsonl"""
+    title: str
+    """for people"""
+    lower_is_better: bool = True
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Compare two values."""
+        return value < than if self.lower_is_better else value > than
+
+
+PER = Metric("per", "phones wrong")
+"""Where tokens are phones; recordings with words that the lexicon lacks do not count."""
+WER = Metric("wer", "words wrong")
+"""Of phones through the lexicon."""
+ACCEPTED = Metric("accepted", "accepted without words")
+"""Recordings without words in which some were heard."""
+ROW_ERRORS = Metric("row_errors", "rows wrong")
+"""Rows whose label is not the one of the manifest."""
+F1 = Metric("f1", "F1 of labels", lower_is_better=False)
+"""Of rows with a label, the mean over labels of the harmonic mean of precision and recall."""
+METRICS = {metric.key: metric for metric in (PER, WER, ACCEPTED, ROW_ERRORS, F1)}
+
+
+def is_validation(line: Mapping[str, Any]) -> bool:
+    """Whether a line of metrics.jsonl is a `ValidReport`."""
+    return any(key in line for key in METRICS)
