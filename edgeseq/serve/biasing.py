@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from edgeseq.decoding.beam import AnyBeam, load_beam
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
+from edgeseq.decoding.loading import AnyBeam, load_beam
 from edgeseq.serve.limits import Limits
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.tokens.table import TokenTable, normalize_text

@@ -15,8 +15,9 @@ from typing import Any
 
 from aiohttp import web
 
-from edgeseq.decoding.beam import AnyBeam, BeamOptions, load_beam
+from edgeseq.decoding.beam import BeamOptions
 from edgeseq.decoding.greedy import GreedyDecoder
+from edgeseq.decoding.loading import AnyBeam, load_beam
 from edgeseq.errors import UsageError
 from edgeseq.events import Event, Final
 from edgeseq.serve.context import Context
