@@ -16,7 +16,7 @@ PIP = $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PROGRAMS = libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins \
   espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts \
-  ffmpeg chromium chromium-driver
+  ffmpeg strace chromium chromium-driver
 
 export PIP_ROOT_USER_ACTION = ignore
 

@@ -10,6 +10,7 @@ Public names are loaded when they are first used, so that `import edgeseq` is qu
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from edgeseq.stream.recognizer import Recognizer
     from edgeseq.stream.spotter import Spotter
     from edgeseq.stream.state import State
+
+NO_REPORTS = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "WANDB_ERROR_REPORTING": "false",
+}
+"""Environment variables that keep packages below edgeseq from reporting to their makers (docs/privacy.md). onnxruntime
+reads its own when it is imported, so they are set here, before anything else; a value from outside stays."""
+
+for _name, _value in NO_REPORTS.items():
+    os.environ.setdefault(_name, _value)
 
 __all__ = ["Detection", "EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "Spotter", "State", "Word", "load"]
 

@@ -7,15 +7,33 @@ the message alone (no traceback) and ends with `exit_code`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     from edgeseq.events import Final
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Replace what no terminal and no file of text should get: control characters, and halves of characters.
+
+    They come from strangers: names in other encodings, texts of corpora and clients. `keep` lists what stays.
+
+    >>> ascii(printable("caf\\udce9\\x1b[2J.wav"))
+    "'caf\\\\ufffd\\\\ufffd[2J.wav'"
+    """
+    if text.isprintable():
+        return text
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in ("Cc", "Cs") and c not in keep else c for c in text)
 
 
 class EdgeseqError(Exception):
     """Something went wrong that the user, a file or a device can mend. The command ends with exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Give the message, fit to be printed whatever the names in it."""
+        return printable(super().__str__(), keep="\n\t")
 
 
 class UsageError(EdgeseqError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeseq.bench.results import NetworkRow, Ratio
 from edgeseq.errors import MissingExtraError
+from edgeseq.output.drawing import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ def draw_chart(comparisons: Mapping[str, Comparison], path: Path) -> None:
     Raises MissingExtraError without matplotlib, OSError when `path` cannot be written.
     """
     check_matplotlib()
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     tallest = max(len(comparison.rows) for comparison in comparisons.values())

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edgeseq.cli.faults import discard_output, faults_told
+from edgeseq.cli.printing import open_missing_streams, print_warnings, say
 
 COMMANDS = {
     "listen": ("listen", "listen"),
@@ -84,6 +85,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command; expected faults end in one message and the right exit code."""
+        print_warnings()
         with faults_told():
             return super().invoke(ctx)
 
@@ -104,7 +106,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"edgeseq {version('edgeseq')}")
+        say(f"edgeseq {version('edgeseq')}")
         raise typer.Exit()
 
 
@@ -120,6 +122,7 @@ def _options(
 
 def main() -> None:
     """Run the command line (the console script `edgeseq`)."""
+    open_missing_streams()
     try:
         app()
     finally:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
+
 NAME_WIDTH = 15
 
 
@@ -59,12 +61,12 @@ def augment(
     for one in heard:
         path = out / f"{stem}-{one.title.replace(' ', '-')}.wav"
         soundfile.write(path, one.samples, rate, subtype="PCM_16")
-        typer.echo(f"{one.title}: {path}")
+        say(f"{one.title}: {path}")
         for key, words in (told for told in one.told if told[0] in wanted):
-            typer.echo(f"  {key:{NAME_WIDTH}} {words}")
+            say(f"  {key:{NAME_WIDTH}} {words}")
     picture = out / f"{stem}.png"
     showing.draw_picture(heard, resolved, picture)
-    typer.echo(f"picture: {picture}")
+    say(f"picture: {picture}")
     for one in heard if play else ():
-        typer.echo(f"playing {one.title}", err=True)
+        say(f"playing {one.title}", err=True)
         play_sound(one.samples, rate)

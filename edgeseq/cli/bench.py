@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.errors import MissingExtraError, UsageError
@@ -102,7 +103,7 @@ def bench(
         rounds=rounds,
         chart=chart,
     )
-    typer.echo(report.to_json() if as_json else report.to_table())
+    say(report.to_json() if as_json else report.to_table())
 
 
 def _bench_models(
@@ -125,11 +126,11 @@ def _bench_models(
         figures = {"rows": [row.to_dict() for row in rows], "help_seconds": round(help_seconds, 3), "machine": machine()}
         if profile:
             figures["profiles"] = {name: profiled.to_dict() for name, profiled in profiles.items()}
-        typer.echo(json.dumps(figures))
+        say(json.dumps(figures))
         return
     parts = [model_table(rows), f"edgeseq --help  {help_seconds:.3f} s"]
     parts += [f"{name}\n{profiled.to_table()}" for name, profiled in profiles.items()]
-    typer.echo("\n\n".join(parts))
+    say("\n\n".join(parts))
 
 
 def _files(model: str, bits: list[int] | None) -> list[Path]:
@@ -211,5 +212,5 @@ def _bench_search(
     if beam is None:
         return False
     costs = bench_search(recognizer, beam, read_speech(audio, recognizer.sample_rate, seconds))
-    typer.echo(costs.to_json() if as_json else costs.to_table())
+    say(costs.to_json() if as_json else costs.to_table())
     return True

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeseq.cli import label, record
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
@@ -65,17 +66,17 @@ def import_(
         try:
             imported = import_corpus(Request(corpus, folder, source, tuple(_split(parts)), words_only, progress))
         except KeyboardInterrupt:
-            typer.echo("\nStopped; the same command goes on from here.", err=True)
+            say("\nStopped; the same command goes on from here.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     for note, count in Counter(imported.left_out).most_common(MAX_NOTES):
-        typer.echo(f"left out: {note}" + (f" ({count:,} times)" if count > 1 else ""), err=True)
+        say(f"left out: {note}" + (f" ({count:,} times)" if count > 1 else ""), err=True)
     if len(set(imported.left_out)) > MAX_NOTES:
-        typer.echo(f"left out: ... and {len(set(imported.left_out)) - MAX_NOTES:,} more notes", err=True)
+        say(f"left out: ... and {len(set(imported.left_out)) - MAX_NOTES:,} more notes", err=True)
     for manifest, n_recordings in imported.manifests.items():
-        typer.echo(f"{manifest}: {n_recordings:,} recordings", err=True)
-    typer.echo(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
+        say(f"{manifest}: {n_recordings:,} recordings", err=True)
+    say(f"The recordings lie in {imported.folder}; licence: {imported.licence}", err=True)
     largest = max(imported.manifests, key=imported.manifests.__getitem__)
-    typer.echo(f"Next: edgeseq data check {largest}", err=True)
+    say(f"Next: edgeseq data check {largest}", err=True)
 
 
 @app.command()
@@ -86,6 +87,9 @@ def check(
     ] = None,
     tokens: Annotated[
         str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
+    ] = "",
+    language: Annotated[
+        str, typer.Option(help="Of the texts, such as tr or az, whose capitals have small letters of their own.")
     ] = "",
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
@@ -111,13 +115,21 @@ def check(
     tests = [find_data(path) for path in against or []]
     with progress(f"Checking {manifest}") as show, _sigterm_as_interrupt():
         try:
-            report = check_manifest(find_data(manifest), tests, spelling, decode=not headers_only, jobs=jobs, on_progress=show)
+            report = check_manifest(
+                find_data(manifest),
+                tests,
+                spelling,
+                language=language,
+                decode=not headers_only,
+                jobs=jobs,
+                on_progress=show,
+            )
         except KeyboardInterrupt:
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if picture:
         draw_picture(report, picture)
     if json_:
-        typer.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        say(json.dumps(report.to_dict(), ensure_ascii=False))
     else:
         _show_report(report)
     if report.stops or (strict and report.findings):
@@ -152,20 +164,20 @@ def _show_report(report: Report) -> None:
     about = report.to_dict()
     amounts = [f"{about['recordings']:,} recordings", f"{about['hours']:.2f} hours", f"{about['speakers']:,} speakers"]
     rates = [f"{rate} Hz" for rate in about["sample_rates"]]
-    typer.echo(f"{report.manifest}: {', '.join(amounts + rates)}")
+    say(f"{report.manifest}: {', '.join(amounts + rates)}")
     for key, name, unit in (("duration", "duration", "s"), ("level_db", "level", "dB of full scale")):
         if spread := about[key]:
-            typer.echo(f"{name}: {spread['least']:.2f} to {spread['most']:.2f} {unit}, median {spread['median']:.2f}")
-    typer.echo("characters: " + " ".join(f"{c} {n:,}" for c, n in about["characters"].items()))
+            say(f"{name}: {spread['least']:.2f} to {spread['most']:.2f} {unit}, median {spread['median']:.2f}")
+    say("characters: " + " ".join(f"{c} {n:,}" for c, n in about["characters"].items()))
     for kind, count in report.counts.items():
-        typer.echo(f"{'stops a training' if kind in STOPS else 'hurts'}: {kind}: {count:,}")
+        say(f"{'stops a training' if kind in STOPS else 'hurts'}: {kind}: {count:,}")
         examples = [finding for finding in report.findings if finding.kind == kind][:MAX_EXAMPLES]
         for finding in examples:
-            typer.echo(f"    {finding.where}: {finding.what}")
+            say(f"    {finding.where}: {finding.what}")
         if count > len(examples):
-            typer.echo(f"    ... and {count - len(examples):,} more (--json lists all)")
+            say(f"    ... and {count - len(examples):,} more (--json lists all)")
     if not report.findings:
-        typer.echo("Nothing was found that would stop or hurt a training.")
+        say("Nothing was found that would stop or hurt a training.")
 
 
 @app.command()
@@ -198,9 +210,9 @@ def shar(
                     recordings = read_manifest(find_data(manifest))
                     count = write_shar(recordings, out, shard_size=shard_size, audio_format=format_, on_progress=show)
         except KeyboardInterrupt:
-            typer.echo("\nStopped; nothing was written.", err=True)
+            say("\nStopped; nothing was written.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    typer.echo(f"{index or out}: {count:,} recordings; name it in a recipe as the manifest.", err=True)
+    say(f"{index or out}: {count:,} recordings; name it in a recipe as the manifest.", err=True)
 
 
 @app.command()
@@ -240,7 +252,7 @@ def synth(
     chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices, licences, known)
     if list_voices:
         for voice in chosen:
-            typer.echo(f"{voice.speaker}\t{voice.licence}")
+            say(f"{voice.speaker}\t{voice.licence}")
         return
     if (text is None) == (not words) or out is None:
         raise UsageError("Wanted: --text FILE or --words WORD,WORD (one of them), and --out FOLDER.")
@@ -260,9 +272,9 @@ def synth(
             stop=lambda: stop.requested,
         )
     seconds = time.monotonic() - began
-    typer.echo(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
+    say(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
     if report.stopped:
-        typer.echo("Stopped; the same command goes on from here.", err=True)
+        say("Stopped; the same command goes on from here.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed:
         raise EdgeseqError(
@@ -294,8 +306,8 @@ def cut(
     with progress(f"Cutting to {out}", unit="sentences") as show:
         report = cut_words(recordings, _split(words), out, on_progress=show)
     for failure in report.failed:
-        typer.echo(f"left out: {failure}", err=True)
-    typer.echo(f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True)
+        say(f"left out: {failure}", err=True)
+    say(f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True)
     if report.failed:
         raise typer.Exit(1)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.options import BitsOption, RateOption
+from edgeseq.cli.printing import say
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import EdgeseqError, UsageError
 
@@ -53,10 +54,10 @@ def _detect_one(spotter: Spotter, file: str, rate: int | None, stop: Stop) -> bo
 
     try:
         for event in spotter.follow(until(read_blocks(file, spotter.sample_rate, rate), stop)):
-            typer.echo(event.to_json(file))
+            say(event.to_json(file))
     except UsageError:
         raise
     except EdgeseqError as fault:
-        typer.echo(f"edgeseq: {fault}", err=True)
+        say(f"edgeseq: {fault}", err=True)
         return False
     return True

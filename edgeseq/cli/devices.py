@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseq.cli.display import CLEAR_TO_END, Format, can_rewrite, printable
+from edgeseq.cli.display import CLEAR_TO_END, Format, can_rewrite
 from edgeseq.cli.options import FormatOption
 from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.errors import printable
 
 if TYPE_CHECKING:
     from edgeseq.sound.blocks import Floats

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
+from edgeseq.cli.printing import encodable, encodable_json
+from edgeseq.errors import printable
+
 if TYPE_CHECKING:
     from edgeseq.events import Event, Gap
     from edgeseq.output.subtitles import Cue
@@ -52,7 +55,8 @@ class Display:
         out: TextIO | None = None,
     ) -> None:
         """Name `file` in jsonl lines; put `prefix` before each line of text; make text of words by `spell`."""
-        self.form, self.file, self.prefix, self.spell, self.out = form, file, prefix, spell, out
+        self.form, self.prefix, self.spell, self.out = form, printable(prefix), spell, out
+        self.file = None if file is None else printable(file)
         self.rewrites = form is Format.text and out is None and can_rewrite()
         self.n_cues = 0
         self.n_shown = 0
@@ -103,7 +107,7 @@ class Display:
 
     def _write(self, text: str, end: str = "\n") -> None:
         if self.out is None:
-            typer.echo(text if self.form is Format.jsonl else encodable(text), nl=bool(end))
+            typer.echo((encodable_json if self.form is Format.jsonl else encodable)(text), nl=bool(end))
         else:
             self.out.write(text + end)
 
@@ -135,14 +139,3 @@ def width(character: str) -> int:
     if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which could move the cursor or worse; texts come from strangers."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) == "Cc" else c for c in text)
-
-
-def encodable(text: str) -> str:
-    """Replace what standard output's encoding cannot say (a terminal in an old locale)."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, errors="replace").decode(encoding)

@@ -14,6 +14,7 @@ import typer
 
 from edgeseq.cli.hearing import Hearing
 from edgeseq.cli.options import JobsOption, JournalOption, PhrasesOption, RejectOption, ThresholdOption
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.errors import UsageError
@@ -130,11 +131,11 @@ def evaluate(
         results = _results(report, recognizer, asked)
         rejected = {} if phrases is None else {"rejected": report.silent}
         table = _table(report, rejected=phrases is not None)
-        typer.echo(json.dumps(report.to_dict() | rejected | results.to_dict()) if as_json else f"{table}{results.to_text()}")
+        say(json.dumps(report.to_dict() | rejected | results.to_dict()) if as_json else f"{table}{results.to_text()}")
     else:
         _show_comparison(report, _hear(other_hearing, other, clips, jobs), (model, str(compare)), as_json)
     for failure in report.failed:
-        typer.echo(f"not heard: {failure}", err=True)
+        say(f"not heard: {failure}", err=True)
     if report.failed:
         raise typer.Exit(1)
 
@@ -172,7 +173,7 @@ def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> 
     unknown = words_outside(recordings, decoder.tokens)
     if unknown:
         shown = ", ".join(word for word, _ in unknown.most_common(SHOWN_WORDS)) + (" ..." if len(unknown) > SHOWN_WORDS else "")
-        typer.echo(f"words that the lexicon lacks, and that count as wrong: {unknown.total():,} ({shown})", err=True)
+        say(f"words that the lexicon lacks, and that count as wrong: {unknown.total():,} ({shown})", err=True)
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,9 @@ def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_j
     comparison = compare(report, other)
     if as_json:
         reports = {"model": report.to_dict(), "other": other.to_dict()}
-        typer.echo(json.dumps(comparison.to_dict() | reports))
+        say(json.dumps(comparison.to_dict() | reports))
     else:
-        typer.echo(f"{names[0]}\n{_table(report)}\n\n{names[1]}\n{_table(other)}\n\n{_verdict(comparison)}")
+        say(f"{names[0]}\n{_table(report)}\n\n{names[1]}\n{_table(other)}\n\n{_verdict(comparison)}")
 
 
 def _table(report: Report, rejected: bool = False) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 
 
@@ -89,6 +90,8 @@ def export(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"
         ) from fault
     trained = load_trained(find_weights(source, "FROM"))
+    if trained.unfinished:
+        say(f"edgeseq: {source}: {trained.unfinished}; what it has learnt so far is exported.", err=True)
     if chunk_ms is not None:
         values = trained.recipe.model_dump(mode="json")
         values["export"]["chunk_ms"] = chunk_ms
@@ -111,12 +114,12 @@ def export(
             on_progress=lambda way, done, total: show(done, total),
         )
     for file in exported.files:
-        typer.echo(
+        say(
             f"{file.path}  {file.size:,} bytes  {file.form}; differs from torch by at most "
             f"{file.difference.rows:.1e} in log-probs, {file.difference.state:.1e} in state",
             err=True,
         )
     if exported.proof is not None:
-        typer.echo(exported.proof.to_text(), err=True)
+        say(exported.proof.to_text(), err=True)
     if exported.unproven:
-        typer.echo(f"not proven: {exported.unproven}", err=True)
+        say(f"not proven: {exported.unproven}", err=True)

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from edgeseq.cli.printing import say
 from edgeseq.errors import EdgeseqError
 
 
@@ -19,14 +20,14 @@ def faults_told() -> Iterator[None]:
     try:
         yield
     except EdgeseqError as fault:
-        typer.echo(f"edgeseq: {fault}", err=True)
+        say(f"edgeseq: {fault}", err=True)
         raise typer.Exit(fault.exit_code) from fault
     except BrokenPipeError as fault:
         discard_output()
         raise typer.Exit(0) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename is not None else ""
-        typer.echo(f"edgeseq: {where}{fault.strerror or fault}", err=True)
+        say(f"edgeseq: {where}{fault.strerror or fault}", err=True)
         raise typer.Exit(1) from fault
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, UsageError
@@ -88,24 +89,24 @@ def label(
 
 def _show_labels(out: Path, report: LabelReport) -> None:
     for reason, count in report.skipped.most_common():
-        typer.echo(f"left out: {reason}: {count:,}", err=True)
+        say(f"left out: {reason}: {count:,}", err=True)
     _show_failures(report.failed)
     _end_if_stopped(report.stopped)
     if not report.labelled:
         raise EdgeseqError(f"{out}: not written, for no recording got a label.")
-    typer.echo(f"{out}: {len(report.labelled):,} recordings, {report.hours:.2f} hours", err=True)
-    typer.echo(f"Next: edgeseq data check {out}", err=True)
+    say(f"{out}: {len(report.labelled):,} recordings, {report.hours:.2f} hours", err=True)
+    say(f"Next: edgeseq data check {out}", err=True)
 
 
 def _show_check(source: Path, report: CheckReport, json_: bool) -> None:
     for one in report.mismatches:
         if json_:
-            typer.echo(json.dumps(one.to_dict(), ensure_ascii=False))
+            say(json.dumps(one.to_dict(), ensure_ascii=False))
         else:
-            typer.echo(f"{one.recording.where}: {100 * one.wer:.0f} % of the words differ")
-            typer.echo(f"    text:  {one.recording.text}\n    heard: {one.heard or '(nothing)'}")
+            say(f"{one.recording.where}: {100 * one.wer:.0f} % of the words differ")
+            say(f"    text:  {one.recording.text}\n    heard: {one.heard or '(nothing)'}")
     _show_failures(report.failed)
-    typer.echo(
+    say(
         f"{source}: {len(report.mismatches):,} of {report.n_compared:,} transcripts do not match; "
         f"of all words {100 * report.wer:.1f} % differ; {report.n_unsure:,} answers were unsure",
         err=True,
@@ -115,12 +116,12 @@ def _show_check(source: Path, report: CheckReport, json_: bool) -> None:
 
 def _show_failures(failed: Sequence[str]) -> None:
     for failure in failed[:MAX_FAILURES]:
-        typer.echo(f"no answer: {failure}", err=True)
+        say(f"no answer: {failure}", err=True)
     if len(failed) > MAX_FAILURES:
-        typer.echo(f"no answer: ... and {len(failed) - MAX_FAILURES:,} more", err=True)
+        say(f"no answer: ... and {len(failed) - MAX_FAILURES:,} more", err=True)
 
 
 def _end_if_stopped(stopped: bool) -> None:
     if stopped:
-        typer.echo("Stopped; the same command goes on from here.", err=True)
+        say("Stopped; the same command goes on from here.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)

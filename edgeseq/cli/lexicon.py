@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def make(
             entries = speak(words, language, stress=stress, on_progress=show)
     out.write_text(written(entries), encoding="utf-8")
     phones = {phone for _, sounds in entries for phone in sounds}
-    typer.echo(f"{out}: {len(words):,} words, {len(phones)} phones: {' '.join(sorted(phones))}", err=True)
+    say(f"{out}: {len(words):,} words, {len(phones)} phones: {' '.join(sorted(phones))}", err=True)
     if guessed:
         _report(guessed, words)
 
@@ -99,7 +100,7 @@ def _report(guessed: Sequence[str], words: Mapping[str, int]) -> None:
     from edgeseq.decoding.lexicon import words_by_count
 
     said, total = sum(words[word] for word in guessed), sum(words.values())
-    typer.echo(
+    say(
         f"guessed: {len(guessed):,} words, {said / total:.1%} of all that is said:{words_by_count(guessed, words)}\n"
         "  Correct what matters in a dictionary of your own, and name it first.",
         err=True,
@@ -128,7 +129,7 @@ def guesser(
     source = ", ".join(path.name for path in dictionary)
     write_guesser(((word, way) for word, ways in known.items() for way in ways), out, size, source)
     made = load_guesser(out)
-    typer.echo(f"{out}: learned from {len(known):,} words, {len(made.phones)} phones, {out.stat().st_size:,} bytes", err=True)
+    say(f"{out}: learned from {len(known):,} words, {len(made.phones)} phones, {out.stat().st_size:,} bytes", err=True)
 
 
 @app.command("pack")
@@ -150,4 +151,4 @@ def pack(
     known = read_dictionaries([lexicon], stress=stress)
     made = packed((word, way) for word, ways in known.items() for way in ways)
     write_packed(made, out)
-    typer.echo(f"{out}: {len(made):,} words, {len(made.lengths):,} pronunciations, {out.stat().st_size:,} bytes", err=True)
+    say(f"{out}: {len(made):,} words, {len(made.lengths):,} pronunciations, {out.stat().st_size:,} bytes", err=True)

@@ -25,6 +25,7 @@ from edgeseq.cli.options import (
     phrase_decoder,
     speller,
 )
+from edgeseq.cli.printing import say
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals, until
 from edgeseq.model.default import DEFAULT_MODEL
@@ -143,7 +144,7 @@ def listen(
             else _file(input_file, sample_rate, rate, chunk_seconds)
         )
         with _runner(run) as act, source as (name, blocks, rest):
-            typer.echo(f"listening on {name}; Ctrl-C ends", err=True)
+            say(f"listening on {name}; Ctrl-C ends", err=True)
             notify("READY=1", f"STATUS=listening on {name}")
             file = None if input_file is None else without_password(input_file)
             display = Display(form, file, spell=spell)
@@ -196,7 +197,7 @@ def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) ->
     changing = ChangingHotwords(decoder)
     watch = PhraseWatch(
         search.hotwords,
-        cast(Any, lambda: Hotwords(search.all_hotwords() or [], decoder.tokens)),
+        cast(Any, lambda: Hotwords(search.all_hotwords(decoder.tokens.language) or [], decoder.tokens)),
         cast(Any, changing),
         _report,
     )
@@ -224,11 +225,12 @@ Source = tuple[str, "Iterator[Floats | Lost]", Rest]
 def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -> Iterator[Source]:
     from edgeseq.sound.audio import STANDARD_INPUT, read_blocks
     from edgeseq.sound.blocks import cut, paced
+    from edgeseq.sound.doubts import watch_zeros
     from edgeseq.sound.ffmpeg import without_password
 
     blocks = read_blocks(path, sample_rate, rate)
     if path == STANDARD_INPUT:
-        yield "standard input", blocks, lambda is_resting: None
+        yield "standard input", watch_zeros(blocks, sample_rate, "standard input", _report), lambda is_resting: None
     else:
         pieces = cut(blocks, max(1, round(chunk_seconds * sample_rate)))
         yield without_password(path), paced(pieces, sample_rate), lambda is_resting: None
@@ -236,15 +238,17 @@ def _file(path: str, sample_rate: int, rate: int | None, chunk_seconds: float) -
 
 @contextmanager
 def _microphone(device: str | None, sample_rate: int, chunk_seconds: float) -> Iterator[Source]:
+    from edgeseq.sound.doubts import watch_zeros
     from edgeseq.sound.microphone import Microphone
 
     with Microphone(device, sample_rate, chunk_seconds, report=_report) as microphone:
         try:
-            yield f"{microphone.name} ({microphone.rate} Hz)", microphone.blocks(), microphone.rest
+            blocks = watch_zeros(microphone.blocks(), sample_rate, f"the microphone '{microphone.name}'", _report)
+            yield f"{microphone.name} ({microphone.rate} Hz)", blocks, microphone.rest
         finally:
             for line in microphone.summary():
                 _report(line)
 
 
 def _report(line: str) -> None:
-    typer.echo(f"edgeseq: {line}", err=True)
+    say(f"edgeseq: {line}", err=True)

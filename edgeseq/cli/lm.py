@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.errors import UsageError
 
@@ -61,15 +62,15 @@ def build(
         built = build_model(texts, plan, show)
     if built.fallbacks:
         orders = ", ".join(map(str, built.fallbacks))
-        typer.echo(f"The discounts of order {orders} cannot be estimated from this text; 0.5, 1 and 1.5 are used.", err=True)
+        say(f"The discounts of order {orders} cannot be estimated from this text; 0.5, 1 and 1.5 are used.", err=True)
     if arpa is not None:
         with progress(f"Writing {arpa.name}", unit="n-grams") as show:
             write_arpa(built.ngrams, arpa, show)
     header = write_compiled(built.ngrams, out, bits, source=", ".join(text.name for text in texts))
-    typer.echo(f"{out}: {built.n_sentences:,} sentences, {built.n_units:,} {_units(header)}")
+    say(f"{out}: {built.n_sentences:,} sentences, {built.n_units:,} {_units(header)}")
     for text, weight in zip(texts, built.weights, strict=False):
-        typer.echo(f"  {text.name} weighs {weight:.3f}")
-    typer.echo(_table(header, out))
+        say(f"  {text.name} weighs {weight:.3f}")
+    say(_table(header, out))
 
 
 @app.command("compile")
@@ -88,8 +89,8 @@ def compile_arpa(
     with progress(f"Reading {arpa.name}", unit="n-grams") as show:
         ngrams = read_arpa(arpa, show)
     header = write_compiled(ngrams, out, bits, source=arpa.name)
-    typer.echo(f"{out}:")
-    typer.echo(_table(header, out))
+    say(f"{out}:")
+    say(_table(header, out))
 
 
 @app.command()
@@ -99,8 +100,8 @@ def info(model: Annotated[Path, typer.Argument(help="A compiled model.")]) -> No
 
     opened = LanguageModel(model)
     opened.check_whole()
-    typer.echo(f"{model}: whole, from {opened.header['source'] or 'an unnamed source'}")
-    typer.echo(_table(opened.header, model))
+    say(f"{model}: whole, from {opened.header['source'] or 'an unnamed source'}")
+    say(_table(opened.header, model))
 
 
 @app.command()
@@ -124,12 +125,12 @@ def score(
         values = [value for _, value, _ in scores]
         shares += values
         n_unknown += sum(not known for *_, known in scores)
-        typer.echo(f"{sum(values):.4f}\t{normalize_text(line)}")
+        say(f"{sum(values):.4f}\t{normalize_text(line)}")
         if verbose:
             for unit, value, known in scores:
-                typer.echo(f"  {value:9.4f}  {unit}{'' if known else '  (unknown)'}")
+                say(f"  {value:9.4f}  {unit}{'' if known else '  (unknown)'}")
     if shares:
-        typer.echo(f"perplexity {perplexity(shares):.2f} over {len(shares):,}, of them unknown {n_unknown:,}", err=True)
+        say(f"perplexity {perplexity(shares):.2f} over {len(shares):,}, of them unknown {n_unknown:,}", err=True)
 
 
 def _thresholds(text: str) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli.display import printable
 from edgeseq.cli.options import BitsOption
-from edgeseq.errors import EdgeseqError
+from edgeseq.cli.printing import say
+from edgeseq.errors import EdgeseqError, printable
 from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def list_models(as_json: JsonOption = False) -> None:
 
     found = models.list_models()
     if as_json:
-        typer.echo(json.dumps([{"name": m.name, "folder": str(m.path), "bits": list(m.files)} for m in found]))
+        say(json.dumps([{"name": m.name, "folder": str(m.path), "bits": list(m.files)} for m in found]))
     elif not found:
         places = "\n  ".join(str(folder) for folder in models.model_folders())
-        typer.echo(f"no models found; looked in\n  {places}", err=True)
+        say(f"no models found; looked in\n  {places}", err=True)
     else:
         for model in found:
             sizes = ", ".join(f"{bits} bit {p.stat().st_size / 1e6:.2f} MB" for bits, p in model.files.items())
-            typer.echo(f"{printable(model.name)}  {sizes}{_beside(model)}  {model.path}")
+            say(f"{printable(model.name)}  {sizes}{_beside(model)}  {model.path}")
 
 
 @app.command("info")
@@ -61,9 +61,9 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
     path = find_model(model, bits)
     metadata = read_metadata(path)
     if as_json:
-        typer.echo(json.dumps({"file": str(path), **_fields(metadata)}, ensure_ascii=False))
+        say(json.dumps({"file": str(path), **_fields(metadata)}, ensure_ascii=False))
     else:
-        typer.echo(_described(path, metadata))
+        say(_described(path, metadata))
 
 
 @app.command("verify")
@@ -79,14 +79,14 @@ def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> Non
     from edgeseq import models
 
     path = models.find_model(model, bits)
-    typer.echo(str(path))
+    say(str(path))
     try:
         for what, seen in models.verify(path):
-            typer.echo(f"  ok  {what}: {printable(seen)}")
+            say(f"  ok  {what}: {printable(seen)}")
     except EdgeseqError:
-        typer.echo("  FAILED")
+        say("  FAILED")
         raise
-    typer.echo("all checks passed")
+    say("all checks passed")
 
 
 def _beside(model: ModelFolder) -> str:

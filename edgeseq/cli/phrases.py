@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeseq.cli.options import BitsOption, ModelOption
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.errors import ManifestError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
@@ -72,25 +73,25 @@ def check(
     count = count_sentences(words)
     n_phrases = sum(map(len, phrases.intents.values()))
     at_most = "" if count.is_exact else "at most "
-    typer.echo(f"{n_phrases:,} phrases of {len(phrases.intents):,} intents: {at_most}{count.n:,} sentences")
-    typer.echo(
+    say(f"{n_phrases:,} phrases of {len(phrases.intents):,} intents: {at_most}{count.n:,} sentences")
+    say(
         f"graph: {graph.n_nodes:,} tokens, {graph.n_arcs:,} arcs; "
         f"read in {1000 * (compiling - began):.0f} ms, compiled in {1000 * (ended - compiling):.0f} ms"
     )
     for reading in examples(graph, n_examples):
-        typer.echo(f"  {text_of(reading)}  ->  {_meaning(reading)}")
+        say(f"  {text_of(reading)}  ->  {_meaning(reading)}")
     for word, ways in tokens.guessed:
         sounds = ", ".join(f"/{' '.join(phones)}/" for phones in ways)
-        typer.echo(f"guessed: {word!r} sounds as {sounds}; correct it under `spellings:`")
+        say(f"guessed: {word!r} sounds as {sounds}; correct it under `spellings:`")
     for ambiguity in ambiguities(spelled, tokens):
-        typer.echo(
+        say(
             f"warning: {ambiguity.text!r} can be understood in two ways:\n"
             f"    {_meaning(ambiguity.first)}\n    {_meaning(ambiguity.second)}"
         )
     for what in unused(phrases):
-        typer.echo(f"warning: {file}:{what} is used by nothing")
+        say(f"warning: {file}:{what} is used by nothing")
     if model is None:
-        typer.echo("(the spelling was not checked against a model's tokens; see --model)", err=True)
+        say("(the spelling was not checked against a model's tokens; see --model)", err=True)
 
 
 @app.command("import")
@@ -121,9 +122,9 @@ def import_(
     draft = _reader(chosen)(text, str(source))
     written = write(draft, f"Made of {source.name} by `edgeseq phrases import --from {chosen.value}`.")
     for note in draft.notes:
-        typer.echo(f"edgeseq: {note}", err=True)
+        say(f"edgeseq: {note}", err=True)
     if out is None:
-        typer.echo(written, nl=False)
+        say(written, nl=False)
     else:
         out.write_text(written, encoding="utf-8")
 
@@ -172,16 +173,16 @@ def false_accepts(
     with progress("Hearing other speech", unit="recordings") as show:
         result = hear_other_speech(recognizer, decoder, recordings, on_progress=show)
     if as_json:
-        typer.echo(json.dumps(result.to_dict()))
+        say(json.dumps(result.to_dict()))
         return
     minutes = result.seconds / 60
-    typer.echo(
+    say(
         f"{result.n_given_out} phrases given out in {minutes:.1f} minutes of other speech "
         f"({60 * result.n_given_out / minutes:.1f} an hour; {len(recordings)} of {len(every)} recordings) "
         f"at threshold {result.threshold:g}"
     )
     for score, text in result.accepted:
-        typer.echo(f"  {score:7.3f}  {text}{'' if score >= result.threshold else '  (rejected)'}")
+        say(f"  {score:7.3f}  {text}{'' if score >= result.threshold else '  (rejected)'}")
 
 
 @app.command("measure")
@@ -215,7 +216,7 @@ def measure(
     with progress("Hearing other speech", unit="recordings") as show:
         others = hear_nearest(recognizer, decoder, _spread(other, limit), show)
     result = choose_threshold(said, others, accept)
-    typer.echo(json.dumps(result.to_dict()) if as_json else "\n".join(result.to_lines()))
+    say(json.dumps(result.to_dict()) if as_json else "\n".join(result.to_lines()))
 
 
 def _spread(manifests: list[Path], limit: int | None) -> list[Recording]:
@@ -260,9 +261,9 @@ def bench(
     decoder = PhraseDecoder(graph, cast(CtcMetadata, model), threshold=None, beam=DEFAULT_BEAM if beam is None else beam)
     cost = bench_search(decoder, sentences)
     if as_json:
-        typer.echo(json.dumps({"nodes": graph.n_nodes, **cost.to_dict()}))
+        say(json.dumps({"nodes": graph.n_nodes, **cost.to_dict()}))
         return
-    typer.echo(
+    say(
         f"{cost.sentences:,} sentences, {cost.rows:,} rows of 40 ms, {graph.n_nodes:,} tokens in the graph\n"
         f"search     {cost.row_us:.1f} microseconds a row ({1e6 * ROW_SECONDS / cost.row_us:,.0f} times real time)\n"
         f"open ways  {cost.open_ways:.1f} on average\n"

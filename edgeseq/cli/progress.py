@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
+from edgeseq.cli.printing import say
 
 LINE_SECONDS = 15.0
 
@@ -35,4 +35,4 @@ class _Lines:
         if time.monotonic() >= self.next_line:
             self.next_line = time.monotonic() + LINE_SECONDS
             of = f" of {total:,}" if total else ""
-            typer.echo(f"{self.what}: {done:,}{of} {self.unit}", err=True)
+            say(f"{self.what}: {done:,}{of} {self.unit}", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def prove(
     built = [exporter.build(trained, form, flush, {}, target) for form in forms]
     with progress("Hearing in all ways", unit="clips") as show:
         proof = exporter.prove_built(trained, built, flush, clips, manifests, lambda way, done, total: show(done, total))
-    typer.echo(json.dumps(measured(proof)) if as_json else proof.to_text())
+    say(json.dumps(measured(proof)) if as_json else proof.to_text())
     refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
 
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseq.cli.display import printable
 from edgeseq.cli.stopping import stop_on_signals
-from edgeseq.errors import DeviceError, UsageError
+from edgeseq.errors import DeviceError, UsageError, printable
 
 if TYPE_CHECKING:
     from edgeseq.data.record import Session, State

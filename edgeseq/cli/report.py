@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.options import ModelOption
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
@@ -30,7 +31,7 @@ def report(
 
     Example: edgeseq report runs/digits-en
     """
-    typer.echo(write_report(run, out or run / REPORT, clips, examples))
+    say(write_report(run, out or run / REPORT, clips, examples))
 
 
 def write_report(run: Path, out: Path, clips: int = 300, examples: int = 8) -> Path:
@@ -77,8 +78,8 @@ def explain(
     explained: list[Explained] = [explainer.explain(path, text, start) for path in files]
     explaining.write(out, explained, explainer.name)
     for one in explained:
-        typer.echo(f"{one.name}: {one.text or '(nothing)'}", err=True)
-    typer.echo(out)
+        say(f"{one.name}: {one.text or '(nothing)'}", err=True)
+    say(out)
 
 
 def _missing(fault: ModuleNotFoundError) -> MissingExtraError:

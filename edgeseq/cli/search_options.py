@@ -95,7 +95,7 @@ class Search:
             BeamOptions(self.beam or usual.beam, nbest=self.nbest or 1),
             lm=self.lm,
             lexicon=self.lexicon,
-            hotwords=self.all_hotwords(),
+            hotwords=self.all_hotwords(metadata.language),
             weights=Weights(
                 usual.lm_weight if self.lm_weight is None else self.lm_weight,
                 usual.word_bonus if self.word_bonus is None else self.word_bonus,
@@ -103,14 +103,14 @@ class Search:
             ),
         )
 
-    def all_hotwords(self) -> list[Hotword] | None:
+    def all_hotwords(self, language: str = "") -> list[Hotword] | None:
         """Read the file's hotwords and add those of the command line, which count where both have one; None without any."""
         if self.hotwords is None and not self.hotword:
             return None
         from edgeseq.decoding.hotwords import parse_hotword, read_hotwords
 
-        typed = [parse_hotword(text) for text in self.hotword or []]
-        listed = [] if self.hotwords is None else read_hotwords(self.hotwords)
+        typed = [parse_hotword(text, language) for text in self.hotword or []]
+        listed = [] if self.hotwords is None else read_hotwords(self.hotwords, language)
         names = {hotword.phrase for hotword in typed}
         return [*(hotword for hotword in listed if hotword.phrase not in names), *typed]
 

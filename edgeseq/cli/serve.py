@@ -23,6 +23,7 @@ from edgeseq.cli.options import (
     ThresholdOption,
     phrase_decoder,
 )
+from edgeseq.cli.printing import say
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import UsageError
@@ -250,7 +251,7 @@ def _folder(path: Path | None) -> Path | None:
 def _show(server: Server, certificate: Certificate | None, token: str | None) -> None:
     """Say what a person at the terminal wants to know: the certificate, and how a phone gets to the page."""
     if certificate is not None and certificate.is_made_here:
-        typer.echo(f"certificate made here, SHA-256 {certificate.fingerprint}", err=True)
+        say(f"certificate made here, SHA-256 {certificate.fingerprint}", err=True)
     if "http" in server.uris and sys.stderr.isatty():
         from edgeseq.serve.addresses import uri
         from edgeseq.serve.tls import outer_address, qr_code
@@ -259,5 +260,5 @@ def _show(server: Server, certificate: Certificate | None, token: str | None) ->
         host = outer_address() if address.is_everywhere else address.host
         if host is not None and not address.is_loopback():
             page = f"{uri(address.scheme, host, server.ports['http'])}/" + ("" if token is None else f"?token={quote(token)}")
-            typer.echo(f"{qr_code(page)}the page for a phone: {page}", err=True)
-    typer.echo("Ctrl-C ends", err=True)
+            say(f"{qr_code(page)}the page for a phone: {page}", err=True)
+    say("Ctrl-C ends", err=True)

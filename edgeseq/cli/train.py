@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from edgeseq.training.recipe import Recipe
 
 EXIT_INTERRUPTED = 130
+USUAL: dict[str, object] = {"workers": 1, "accelerator": "auto", "devices": None, "nodes": 1}
+"""Of options that a command need not name."""
 LINE_SECONDS = 15.0
 """Where there is no terminal, a line of progress is printed this often."""
 
@@ -72,13 +76,13 @@ def train(
         if resolved.finetune is not None:
             load_given(resolved, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
-        typer.echo(f"{recipe}: fits together; {n_recordings:,} recordings, {batches.task.describe()}")
+        say(f"{recipe}: fits together; {n_recordings:,} recordings, {batches.task.describe()}")
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):
             licenses = count_licenses(source, drawn.recordings).most_common()
-            typer.echo(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
+            say(f"{source.manifest}: " + ", ".join(f"{count:,} recordings under {name}" for name, count in licenses))
         validator = batches.task.validator(resolved, valid, batches.reader)
         for name in valid:
-            typer.echo(f"{name}: {validator.describe(name)}")
+            say(f"{name}: {validator.describe(name)}")
         return
     folder = out or Path("runs") / resolved.name
     if minutes is not None and not resident:
@@ -102,11 +106,25 @@ def train(
                 )
                 is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
-            hint = f"Export it with: edgeseq export {folder}" if resident else f"Go on with: edgeseq train {recipe} --resume"
-            typer.echo(f"\nStopped; a checkpoint is saved. {hint}", err=True)
+            again = _again(recipe, overrides or [], out, workers=workers, accelerator=accelerator, devices=devices, nodes=nodes)
+            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Go on with: {again}"
+            say(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if is_first and not _finish(folder, resolved.name):
         raise typer.Exit(1)
+
+
+def _again(recipe: Path, overrides: Sequence[str], out: Path | None, **options: object) -> str:
+    """Write the command that goes on with a training, as it was given: without its overrides or --out it is another one.
+
+    >>> _again(Path("my recipe.yaml"), ["train.steps=500"], Path("runs/b"), workers=2, nodes=1)
+    "edgeseq train 'my recipe.yaml' train.steps=500 --out runs/b --workers 2 --resume"
+    """
+    words = ["edgeseq", "train", str(recipe), *overrides, *([] if out is None else ["--out", str(out)])]
+    for name, value in options.items():
+        if value != USUAL[name]:
+            words += [f"--{name}", str(value)]
+    return join([*words, "--resume"])
 
 
 def _train_resident(
@@ -152,11 +170,11 @@ def _finish(folder: Path, name: str) -> bool:
             exported = finish(folder, lambda way, done, total: show(done, total))
     except ExportError as fault:
         refused = isinstance(fault, NotProvenError)
-        typer.echo(f"Trained, not exported: {fault}", err=True)
+        say(f"Trained, not exported: {fault}", err=True)
     else:
-        typer.echo(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
-        typer.echo(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
-    typer.echo(f"Report: {write_report(folder, folder / REPORT)}", err=True)
+        say(f"not proven: {exported.unproven}" if exported.proof is None else exported.proof.to_text(), err=True)
+        say(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
+    say(f"Report: {write_report(folder, folder / REPORT)}", err=True)
     return not refused
 
 
@@ -245,4 +263,4 @@ class _Progress:
         if self._terminal:
             self._bar.console.print(line)
         else:
-            typer.echo(line, err=True)
+            say(line, err=True)

@@ -27,6 +27,7 @@ from edgeseq.cli.options import (
     ThresholdOption,
     speller,
 )
+from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
@@ -189,18 +190,18 @@ def _transcribe_many(
 def _tell(outcome: Outcome, target: Path | None) -> None:
     """Give out what was made of a file."""
     if outcome.fault is not None:
-        typer.echo(f"edgeseq: {outcome.fault}", err=True)
+        say(f"edgeseq: {outcome.fault}", err=True)
     if outcome.result is not None and target is not None:
         write_whole(target, outcome.result.encode())
     elif outcome.result is not None:
-        typer.echo(outcome.result, nl=False)
+        say(outcome.result, nl=False)
 
 
 def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> bool:
     """Show the words of one file; False if it could not be read to its end."""
     fault = _show_words(recognizer, file, rate, display, stop)
     if fault is not None:
-        typer.echo(f"edgeseq: {fault}", err=True)
+        say(f"edgeseq: {fault}", err=True)
     return fault is None
 
 

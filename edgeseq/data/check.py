@@ -14,13 +14,17 @@ from edgeseq.data.manifest import Recording, read_manifest
 from edgeseq.data.measure import Measured, file_digest, measure_all
 from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError
-from edgeseq.tokens.table import TokenTable, normalize_text
+from edgeseq.tokens.normalizing import invisible, normalize_text
+from edgeseq.tokens.table import TokenTable
 
 Progress = Callable[[int, int], None]
 
 STOPS = ("unreadable", "empty text", "unspellable")
 """Kinds of findings at which a training ends before its first step."""
-HURTS = ("silent", "clipped", "duration", "too long", "other text", "duplicate", "in the test set", "speaker in the test set")
+HURTS = (
+    *("invisible character", "capital"),
+    *("silent", "clipped", "duration", "too long", "other text", "duplicate", "in the test set", "speaker in the test set"),
+)
 
 SILENT_DB = -60.0
 """Quieter than this, root mean square against full scale, is silence: 16 bit leave speech 30 dB above their own noise."""
@@ -55,6 +59,8 @@ class Report:
     """one a recording"""
     findings: tuple[Finding, ...]
     decoded: bool
+    language: str = ""
+    """of the texts, as far as it was said"""
 
     @property
     def stops(self) -> bool:
@@ -66,6 +72,10 @@ class Report:
         """Findings of each kind, the gravest first."""
         found = Counter(finding.kind for finding in self.findings)
         return {kind: found[kind] for kind in (*STOPS, *HURTS) if found[kind]}
+
+    def _characters(self) -> Counter[str]:
+        texts = (normalize_text(recording.text, self.language) for recording in self.recordings)
+        return Counter(letter for text in texts for letter in text if letter != " ")
 
     def to_dict(self) -> dict[str, Any]:
         """Write the report as JSON takes it."""
@@ -79,7 +89,7 @@ class Report:
             "level_db": {"least": min(levels), "median": median(levels), "most": max(levels)} if levels else None,
             "speakers": len({r.speaker for r in self.recordings if r.speaker is not None}),
             "sample_rates": {str(k): v for k, v in Counter(m.sample_rate for m in self.measured if not m.fault).items()},
-            "characters": dict(Counter(c for r in self.recordings for c in normalize_text(r.text) if c != " ").most_common()),
+            "characters": dict(self._characters().most_common()),
             "decoded": self.decoded,
             "stops": self.stops,
             "counts": self.counts,
@@ -100,27 +110,31 @@ def check(
     against: Sequence[Path] = (),
     spelling: Spelling | None = None,
     *,
+    language: str = "",
     decode: bool = True,
     jobs: int = 1,
     on_progress: Progress = lambda done, total: None,
 ) -> Report:
     """Look at a manifest's files, decoded or by their headers alone, at its texts, and at what test manifests share with it.
 
-    Without `spelling` the characters of its own texts are the tokens. Raises ManifestError for lines that are no recordings.
+    Without `spelling` the characters of its own texts, in `language`, are the tokens.
+    Raises ManifestError for lines that are no recordings.
     """
     recordings = _read(manifest)
     others = [recording for path in against for recording in _read(path)]
     measured = measure_all([*recordings, *others], decode, jobs, on_progress)
     own, foreign = measured[: len(recordings)], measured[len(recordings) :]
+    spelling = spelling or Spelling(TokenTable.of_characters((r.text for r in recordings), language))
     findings = [
         *_sound_findings(recordings, own),
-        *_text_findings(recordings, spelling or Spelling(TokenTable.of_characters(r.text for r in recordings))),
-        *_repeated(recordings, own, others, foreign),
+        *_letter_findings(recordings, spelling.tokens.language),
+        *_text_findings(recordings, spelling),
+        *_repeated(recordings, own, others, foreign, spelling.tokens.normalize),
         *_shared_speakers(recordings, others),
     ]
     order = {kind: place for place, kind in enumerate((*STOPS, *HURTS))}
     findings.sort(key=lambda finding: order[finding.kind])
-    return Report(manifest, tuple(recordings), tuple(own), tuple(findings), decode)
+    return Report(manifest, tuple(recordings), tuple(own), tuple(findings), decode, spelling.tokens.language)
 
 
 def _read(manifest: Path) -> list[Recording]:
@@ -153,6 +167,16 @@ def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured
             yield Finding("duration", recording.where, f"ends at {end:.2f} s; the file ends at {found.file_seconds:.2f} s")
 
 
+def _letter_findings(recordings: Iterable[Recording], language: str) -> Iterator[Finding]:
+    """Find what nobody sees in a text, and capitals whose small letter depends on the language."""
+    for recording in recordings:
+        for letter in invisible(recording.text):
+            yield Finding("invisible character", recording.where, f"invisible character {letter} in {recording.text!r}")
+        if not language and "İ" in recording.text:
+            what = f"İ in {recording.text!r}: for Turkish and Azeri say --language tr or az, since small I is ı there"
+            yield Finding("capital", recording.where, what)
+
+
 def _text_findings(recordings: Iterable[Recording], spelling: Spelling) -> Iterator[Finding]:
     for recording in recordings:
         if not recording.text.strip():
@@ -174,7 +198,11 @@ def _text_findings(recordings: Iterable[Recording], spelling: Spelling) -> Itera
 
 
 def _repeated(
-    recordings: Sequence[Recording], own: Sequence[Measured], others: Sequence[Recording], foreign: Sequence[Measured]
+    recordings: Sequence[Recording],
+    own: Sequence[Measured],
+    others: Sequence[Recording],
+    foreign: Sequence[Measured],
+    normalize: Callable[[str], str],
 ) -> Iterator[Finding]:
     """Find recordings that are there twice, under one name or several, and those that are in a test manifest, too."""
     keys = _sound_keys([*recordings, *others], [*own, *foreign])
@@ -191,7 +219,7 @@ def _repeated(
         first = seen.setdefault(key, recording)
         if first is recording:
             continue
-        if normalize_text(first.text) == normalize_text(recording.text):
+        if normalize(first.text) == normalize(recording.text):
             yield Finding("duplicate", recording.where, f"the same sound and text as {first.where}")
         else:
             yield Finding(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeseq.data.check import Report, level_db
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.output.drawing import import_matplotlib
 
 BINS = 60
 
@@ -17,6 +18,7 @@ def draw_picture(report: Report, path: Path) -> None:
     Raises MissingExtraError without matplotlib, UsageError for a suffix that it cannot write, OSError.
     """
     try:
+        import_matplotlib()
         from matplotlib.figure import Figure
     except ModuleNotFoundError as fault:
         raise MissingExtraError("--picture needs matplotlib, which is not installed: pip install 'edgeseq[train]'") from fault

@@ -90,7 +90,7 @@ def engines_with(paths: Sequence[Path]) -> tuple[Engine, ...]:
 def read_engine(path: Path) -> EngineOfFile:
     """Read a synthesizer's file. Raises UsageError that lists all its faults."""
     try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entry = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise UsageError(f"{path}: cannot be read as the description of a synthesizer ({fault}).") from fault
     if not isinstance(entry, dict):

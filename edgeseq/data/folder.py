@@ -11,19 +11,22 @@ from typing import Any
 
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
 from edgeseq.data.manifest import Recording
-from edgeseq.errors import ManifestError
+from edgeseq.data.stored_sound import whole_file
+from edgeseq.errors import AudioError, ManifestError
 
-SOUND = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
+PLAIN = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+SOUND = (*PLAIN, ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".caf", ".amr", ".3gp")
+"""How names of sound end; what soundfile does not read (M4A and those behind it) needs ffmpeg, also in training."""
 TABLES = (".csv", ".tsv")
-COMMAS = (",", "\t", ";")
+COMMAS = (",", "\t", ";", "|")
 """What may lie between the columns of a .csv; its first line tells."""
 SPLITS = ("train", "valid", "validation", "dev", "test", "eval")
 """Folders of these names are splits; others are only folders."""
 WHOLE = "all"
 
-PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "audio_filepath", "wav")
+PATH_COLUMNS = ("path", "file", "file_name", "filename", "audio", "audio_filepath", "wav", "wav_filename", "audio_file")
 TEXT_COLUMNS = ("text", "sentence", "transcription", "transcript")
-SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id", "speaker_name")
 PEOPLE_COLUMNS = {"age": ("age",), "gender": ("gender",), "accent": ("accents", "accent")}
 """What a manifest keeps of those who speak, by its key; error rates can then be given by group."""
 
@@ -142,22 +145,16 @@ def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
 
 def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
     """Read the files' lengths; what is no sound goes to `faults`."""
-    import soundfile
-
     for spoken in lines:
         if not spoken.path.is_file():
             faults.append(f"{spoken.path}: no such file")
             continue
         try:
-            about = soundfile.info(spoken.path)
-        except (soundfile.SoundFileError, OSError) as fault:
-            faults.append(str(fault) if str(spoken.path) in str(fault) else f"{spoken.path}: {fault}")
+            seconds = whole_file(spoken.path).seconds
+        except AudioError as fault:
+            faults.append(str(fault).splitlines()[0])
             continue
-        if about.frames:
-            seconds = about.frames / about.samplerate
-            yield Recording(spoken.path, seconds, spoken.text.strip(), speaker=spoken.speaker, extra=spoken.extra)
-        else:
-            faults.append(f"{spoken.path}: holds no sound")
+        yield Recording(spoken.path, seconds, spoken.text.strip(), speaker=spoken.speaker, extra=spoken.extra)
 
 
 def measure_found(split: str, spoken: Sequence[Spoken], where: str, notes: list[str]) -> list[Recording]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from edgeseq.data.corpora import Imported, Progress, Request, under_licence
 from edgeseq.data.download import download
 from edgeseq.data.manifest import Recording, write_manifest
-from edgeseq.errors import EdgeseqError, ManifestError, UsageError
+from edgeseq.data.stored_sound import whole_file
+from edgeseq.errors import AudioError, EdgeseqError, ManifestError, UsageError
 
 NAME = "fsdd"
 URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip"
@@ -130,15 +131,10 @@ def _index(path: Path) -> int:
 
 def _read(path: Path) -> Recording | str:
     """Describe one recording, or say what is wrong with it."""
-    import soundfile
-
     named = FILE_NAME.fullmatch(path.name)
     assert named is not None, "only files named so are listed"
     try:
-        about = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError) as fault:
-        return f"{path.name}: {fault}"
-    if not about.frames:
-        return f"{path.name}: holds no sound"
-    seconds = about.frames / about.samplerate
+        seconds = whole_file(path).seconds
+    except AudioError as fault:
+        return str(fault).splitlines()[0].replace(str(path), path.name)
     return Recording(path, seconds, WORDS[int(named["digit"])], speaker=named["speaker"])

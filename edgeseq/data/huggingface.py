@@ -10,7 +10,8 @@ from typing import Any
 from edgeseq.data.corpora import Imported, Progress, Request, choose_parts, given_source, missing, write_splits
 from edgeseq.data.folder import SPEAKER_COLUMNS, TEXT_COLUMNS
 from edgeseq.data.manifest import Recording
-from edgeseq.errors import ManifestError
+from edgeseq.errors import AudioError, ManifestError
+from edgeseq.sound.opening import open_sound
 from edgeseq.whole_file import write_whole
 
 LABEL_COLUMNS = (*TEXT_COLUMNS, "normalized_text", "label")
@@ -64,16 +65,15 @@ def _read(rows: Any, audio: str, text: str, speaker: str | None, folder: Path, s
 
 def _file(sound: dict[str, Any], stem: Path) -> tuple[Path, float]:
     """Give the file of a row's sound, written if it lies in the data set alone, and its length in seconds."""
-    import soundfile
-
     content: bytes | None = sound["bytes"]
     try:
-        about = soundfile.info(io.BytesIO(content) if content else sound["path"])
-    except (soundfile.SoundFileError, OSError, TypeError) as fault:
-        raise ManifestError(f"{sound['path'] or stem.name}: cannot be read as sound ({fault}). Leave the row out.") from fault
+        with open_sound(io.BytesIO(content) if content else sound["path"] or "", sound["path"] or stem.name) as file:
+            seconds, ending = file.frames / file.samplerate, file.format.lower()
+    except AudioError as fault:
+        raise ManifestError(f"{str(fault).splitlines()[0]} Leave the row out.") from fault
     path = Path(sound["path"] or "")
     if content:
-        path = stem.with_suffix(f".{about.format.lower()}")
+        path = stem.with_suffix(f".{ending if ending != 'raw' else 'wav'}")
         if not path.is_file():
             write_whole(path, content)
-    return path, about.frames / about.samplerate
+    return path, seconds

@@ -9,7 +9,8 @@ from typing import Any
 from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
 from edgeseq.data.lhotse_sets import find_file, import_lhotse, of_supervision, warnings_noted
 from edgeseq.data.manifest import Recording
-from edgeseq.errors import ManifestError
+from edgeseq.data.stored_sound import whole_file
+from edgeseq.errors import AudioError, ManifestError
 
 NEEDED = ("wav.scp", "text", "utt2spk")
 
@@ -62,7 +63,7 @@ def _load(folder: Path, rate: int) -> Any:
 
 def _first_file(wav_scp: Path) -> Path:
     """Give the first file that a wav.scp lists; raises ManifestError where a line is empty or a command."""
-    lines = wav_scp.read_text(encoding="utf-8").splitlines()
+    lines = wav_scp.read_text(encoding="utf-8-sig").splitlines()
     for number, line in enumerate(lines, start=1):
         if len(line.split(maxsplit=1)) < 2 or line.rstrip().endswith("|"):
             raise ManifestError(
@@ -75,9 +76,7 @@ def _first_file(wav_scp: Path) -> Path:
 
 
 def _sample_rate(path: Path) -> int:
-    import soundfile
-
     try:
-        return int(soundfile.info(path).samplerate)
-    except soundfile.SoundFileError as fault:
-        raise ManifestError(f"{path}: cannot be read as sound ({fault}). Take it out of wav.scp or replace it.") from fault
+        return whole_file(path).rate
+    except AudioError as fault:
+        raise ManifestError(f"{fault}\n  Take it out of wav.scp or replace it.") from fault

@@ -14,10 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from string import whitespace
 from typing import Any
 
 from edgeseq.errors import ManifestError
 from edgeseq.whole_file import written_whole
+
+BYTE_ORDER_MARK = "\ufeff"
+"""Some editors put one before a text, and joined files have it in their middle."""
 
 MAX_FAULTS = 20
 SEGMENT_TOLERANCE = 0.005
@@ -126,7 +130,7 @@ def scan_manifest(
     n_recordings = n_faults = n_missing = begin = 0
     checked: Path | None = None
     for number, (begin, line) in enumerate(_read_lines(path, hint), start=1):
-        if not line.strip():
+        if not line.strip(BYTE_ORDER_MARK + whitespace):
             continue
         try:
             recording = parse_line(line, path.parent, allow_empty_text)
@@ -150,11 +154,14 @@ def scan_manifest(
 
 
 def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]) -> None:
-    """Write a manifest, audio paths relative to its folder; the file appears whole or not at all."""
+    """Write a manifest, audio paths relative to its folder; the file appears whole or not at all.
+
+    What of a name is no text (bytes of another encoding) is escaped as JSON does, and read back as it was.
+    """
     path = Path(path)
     folder = os.path.realpath(path.parent)
     lines = (json.dumps(_as_line(recording, folder), ensure_ascii=False) + "\n" for recording in recordings)
-    with written_whole(path) as half, half.open("w", encoding="utf-8") as file:
+    with written_whole(path) as half, half.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.writelines(lines)
 
 
@@ -229,7 +236,10 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such manifest.{_advice(path, hint)}") from None
     except UnicodeDecodeError as fault:
-        raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {begin + fault.start}).") from None
+        mark = " It begins as UTF-16 does." if not begin and line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise ManifestError(
+            f"{path}: not text in UTF-8 ({fault.reason} at byte {begin + fault.start}).{mark}\n  Save it as UTF-8."
+        ) from None
     except OSError as fault:
         raise ManifestError(f"{path}: cannot be read ({fault.strerror}).") from None
 
@@ -237,7 +247,7 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
 def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recording:
     """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
-        entry = json.loads(line)
+        entry = json.loads(line.lstrip(BYTE_ORDER_MARK))
     except json.JSONDecodeError as fault:
         raise ManifestError(f"not JSON ({fault.msg} at column {fault.colno})") from None
     if not isinstance(entry, dict):

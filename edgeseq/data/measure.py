@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.data.manifest import Recording
-from edgeseq.data.stored_sound import open_sound
+from edgeseq.data.stored_sound import open_sound, stretch_of
 from edgeseq.errors import AudioError
-from edgeseq.sound.audio import UNKNOWN_LENGTH
+from edgeseq.sound.opening import UnreadableError
 
 Progress = Callable[[int, int], None]
 
@@ -90,38 +90,36 @@ def _counted(measured: Iterable[Measured], total: int, on_progress: Progress) ->
 
 def measure(recording: Recording, decode: bool) -> Measured:
     """Open one recording's file, and read its stretch if it is to be decoded; never raises for a bad file."""
-    import soundfile
-
     try:
         n_bytes = recording.within[1] if recording.within else recording.path.stat().st_size
-        with open_sound(recording) as file:
-            rate, n_frames = file.samplerate, file.frames
-            first, n_wanted = round(recording.offset * rate), round(recording.duration * rate)
-            if not n_frames or first >= n_frames:
-                return Measured(f"holds {n_frames / rate:.2f} s; no sound at {recording.offset:g} s")
-            is_known = file.format not in UNKNOWN_LENGTH
+        with open_sound(recording) as sound:
+            rate, n_frames = sound.samplerate, sound.frames
             header = Measured("", n_frames / rate, rate, n_bytes, n_frames)
-            if not decode:
-                return header
-            file.seek(first)
-            samples = file.read(min(n_wanted, n_frames - first), dtype="float32", always_2d=True)
+            if decode:
+                return _with_levels(header, stretch_of(sound, recording).samples)
+            if round(recording.offset * rate) >= n_frames:
+                return Measured(f"holds {n_frames / rate:.2f} s; no sound at {recording.offset:g} s")
+            if sound.n_promised > n_frames:
+                return Measured(f"breaks off {(sound.n_promised - n_frames) / rate:.2f} s before the end that its header tells")
+            return header
     except AudioError as fault:
-        return Measured(str(fault).split("\n")[0])
+        return Measured(_reason(fault, recording))
     except OSError as fault:
         return Measured(fault.strerror or str(fault))
-    except soundfile.SoundFileError as fault:
-        return Measured(str(getattr(fault, "error_string", fault)).rstrip("."))
-    missing = min(n_wanted, n_frames - first) - len(samples)
-    if missing > 0 and is_known:
-        return Measured(f"breaks off {missing / rate:.2f} s before the end that its header tells")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    return _with_levels(header, mono)
+
+
+def _reason(fault: AudioError, recording: Recording) -> str:
+    """Say why, without the name, which stands before it."""
+    if isinstance(fault, UnreadableError):
+        return fault.reason
+    line = str(fault).split("\n")[0]
+    for name in (recording.where, str(recording.path)):
+        line = line.removeprefix(f"{name}: ")
+    return line
 
 
 def _with_levels(header: Measured, samples: npt.NDArray[np.float32]) -> Measured:
-    power = float(np.dot(samples, samples))  # NaN and infinity stay in it
-    if not np.isfinite(power):
-        return Measured("holds samples that are no numbers (NaN or infinite)")
+    power = float(np.dot(samples, samples))
     peak = float(max(samples.max(), -samples.min())) if len(samples) else 0.0
     return Measured(
         "",

@@ -90,7 +90,7 @@ def slug(text: str) -> str:
 def read_texts(path: Path) -> list[str]:
     """Read texts to speak, one a line; blank lines, lines that begin with # and repeats are skipped."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as fault:
         raise EdgeseqError(f"{path}: cannot be read ({fault}). A text file is wanted, one text a line.") from None
     if tabs := [number for number, line in enumerate(lines, start=1) if "\t" in line]:

@@ -93,7 +93,7 @@ def _find_file(name: str) -> Path:
 def read_teacher(path: Path) -> Teacher:
     """Read a teacher's file. Raises UsageError that lists all its faults."""
     try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entry = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise UsageError(f"{path}: cannot be read as the description of a teacher ({fault}).") from fault
     if not isinstance(entry, dict):

@@ -131,22 +131,22 @@ def _spelled(hotwords: list[Hotword], tokens: TokenTable) -> list[list[tuple[str
     return spelled
 
 
-def parse_hotword(text: str) -> Hotword:
-    """Read `phrase` or `phrase:boost`.
+def parse_hotword(text: str, language: str = "") -> Hotword:
+    """Read `phrase` or `phrase:boost`, in `language`.
 
     >>> parse_hotword("Siobhan : 2.5"), parse_hotword("new york").boost
     (Hotword(phrase='siobhan', boost=2.5), 1.5)
     """
     phrase, colon, boost = text.rpartition(":")
     if not colon:
-        return Hotword(normalize_text(text))
+        return Hotword(normalize_text(text, language))
     try:
-        return Hotword(normalize_text(phrase), float(boost))
+        return Hotword(normalize_text(phrase, language), float(boost))
     except ValueError as fault:
         raise WordListError(f"'{text}': the boost is '{boost.strip()}'; wanted a number of nats a letter: name:1.5") from fault
 
 
-def read_hotwords(path: Path) -> list[Hotword]:
+def read_hotwords(path: Path, language: str = "") -> list[Hotword]:
     """Read a file with a hotword a line; `#` begins a comment. Raises WordListError that names the lines at fault."""
     lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(read_lines(path), start=1))
     hotwords: dict[str, tuple[int, Hotword]] = {}
@@ -155,7 +155,7 @@ def read_hotwords(path: Path) -> list[Hotword]:
         if not line:
             continue
         try:
-            hotword = parse_hotword(line)
+            hotword = parse_hotword(line, language)
         except WordListError as fault:
             faults.append(f"{path}:{number}: {fault}")
             continue

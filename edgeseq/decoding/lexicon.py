@@ -19,7 +19,7 @@ from pathlib import Path
 from edgeseq.errors import WordListError
 from edgeseq.tokens.packed_lexicon import is_packed, load_lexicon
 from edgeseq.tokens.pronunciations import Phones, read_entries, written
-from edgeseq.tokens.table import BLANK, WORD_START, TokenTable, normalize_text
+from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
 
 MOST_FAULTS = 10
 """Shown of one file."""
@@ -111,7 +111,7 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):
-        fields = normalize_text(line.partition("#")[0]).split()
+        fields = tokens.normalize(line.partition("#")[0]).split()
         if fields:
             spelling = _spelling(fields, tokens)
             unknown = sorted(set(spelling) - tokens.letters)
@@ -141,7 +141,7 @@ def _empty(path: Path) -> WordListError:
 def read_lines(path: Path) -> list[str]:
     """Read a list. Raises WordListError for what is no UTF-8 text."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
         raise WordListError(
             f"{path}: byte {fault.start + 1:,} is not UTF-8; wanted text in UTF-8.\n  Convert it: iconv -f latin1 -t utf-8"

@@ -47,7 +47,7 @@ def load_beam(
         weights = weights or Weights(usual.lm_weight, usual.word_bonus, usual.blank_penalty)
     if lexicon is not None and is_phones:
         tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
-    words = read_hotwords(Path(hotwords)) if isinstance(hotwords, str | Path) else hotwords
+    words = read_hotwords(Path(hotwords), tokens.language) if isinstance(hotwords, str | Path) else hotwords
     boosted = None if words is None else Hotwords(words, tokens)
     model = None if lm is None else LanguageModel(lm)
     if is_phones:

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.confidence import ConfidenceMap
+from edgeseq.output.drawing import import_matplotlib
 
 N_BINS = 10
 """of equal width, for the error and the picture"""
@@ -91,6 +92,7 @@ def draw(bins: Sequence[Bin], title: str, path: Any) -> None:
     Raises MissingExtraError without matplotlib.
     """
     try:
+        import_matplotlib()
         from matplotlib.figure import Figure
     except ModuleNotFoundError as fault:
         raise MissingExtraError(

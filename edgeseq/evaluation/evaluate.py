@@ -227,7 +227,7 @@ def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
 
 def words_outside(recordings: Iterable[Recording], tokens: TokenTable) -> Counter[str]:
     """Count the words that a model of phones cannot tell, since its lexicon lacks them."""
-    words = Counter(word for recording in recordings for word in normalize_text(recording.text).split())
+    words = Counter(word for recording in recordings for word in tokens.normalize(recording.text).split())
     return Counter({word: count for word, count in words.items() if word not in tokens.pronunciations})
 
 
@@ -264,15 +264,16 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     events += new
     text = " ".join(event.text for event in events if isinstance(event, Final))
     meaning = clip.meaning
-    compared = compare_texts(clip.text, text, len(samples) / recognizer.sample_rate, sum(chunk_ms) / 1000 + flush_seconds)
+    seconds, compute_seconds = len(samples) / recognizer.sample_rate, sum(chunk_ms) / 1000 + flush_seconds
+    compared = compare_texts(clip.text, text, seconds, compute_seconds, recognizer.metadata.language)
     if meaning is not None and not clip.text:
         compared = replace(compared, errors=0, edits=())
     return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans), meaning=meaning)
 
 
-def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float) -> Heard:
+def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float, language: str = "") -> Heard:
     """Count the words of a clip of `seconds` that were not understood."""
-    reference = normalize_text(said)
+    reference = normalize_text(said, language)
     edits = word_edits(reference, heard)
     return Heard(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
 

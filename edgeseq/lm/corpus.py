@@ -46,7 +46,7 @@ def read_sentences(path: Path, level: Level = "word") -> Iterator[list[str]]:
 
 def _decode(line: bytes, path: Path, number: int) -> str:
     try:
-        return line.decode("utf-8")
+        return line.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as fault:
         raise LanguageModelError(
             f"{path}:{number}: byte {fault.start + 1} of the line is not UTF-8; wanted text in UTF-8.\n"

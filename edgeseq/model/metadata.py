@@ -212,16 +212,17 @@ class CtcMetadata(ModelMetadata):
         """
         lexicon, guesser = (self.companion_files.get(role) for role in ("lexicon", "guesser"))
         if self.token_details.get("kind") != "phones" or (lexicon is None and guesser is None):
-            return TokenTable.from_details(self.tokens, self.token_details)
+            return replace(TokenTable.from_details(self.tokens, self.token_details), language=self.language)
         from edgeseq.lm.guesser import load_guesser
 
         try:
-            return TokenTable.from_details(
+            tokens = TokenTable.from_details(
                 self.tokens,
                 self.token_details,
                 None if lexicon is None else read_words(lexicon),
                 None if guesser is None else load_guesser(guesser),
             )
+            return replace(tokens, language=self.language)
         except ValueError as fault:
             files = ", ".join(str(path) for path in (lexicon, guesser) if path is not None)
             raise ModelError(f"{files}: not made for {self.name}: {fault}.\n  Export the model with others.") from fault

@@ -25,7 +25,7 @@ def notify(*lines: str) -> None:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
         out.connect("\0" + address[1:] if address.startswith("@") else address)
-        out.send("\n".join(lines).encode())
+        out.send("\n".join(lines).encode(errors="replace"))
 
 
 def watchdog_seconds() -> float:

@@ -40,7 +40,7 @@ def load_phrases(
     from edgeseq.phrases.file import read_phrases
     from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 
-    phrases = read_phrases(path)
+    phrases = read_phrases(path, metadata.language)
     wanted = next(value for value in (threshold, phrases.threshold, usual_threshold(metadata)) if value is not None)
     graph = compile_phrases(phrases, metadata.token_table)
     return PhraseDecoder(graph, metadata, threshold=wanted if reject else None)

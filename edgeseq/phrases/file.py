@@ -120,12 +120,15 @@ def phones_of(spelling: str) -> tuple[str, ...]:
     return tuple(spelling[1:-1].split())
 
 
-def _spelling(text: str) -> str:
-    return text.strip() if is_phones(text.strip()) else normalize_text(text)
+def _spelling(text: str, language: str) -> str:
+    return text.strip() if is_phones(text.strip()) else normalize_text(text, language)
 
 
-def read_phrases(path: str | os.PathLike[str]) -> Phrases:
-    """Read a phrase file. Raises PhraseError that lists all faults; OSError if it cannot be opened."""
+def read_phrases(path: str | os.PathLike[str], language: str = "") -> Phrases:
+    """Read a phrase file; `language` is that of its texts where it names none.
+
+    Raises PhraseError that lists all faults; OSError if it cannot be opened.
+    """
     path = Path(path)
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -140,11 +143,13 @@ def read_phrases(path: str | os.PathLike[str]) -> Phrases:
         place = place_at(before, len(before))
         message = f"byte {content[fault.start]:#04x} is not UTF-8; wanted a text file saved as UTF-8."
         raise PhraseError(str(path), [Fault(place, message)]) from None
-    return parse_phrases(text, str(path))
+    return parse_phrases(text, str(path), language)
 
 
-def parse_phrases(text: str, name: str = "phrases") -> Phrases:
-    """Read the text of a phrase file; `name` stands in messages. Raises PhraseError that lists all faults.
+def parse_phrases(text: str, name: str = "phrases", language: str = "") -> Phrases:
+    """Read the text of a phrase file; `name` stands in messages, `language` is that of texts that name none.
+
+    Raises PhraseError that lists all faults.
 
     >>> phrases = parse_phrases("intents: {light: [turn [the] light (on | off)]}")
     Traceback (most recent call last):
@@ -154,7 +159,7 @@ def parse_phrases(text: str, name: str = "phrases") -> Phrases:
     >>> list(parse_phrases("intents: {light: ['turn [the] light (on | off)']}").intents)
     ['light']
     """
-    reader = _Reader(text, name)
+    reader = _Reader(text, name, language)
     phrases = reader.read()
     faults = reader.faults + check_references(phrases)
     if faults:
@@ -250,6 +255,7 @@ class _Reader:
 
     text: str
     name: str
+    language: str
     faults: list[Fault] = field(default_factory=list)
 
     def read(self) -> Phrases:
@@ -258,6 +264,8 @@ class _Reader:
         if root is None:
             return Phrases(self.name, {})
         top = self._mapping(root, "the file", KEYS)
+        language = self._scalar(top["language"], "the language") if "language" in top else ""
+        self.language = language or self.language
         if "intents" not in top and not self.faults:
             self._fault(root, "there are no intents; wanted `intents:`, and below it a name and a list of phrases.")
         spellings, places = self._spellings(top.get("spellings"))
@@ -268,7 +276,7 @@ class _Reader:
             slots=self._slots(top.get("slots"), top.get("rules")),
             spellings=spellings,
             spelling_places=places,
-            language=self._scalar(top["language"], "the language") if "language" in top else "",
+            language=language,
             threshold=self._threshold(top["threshold"]) if "threshold" in top else None,
         )
 
@@ -393,7 +401,7 @@ class _Reader:
         parsed = self._phrase(node)
         if isinstance(node, yaml.ScalarNode) and all(mark not in node.value for mark in "()[]{}|\\"):
             written = " ".join(node.value.split())
-            return SlotValue(parsed, None if normalize_text(written) == written else written)
+            return SlotValue(parsed, None if normalize_text(written, self.language) == written else written)
         return SlotValue(parsed)
 
     def _spellings(self, node: yaml.Node | None) -> tuple[dict[str, tuple[str, ...]], dict[str, Place]]:
@@ -401,12 +409,15 @@ class _Reader:
             return {}, {}
         spellings, places = {}, {}
         for written, value in self._mapping(node, "spellings").items():
-            word = normalize_text(written)
+            word = normalize_text(written, self.language)
             if len(word.split()) != 1:
                 self._fault(
                     value, f"spellings are of single words, and {written!r} is not one; wanted a slot's `say` and `mean`."
                 )
-            texts = [_spelling(self._scalar(entry, "a spelling")) for entry in self._entries(value, f"spelling of {word!r}")]
+            texts = [
+                _spelling(self._scalar(entry, "a spelling"), self.language)
+                for entry in self._entries(value, f"spelling of {word!r}")
+            ]
             if "" in texts:
                 self._fault(value, f"a spelling of {word!r} is empty; wanted letters.")
             spellings[word], places[word] = tuple(dict.fromkeys(texts)), place_of(value)
@@ -418,7 +429,7 @@ class _Reader:
             self._fault(node, f"a phrase is {kind_of(node)}; wanted text, in quotes if it holds brackets.")
             return Sequence(())
         locate = Locator(self.text, node)
-        parsed, faults = parse_phrase(node.value, locate)
+        parsed, faults = parse_phrase(node.value, locate, self.language)
         self.faults += faults
         return parsed
 

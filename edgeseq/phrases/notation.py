@@ -96,14 +96,16 @@ Locate = Callable[[int], Place]
 """Where in the file a character of the phrase stands."""
 
 
-def parse_phrase(text: str, locate: Locate = lambda offset: Place(1, offset + 1)) -> tuple[Node, list[Fault]]:
-    """Parse one phrase; the tree is of use only when there are no faults.
+def parse_phrase(
+    text: str, locate: Locate = lambda offset: Place(1, offset + 1), language: str = ""
+) -> tuple[Node, list[Fault]]:
+    """Parse one phrase in `language`; the tree is of use only when there are no faults.
 
     >>> node, faults = parse_phrase("turn [the] light (on | off")
     >>> print(faults[0])
     1:18: '(' is never closed; wanted ')'.
     """
-    parser = _Parser(text, locate)
+    parser = _Parser(text, locate, language)
     node = parser.parse()
     return node, parser.faults
 
@@ -143,8 +145,9 @@ class _Piece:
 class _Parser:
     """Recursive descent over the pieces of one phrase; goes on after every fault."""
 
-    def __init__(self, text: str, locate: Locate) -> None:
+    def __init__(self, text: str, locate: Locate, language: str) -> None:
         self.text = text
+        self.language = language
         self.locate = locate
         self.faults: list[Fault] = []
         self.pieces = list(self._cut())
@@ -271,7 +274,7 @@ class _Parser:
         text = re.sub(r"\\(.)", r"\1", piece.text)
         if text.endswith("\\"):
             self._fault(piece.offset + len(piece.text) - 1, "a backslash ends the phrase; wanted a character after it.")
-        return Word(normalize_text(text), self.locate(piece.offset))
+        return Word(normalize_text(text, self.language), self.locate(piece.offset))
 
     def _reference(self, piece: _Piece) -> Node:
         match = _REFERENCE.fullmatch(piece.text)

@@ -95,6 +95,8 @@ def run_contents(
     speaks = run.trained if run.trained and run.trained.gives_words else None
     utterances = hear_splits(speaks, splits, on_progress) if speaks else []
     measured = [one for one in utterances if not one.is_training]
+    has_valid = bool(measured) or not utterances
+    measured = measured or utterances
     pairs = confusions(measured, MOST_CONFUSIONS * 10)
     shown = _show_all(speaks, worst(measured, examples)) if speaks else []
     return {
@@ -108,6 +110,8 @@ def run_contents(
         "n_weights": sum(p.numel() for p in run.trained.model.parameters()) if run.trained else None,
         "curves": _training_picture(run),
         "phones_decide": any(line.get("metric") == PER.key for line in run.lines),
+        "has_valid": has_valid,
+        "heard_set": "the validation set" if has_valid else "what it was trained on",
         "splits": splits,
         "missing": missing,
         "split_rates": by_split(utterances),

@@ -64,6 +64,8 @@ def _draw_rates(axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]]) -
     axes.set(title="error rates, %", ylim=(0, None))
     if curves:
         axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no validation recordings", transform=axes.transAxes, ha="center", va="center", color=INK)
 
 
 def _draw_curve(axes: Axes, steps: Sequence[int], values: Sequence[float], color: str, label: str | None = None) -> None:

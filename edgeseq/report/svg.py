@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from edgeseq.output.drawing import import_matplotlib
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,6 +47,7 @@ STYLE: Any = {
 @contextmanager
 def figure(width: float, height: float, *, dark_on_white: bool = False) -> Iterator[Figure]:
     """Make a figure of so many inches, in the style of the pages; `dark_on_white` is for files."""
+    import_matplotlib()
     import matplotlib
 
     matplotlib.use("Agg")

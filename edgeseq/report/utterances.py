@@ -106,10 +106,15 @@ class AlignedWord:
 
 
 def find_splits(recipe: Recipe, most: int) -> tuple[list[Split], list[str]]:
-    """List the validation manifests and the easy training ones, at most so many recordings of each; and what is missing."""
+    """List the validation manifests and the easy training ones, at most so many recordings of each; and what is missing.
+
+    Without validation manifests all training ones are listed.
+    """
     names = [(name, False) for name in recipe.data.valid]
     names += [
-        (source.manifest, True) for source in recipe.data.train if source.easy and source.manifest not in recipe.data.valid
+        (source.manifest, True)
+        for source in recipe.data.train
+        if (source.easy or not recipe.data.valid) and source.manifest not in recipe.data.valid
     ]
     splits, missing = [], []
     for name, is_training in names:

@@ -16,7 +16,7 @@ from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
 from edgeseq.decoding.loading import AnyBeam, load_beam
 from edgeseq.serve.limits import Limits
 from edgeseq.stream.recognizer import Recognizer
-from edgeseq.tokens.table import TokenTable, normalize_text
+from edgeseq.tokens.table import TokenTable
 
 NAME_BOOST, TERM_BOOST = DEFAULT_BOOST, 1.0
 """nats a letter: names come before terms"""
@@ -74,8 +74,8 @@ def spelled(text: str, tokens: TokenTable, *, guessing: bool = False) -> str | N
     """
     if len(text) > LONGEST:
         return None
-    kept = [letter if letter in tokens.letters or letter.isalnum() else " " for letter in normalize_text(text)]
-    phrase = normalize_text("".join(kept))
+    kept = [letter if letter in tokens.letters or letter.isalnum() else " " for letter in tokens.normalize(text)]
+    phrase = tokens.normalize("".join(kept))
     guesser = tokens.guesser if guessing else None
     can_be_said = phrase and all(guesser is not None and guesser.reads(word) for word in tokens.unknown(phrase))
     return phrase if can_be_said else None

@@ -6,6 +6,9 @@ from edgeseq.errors import UsageError
 from edgeseq.serve.hub import Hub
 from edgeseq.stream.recognizer import Recognizer
 
+ANY = ("auto", "detect", "multi", "und", "none", "null")
+"""What clients send as a language where they want none in particular."""
+
 
 def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer:
     """Find a model by its name, or the first of a language, or the first.
@@ -24,7 +27,7 @@ def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer
 
 def speaks(recognizer: Recognizer, language: str | None) -> bool:
     """Whether a model is one of a language; None or nothing is any."""
-    return not language or _main(recognizer.metadata.language) == _main(language)
+    return not language or language.strip().lower() in ANY or _main(recognizer.metadata.language) == _main(language)
 
 
 def _main(language: str) -> str:

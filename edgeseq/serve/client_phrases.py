@@ -101,6 +101,7 @@ class PhraseCompiler:
             "text": text,
             "tokens": tokens.symbols,
             "token_details": tokens.details,
+            "language": tokens.language,
             "guesser": None if tokens.guesser is None else str(tokens.guesser.path),
             "seconds": limits.phrases_seconds,
             "nodes": limits.phrases_nodes,

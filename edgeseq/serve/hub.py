@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event
 from edgeseq.model.network import Network
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
@@ -241,11 +241,26 @@ class Stream:
         """End what is being said: the last words. The stream then begins anew, at time 0."""
         if self.rate != self.recognizer.sample_rate:  # what the resampler has not given yet
             silence = np.zeros(round(RESAMPLER_SECONDS * self.rate), dtype=np.float32)
-            events = await self._hear(self._resample(silence))
+            events = await self._hear(self._resample(silence), is_counted=False)
         else:
             events = []
         self._set_rate(self.rate)
         return events + await self._worker.finish(self.recognizer.network, self._joined())
+
+    async def last_words(self) -> list[Event]:
+        """Do as `finish` for a client that is refused; nothing where that fails, too."""
+        try:
+            return await self.finish()
+        except EdgeseqError:
+            return []
+
+    async def at_rate(self, rate: int | None) -> None:
+        """Hear a WAV's sound at the rate of its header (None: as before). Raises AudioError in the middle of other sound."""
+        if rate in (None, self.rate):
+            return
+        if self.n_heard:
+            raise AudioError(f"a WAV at {rate} Hz within sound at {self.rate} Hz; begin another stream.")
+        await self.reset(rate=rate)
 
     async def reset(self, recognizer: Recognizer | None = None, rate: int | None = None) -> None:
         """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""
@@ -280,11 +295,11 @@ class Stream:
             raise UsageError(f"sound at {rate} Hz; wanted {LOWEST_RATE} to {HIGHEST_RATE}.")
         self.rate, self._resample = rate, _resampler(rate, self.recognizer.sample_rate)
 
-    async def _hear(self, samples: Floats) -> list[Event]:
-        """Hand over sound at the model's rate, a piece at a time."""
+    async def _hear(self, samples: Floats, *, is_counted: bool = True) -> list[Event]:
+        """Hand over sound at the model's rate, a piece at a time; what a client did not send counts for no limit."""
         limit, rate = self._hub.limits.stream_seconds, self.recognizer.sample_rate
         self.n_heard += len(samples)
-        if self.n_heard > limit * rate:
+        if is_counted and self.n_heard > limit * rate:
             raise LimitError(f"this stream is longer than the {limit:g} s of sound that this server hears.")
         events: list[Event] = []
         n_piece = max(1, round(PIECE_SECONDS * rate))
@@ -292,7 +307,7 @@ class Stream:
             events += await self._worker.hear(self.recognizer.network, self._joined(), samples[first : first + n_piece])
         self._hub.metrics.heard(len(samples) / rate)
         self._n_silent = 0 if events else self._n_silent + len(samples)
-        if self._n_silent > self._hub.limits.silence_seconds * rate:
+        if is_counted and self._n_silent > self._hub.limits.silence_seconds * rate:
             raise LimitError(f"nothing was said for {self._hub.limits.silence_seconds:g} s.")
         return events
 

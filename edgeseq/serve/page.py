@@ -15,6 +15,7 @@ import hashlib
 import json
 import mimetypes
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
-from edgeseq.serve.pcm import from_pcm16
-from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.serve.pcm import as_text, pcm16_samples
+from edgeseq.serve.websocket import LeftError, Socket, accepted
 from edgeseq.stream.recognizer import Recognizer
 
 PROTOCOL = "page"
@@ -153,22 +154,27 @@ async def _listen(socket: Socket, context: Context) -> None:
         await _send(socket, {"type": "ready", "model": settings.model or context.hub.default, "rate": settings.rate})
         try:
             await _converse(socket, stream)
-        except StoppingError:
-            await _send(socket, {"type": "stopping"})
-            await _tell(socket, await stream.finish())
+        except EdgeseqError as fault:
+            with suppress(LeftError):
+                if isinstance(fault, StoppingError):
+                    await _send(socket, {"type": "stopping"})
+                await _tell(socket, await stream.last_words())
             raise
 
 
 async def _converse(socket: Socket, stream: Stream) -> None:
     """Pass on what is said and what is heard of it, until the client ends."""
-    n_samples = 0
-    async for message in socket:
+    n_samples, sound = 0, pcm16_samples()
+    async for received in socket:
+        message = as_text(received)
         if isinstance(message, bytes):
-            samples = from_pcm16(message)
+            samples = sound.take(message)
+            await stream.at_rate(sound.rate)
             await _tell(socket, await stream.hear(samples))
             n_samples += len(samples)
             await _send(socket, {"type": "heard", "samples": n_samples})
         elif _is_finish(message):
+            sound.drop_rest()
             await _tell(socket, await stream.finish())
             await _send(socket, {"type": "finished"})
             n_samples = 0

@@ -37,7 +37,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        phrases = parse_phrases(request["text"])
+        phrases = parse_phrases(request["text"], language=request["language"])
         guesser = None if request["guesser"] is None else load_guesser(Path(request["guesser"]))
         tokens = TokenTable.from_details(request["tokens"], request["token_details"], guesser=guesser)
         graph = compile_phrases(phrases, tokens, request["states"])

@@ -13,6 +13,8 @@ import json
 import logging
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -26,7 +28,7 @@ from edgeseq.serve.limits import LimitError, StoppingError
 from edgeseq.serve.openai_forms import sendable, status_of
 from edgeseq.serve.realtime_session import Settings
 from edgeseq.serve.running_text import RunningText
-from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.serve.websocket import LeftError, Socket, accepted
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ class Conversation:
     def __init__(self, socket: Socket, hub: Hub, settings: Settings, is_flat: bool) -> None:
         """Talk through `socket`; `is_flat` where the client knows only the form before today's."""
         self._socket, self._hub, self._settings, self._is_flat = socket, hub, settings, is_flat
+        self._samples = settings.samples()
         self._id = f"sess_{secrets.token_hex(8)}"
         self._numbers = count(1)
         self._item: str | None = None
@@ -90,9 +93,10 @@ class Conversation:
             try:
                 async for message in self._socket:
                     await self._answer(message)
-            except StoppingError:
-                if self._item is not None:
-                    await self._commit()  # the last words, although the client has not ended
+            except EdgeseqError:
+                if self._n_samples != self._n_committed:
+                    with suppress(EdgeseqError, LeftError):
+                        await self._commit()  # the last words, although the client has not ended
                 raise
 
     async def refuse(self, fault: EdgeseqError, event_id: object = None) -> None:
@@ -154,6 +158,7 @@ class Conversation:
 
     async def _begin_anew(self, recognizer: Any = None) -> None:
         await self._stream.reset(recognizer, self._settings.rate)
+        self._samples = self._settings.samples()
         self._item, self._said = None, RunningText()
         self._n_before = self._n_committed = self._n_samples
 
@@ -165,7 +170,10 @@ class Conversation:
             content = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError):
             raise FaultyEventError("'audio' is no base64.", "invalid_base64") from None
-        samples = self._settings.read(content)
+        samples = self._samples.take(content)
+        if self._samples.rate not in (None, self._settings.rate):  # of a WAV's header
+            await self._stream.at_rate(self._samples.rate)
+            self._settings = replace(self._settings, rate=self._stream.rate)
         n_piece = max(1, round(PIECE_SECONDS * self._settings.rate))
         for first in range(0, len(samples), n_piece):
             piece = samples[first : first + n_piece]
@@ -175,6 +183,7 @@ class Conversation:
     async def _commit(self) -> None:
         """End what is being said, and the item with it, if there were no words."""
         before = self._previous
+        self._samples.drop_rest()
         await self._tell(await self._stream.finish())
         if self._item is not None or self._previous == before:
             await self._begin_item(self._n_committed / self._settings.rate)
@@ -237,12 +246,12 @@ class Conversation:
 
 
 def _parse(message: str | bytes) -> dict[str, Any]:
-    if isinstance(message, bytes):
-        raise FaultyEventError("a binary message; wanted JSON, with sound in base64.", "invalid_json")
     try:
         event = json.loads(message)
     except (ValueError, RecursionError):
         event = None
+    if not isinstance(event, dict) and isinstance(message, bytes):
+        raise FaultyEventError("a binary message; wanted JSON, with sound in base64.", "invalid_json")
     if not isinstance(event, dict):
         raise FaultyEventError("a message that is no JSON object.", "invalid_json")
     return event

@@ -15,7 +15,7 @@ from edgeseq.serve.biasing import biased, terms_of_prompt, texts
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.g711 import A_LAW, MU_LAW, from_g711
 from edgeseq.serve.hub import Hub
-from edgeseq.serve.pcm import from_pcm16
+from edgeseq.serve.pcm import Samples, from_pcm16
 from edgeseq.sound.blocks import Floats
 from edgeseq.stream.endpoint import COMPLETE_SECONDS, Rules, endpoint_rules
 from edgeseq.stream.recognizer import Recognizer
@@ -29,6 +29,8 @@ READERS: dict[str, Callable[[bytes], Floats]] = {
     "audio/pcmu": lambda content: from_g711(content, MU_LAW),
     "audio/pcma": lambda content: from_g711(content, A_LAW),
 }
+WIDTHS = {"audio/pcm": 2}
+"""bytes a sample, of others 1"""
 SHORTEST_SILENCE_MS, LONGEST_SILENCE_MS = 50, 30_000
 MOST_PADDING_MS = 10_000
 
@@ -74,9 +76,9 @@ class Settings:
     turns: TurnDetection | None = TurnDetection()
     """None: the client commits"""
 
-    def read(self, content: bytes) -> Floats:
-        """Turn a client's bytes into samples. Raises AudioError."""
-        return READERS[self.form](content)
+    def samples(self) -> Samples:
+        """Make what turns a client's bytes into samples."""
+        return Samples(READERS[self.form], WIDTHS.get(self.form, 1))
 
     def recognizer(self, hub: Hub) -> Recognizer:
         """Make what hears by these settings; compiles words, so not for an event loop. Raises UsageError."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
-from edgeseq.errors import UsageError
+from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Event, Final
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
 from edgeseq.serve.limits import StoppingError
-from edgeseq.serve.pcm import from_float32
-from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.serve.pcm import float32_samples
+from edgeseq.serve.websocket import LeftError, Socket, accepted
 
 PROTOCOL = "sherpa"
 DEFAULT_RATE = 16_000
@@ -57,6 +58,7 @@ class _Conversation:
 
     def __init__(self, socket: Socket, stream: Stream) -> None:
         self._socket, self._stream = socket, stream
+        self._samples = float32_samples()
         self._segment = 0
         self._began = 0.0
         """seconds, at which this segment began"""
@@ -65,19 +67,24 @@ class _Conversation:
         """Hear sound until the end."""
         try:
             async for message in self._socket:
-                if isinstance(message, bytes):
-                    await self._tell(await self._stream.hear(from_float32(message)))
-                elif message.strip() == END:
+                if isinstance(message, bytes) and message.strip() != END.encode():
+                    samples = self._samples.take(message)
+                    await self._stream.at_rate(self._samples.rate)
+                    await self._tell(await self._stream.hear(samples))
+                elif message.strip() in (END, END.encode()):
                     await self._end()
                     return
                 else:
-                    raise UsageError(f"the text {message[:20]!r} came; wanted sound as binary messages, then the text 'Done'.")
-        except StoppingError:
-            await self._end()
+                    came = str(message[:20])
+                    raise UsageError(f"the text {came!r} came; wanted sound as binary messages, then the text 'Done'.")
+        except EdgeseqError as fault:
+            if self._stream.n_heard or isinstance(fault, StoppingError):
+                with suppress(LeftError):
+                    await self._end()
             raise
 
     async def _end(self) -> None:
-        await self._tell(await self._stream.finish(), is_eof=True)
+        await self._tell(await self._stream.last_words(), is_eof=True)
         await self._socket.send(ENDED)
 
     async def _tell(self, events: Sequence[Event], is_eof: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -41,6 +42,8 @@ UPLOAD_SECONDS = 300.0
 """for a file to come"""
 BROKEN = (ValueError, LookupError, AssertionError, web.HTTPException, web.RequestPayloadError, HttpProcessingError)
 """What aiohttp raises for forms that are none."""
+INDEX = re.compile(r"\[\d*\]$")
+"""Behind the name of a list: none, empty, or a number, as several libraries write it."""
 LISTS = ("timestamp_granularities", "keywords", "languages")
 
 
@@ -59,7 +62,7 @@ class Form:
 
     def add(self, name: str, value: str) -> None:
         """Note a field; others of OpenAI's (temperature, include ...) mean nothing here and are passed over."""
-        name = name.removesuffix("[]")
+        name = INDEX.sub("", name)
         if name in LISTS:
             getattr(self, name).append(value)
         elif name in self.__dataclass_fields__:

@@ -6,6 +6,7 @@ those that hold sound themselves (no play lists). It may use so much memory and 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import resource
@@ -13,14 +14,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from typing import IO, BinaryIO
 
-import soundfile
-
-from edgeseq.errors import AudioError
+from edgeseq.errors import AudioError, CutShortError
+from edgeseq.sound.audio import read_opened
 from edgeseq.sound.audio_stream import decode, read_pieces
-from edgeseq.sound.blocks import BLOCK_SECONDS, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
+from edgeseq.sound.blocks import WAIT_SECONDS, Floats
+from edgeseq.sound.opening import UnreadableError, open_sound
+
+log = logging.getLogger(__name__)
 
 NAME = "the file"
 """in messages; what clients call it stays out of them"""
@@ -41,26 +43,24 @@ def read_upload(file: BinaryIO, sample_rate: int) -> Iterator[Floats]:
     Empty blocks come while ffmpeg works. Raises AudioError at once or on the way when it cannot be read.
     """
     file.flush()
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
     try:
-        sound = soundfile.SoundFile(file.fileno(), closefd=False)
-    except soundfile.SoundFileError as fault:
+        return _what_is_there(read_opened(open_sound(file.fileno(), NAME), sample_rate, NAME))
+    except UnreadableError as fault:
         os.lseek(file.fileno(), 0, os.SEEK_SET)
-        return _read_with_ffmpeg(file, sample_rate, str(getattr(fault, "error_string", fault)).rstrip("."))
-    check_rate(sound.samplerate, NAME)
-    return resample(checked(_blocks(sound), sound.samplerate, NAME), sound.samplerate, sample_rate)
+        return _read_with_ffmpeg(file, sample_rate, fault.reason)
 
 
-def _blocks(sound: soundfile.SoundFile) -> Iterator[Floats]:
-    with closing(sound):
-        while True:
-            try:
-                samples = sound.read(round(sound.samplerate * BLOCK_SECONDS), dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as fault:
-                raise AudioError(f"{NAME}: is broken ({fault}). Send it again.") from fault
-            if not len(samples):
-                return
-            yield mono(samples)
+def _what_is_there(blocks: Iterator[Floats]) -> Iterator[Floats]:
+    """Pass blocks on; that a recording breaks off is logged: its words up to there are the answer."""
+    n_samples = 0
+    try:
+        for block in blocks:
+            n_samples += len(block)
+            yield block
+    except CutShortError as fault:
+        if not n_samples:
+            raise
+        log.info("%s", str(fault).splitlines()[0])
 
 
 def _read_with_ffmpeg(file: BinaryIO, sample_rate: int, reason: str) -> Iterator[Floats]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,13 @@ from aiohttp import web
 from edgeseq.decoding.beam import BeamOptions
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.decoding.loading import AnyBeam, load_beam
-from edgeseq.errors import UsageError
+from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Event, Final
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
 from edgeseq.serve.limits import StoppingError
-from edgeseq.serve.pcm import from_pcm16
-from edgeseq.serve.websocket import Socket, accepted
+from edgeseq.serve.pcm import as_text, pcm16_samples
+from edgeseq.serve.websocket import LeftError, Socket, accepted
 from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,14 @@ class _Conversation:
         self._config = Config()
         self._recognizer = context.hub.find(None)
         self._partial = ""
+        self._samples = pcm16_samples()
         self._began = 0.0
         """seconds of sound before the last reset"""
 
     async def hold(self) -> None:
         """Take settings until sound comes, then open a stream."""
-        async for message in self._socket:
+        async for received in self._socket:
+            message = as_text(received)
             if isinstance(message, str) and (wanted := _read(message)).get("config") is not None:
                 await self._configure(wanted["config"])
                 continue
@@ -78,20 +81,24 @@ class _Conversation:
                 try:
                     if await self._take(message, stream):
                         await self._listen(stream)
-                except StoppingError:
-                    await self._reply(await stream.finish(), ended=True)
+                except EdgeseqError as fault:
+                    if stream.n_heard or isinstance(fault, StoppingError):
+                        with suppress(LeftError):
+                            await self._reply(await stream.last_words(), ended=True)
                     raise
             return
 
     async def _listen(self, stream: Stream) -> None:
         async for message in self._socket:
-            if not await self._take(message, stream):
+            if not await self._take(as_text(message), stream):
                 return
 
     async def _take(self, message: str | bytes, stream: Stream) -> bool:
         """Do what a message asks for; False when it was the last."""
         if isinstance(message, bytes):
-            await self._reply(await stream.hear(from_pcm16(message)))
+            samples = self._samples.take(message)
+            await stream.at_rate(self._samples.rate)
+            await self._reply(await stream.hear(samples))
             return True
         wanted = _read(message)
         if wanted.get("config") is not None:
@@ -100,6 +107,7 @@ class _Conversation:
             self._partial = ""
             return True
         heard = stream.n_heard / stream.recognizer.sample_rate
+        self._samples.drop_rest()
         await self._reply(await stream.finish(), ended=True)
         self._began = heard
         return not wanted.get("eof")

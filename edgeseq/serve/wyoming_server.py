@@ -128,6 +128,7 @@ class Connection:
         self._hub, self._reader, self._writer = context.hub, reader, writer
         self._request: Event | None = None
         """`transcribe` or `detect`; what the next sound is for"""
+        self._has_answered = False
         self._open = AsyncExitStack()
         self._sound: _Sound | None = None
         writer.transport.set_write_buffer_limits(WRITER_BYTES)
@@ -154,12 +155,14 @@ class Connection:
             try:
                 async with self._hub.patience(self._hub.limits.idle_seconds):
                     event = await read_event(self._reader, self._hub.limits.message_bytes)
-            except StoppingError:
-                await self._stop_sound()  # the last words, although the client has not ended
+                if event is None:
+                    await self._stop_sound()  # the client says no more, and may still read
+                    return
+                await self._answer(event)
+            except EdgeseqError:
+                with suppress(EdgeseqError):
+                    await self._stop_sound()  # the last words, although the client has not ended
                 raise
-            if event is None:
-                return
-            await self._answer(event)
 
     async def _say_last(self, fault: EdgeseqError) -> None:
         """Say why it ends, and read what still comes for a moment: a socket closed before would take the words back."""
@@ -201,6 +204,8 @@ class Connection:
             await self._drop_sound()
             await self._start_sound(event)
         elif event.type == "audio-stop":
+            if self._sound is None:
+                await self._answer_silence()
             await self._stop_sound()
         elif event.type == "describe":
             await self.send(info(self._hub))
@@ -238,20 +243,38 @@ class Connection:
         form, sound = _Form.of(event), self._sound
         if form.rate != sound.form.rate:
             raise AudioError(f"sound at {form.rate} Hz within sound at {sound.form.rate} Hz; begin anew with audio-start.")
-        payload = event.payload or b""
-        n_piece = max(1, round(PIECE_SECONDS * form.rate)) * form.width * form.channels
-        for first in range(0, len(payload), n_piece):
-            samples = to_samples(payload[first : first + n_piece], form.width, form.channels)
+        if form != sound.form:  # in width or channels: no sample can be in both
+            sound.form, sound.rest = form, b""
+        frame_bytes = form.width * form.channels
+        payload = sound.rest + (event.payload or b"")
+        n_whole = len(payload) // frame_bytes * frame_bytes
+        sound.rest = payload[n_whole:]
+        n_piece = max(1, round(PIECE_SECONDS * form.rate)) * frame_bytes
+        for first in range(0, n_whole, n_piece):
+            samples = to_samples(payload[first : min(n_whole, first + n_piece)], form.width, form.channels)
             await sound.purpose.take(samples, await sound.stream.hear(samples))
 
     async def _stop_sound(self) -> None:
         """End what is heard: the last words."""
         if self._sound is not None:
             sound, self._sound = self._sound, None
-            await sound.purpose.end(await sound.stream.finish())
+            await sound.purpose.end(await sound.stream.last_words())
             await self._open.aclose()
-            if self._request is not None and self._request.type == "transcribe":
-                self._request = None
+            self._note_answer()
+
+    async def _answer_silence(self) -> None:
+        """Answer a request, or a first `audio-stop`, for which no sound came: nothing was said."""
+        if self._request is None and self._has_answered:
+            return
+        purpose = await self._purpose(_Form(HIGHEST_RATE, 2, 1), 0)
+        await purpose.begin()
+        await purpose.end(())
+        self._note_answer()
+
+    def _note_answer(self) -> None:
+        self._has_answered = True
+        if self._request is not None and self._request.type == "transcribe":
+            self._request = None
 
     async def _drop_sound(self) -> None:
         """Forget sound that was not ended."""
@@ -298,6 +321,8 @@ class _Sound:
     form: _Form
     purpose: _Purpose
     stream: Stream
+    rest: bytes = b""
+    """part of a sample, which waits for the next chunk"""
 
 
 class _Transcribing:

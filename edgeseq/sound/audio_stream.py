@@ -1,65 +1,24 @@
-"""Sound that comes as a stream of bytes: WAV by its header, or raw samples.
-
-Programs that write a WAV into a pipe cannot know its length and put 0, 0xFFFFFFFF or something near 2
-GiB there; such a stream goes on to its end. (Sizes and layout:
-https://wavefilegem.com/how_wave_files_work.html)
-"""
+"""Sound that comes as a stream of bytes: WAV by its header, or raw samples."""
 
 from __future__ import annotations
 
 import io
 import os
 import select
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import soundfile
 
 from edgeseq.errors import AudioError, CutShortError, UsageError
-from edgeseq.sound.blocks import BLOCK_SECONDS, EMPTY, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
+from edgeseq.sound import wav
+from edgeseq.sound.blocks import BLOCK_SECONDS, EMPTY, WAIT_SECONDS, Floats, check_rate, checked, resample
+from edgeseq.sound.containers import LONGEST_BEGINNING, WAV, recognize
+from edgeseq.sound.doubts import Mixer, log
+from edgeseq.sound.wav import Layout
 
 PIECE_BYTES = 65_536
-MAX_HEADER_BYTES = 1 << 20
-"""Chunks before the samples: names, pictures. More than this is no sound."""
-UNFINISHED_BYTES = 0x7FFF_0000
-"""A length from here on stands for "not known yet" (sox, arecord and ffmpeg write different ones)."""
-
-PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-SUBTYPES = {
-    (PCM, 8): "PCM_U8",
-    (PCM, 16): "PCM_16",
-    (PCM, 24): "PCM_24",
-    (PCM, 32): "PCM_32",
-    (FLOAT, 32): "FLOAT",
-    (FLOAT, 64): "DOUBLE",
-    (ALAW, 8): "ALAW",
-    (ULAW, 8): "ULAW",
-}
-"""(WAV format tag, bits a sample) -> soundfile's name."""
-
-OTHER_FORMATS = {b"fLaC": "FLAC", b"OggS": "Ogg", b"ID3": "MP3", b"FORM": "AIFF", b"\x1aE\xdf\xa3": "WebM"}
-"""First bytes of files that people pipe by mistake."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How samples lie in a stream of bytes."""
-
-    rate: int
-    n_channels: int
-    subtype: str
-    sample_bytes: int
-    offset: int
-    """bytes before the first sample"""
-    n_bytes: int | None
-    """of samples; None: up to the end"""
-
-    @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample of all channels."""
-        return self.n_channels * self.sample_bytes
+BEHIND_BYTES, BEHIND_WAITS = 4096, 5
+"""Behind the samples of a WAV so much is looked at, and so many empty pieces are waited for it."""
 
 
 def open_standard_input() -> int:
@@ -88,18 +47,18 @@ def read_pieces(descriptor: int) -> Iterator[bytes]:
 
 
 def decode(pieces: Iterator[bytes], sample_rate: int, raw_rate: int, name: str) -> Iterator[Floats]:
-    """Turn bytes into blocks at `sample_rate`; raw bytes are taken to be at `raw_rate`."""
-    head, layout = b"", None
+    """Turn bytes into blocks at `sample_rate`; what is no WAV is taken to be raw samples at `raw_rate`."""
+    head, layout, is_whole = b"", None, True
     for piece in pieces:
         head += piece
         layout = find_layout(head, raw_rate, name)
         if layout is not None:
+            is_whole = False
             break
         yield EMPTY
-    if not head:
-        raise AudioError(f"{name}: ended before any sound came. Check the program that writes into it.")
-    if layout is None:
-        raise AudioError(f"{name}: ended within its header ({len(head)} bytes). Record or copy it again.")
+    if is_whole:
+        layout = _layout_of_all(head, raw_rate, name)
+    assert layout is not None
     check_rate(layout.rate, name)
     samples = _decode_samples(head[layout.offset :], pieces, layout, name)
     yield from resample(checked(samples, layout.rate, name), layout.rate, sample_rate)
@@ -110,90 +69,45 @@ def find_layout(head: bytes, raw_rate: int, name: str) -> Layout | None:
 
     Raises AudioError for a WAV that cannot be read and for other kinds of files.
     """
-    if len(head) < 4:
+    if len(head) < LONGEST_BEGINNING:
         return None
-    for magic, kind in OTHER_FORMATS.items():
-        if head.startswith(magic):
-            raise AudioError(
-                f"{name}: looks like {kind}; a pipe may hold WAV or raw 16-bit samples.\n"
-                "  Give the file by its name, or put `ffmpeg -i - -f wav -` in between."
-            )
-    if head[:4] not in (b"RIFF", b"RF64"):
-        return Layout(raw_rate, 1, "PCM_16", 2, 0, None)
-    return _find_wav_layout(head, name)
+    kind = recognize(head)
+    if kind is not None and kind != WAV:
+        raise AudioError(f"{name}: looks like {kind.name}; wanted WAV, or raw 16-bit samples.")
+    if kind is None:
+        return raw_layout(raw_rate)
+    layout = wav.find_layout(head, name)
+    return None if layout is None else wav.for_pipe(layout)
 
 
-def is_unfinished_wav(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a WAV whose header was written before its length was known."""
-    layout = _file_layout(path)
-    return layout is not None and layout.n_bytes is None
+def raw_layout(rate: int) -> Layout:
+    """Give the layout of raw samples: 16-bit little-endian mono."""
+    return Layout(rate, 1, "PCM_16", 2, 0, None)
 
 
-def promised_samples(path: str | os.PathLike[str]) -> int:
-    """Count the samples (of all channels at once) that a WAV file's header promises, 0 if it does not say."""
-    layout = _file_layout(path)
-    return (layout.n_bytes or 0) // layout.frame_bytes if layout is not None else 0
-
-
-def _file_layout(path: str | os.PathLike[str]) -> Layout | None:
-    with Path(path).open("rb") as file:
-        head = file.read(4)
-        if head not in (b"RIFF", b"RF64"):
-            return None
-        head += file.read(MAX_HEADER_BYTES)
-    try:
-        return find_layout(head, 0, str(path))
-    except AudioError:
-        return None  # soundfile or ffmpeg may know better
-
-
-def _find_wav_layout(head: bytes, name: str) -> Layout | None:
-    at, form, long_size = 12, None, None
-    while len(head) >= at + 8:
-        kind, size = head[at : at + 4], struct.unpack_from("<I", head, at + 4)[0]
-        if kind == b"data":
-            if form is None:
-                raise AudioError(f"{name}: a WAV without a 'fmt ' chunk before its samples. Copy it again.")
-            n_bytes = long_size if long_size is not None and size == 0xFFFF_FFFF else size
-            return _layout(form, at + 8, n_bytes, name)
-        if at + 8 + size > MAX_HEADER_BYTES:
-            raise AudioError(f"{name}: a WAV without samples in its first megabyte; it is broken.")
-        body = head[at + 8 : at + 8 + size]
-        if kind == b"fmt " and len(body) == size >= 16:
-            form = body
-        elif kind == b"ds64" and len(body) == size >= 16:
-            long_size = struct.unpack_from("<Q", body, 8)[0]
-        at += 8 + size + size % 2
-    return None
-
-
-def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
-    tag, n_channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
-    if tag == EXTENSIBLE and len(form) >= 26:
-        tag = struct.unpack_from("<H", form, 24)[0]
-    subtype = SUBTYPES.get((tag, bits))
-    if subtype is None or not 1 <= n_channels <= 1024:
-        raise AudioError(
-            f"{name}: a WAV of format {tag} with {bits} bits and {n_channels} channels, which is not read "
-            "from a pipe.\n"
-            "  Wanted PCM of 8 to 32 bits, float, A-law or mu-law; `ffmpeg -i - -f wav -` converts."
-        )
-    known = 0 < n_bytes < UNFINISHED_BYTES or n_bytes > 0xFFFF_FFFF
-    return Layout(rate, n_channels, subtype, bits // 8, offset, n_bytes if known else None)
+def _layout_of_all(head: bytes, raw_rate: int, name: str) -> Layout:
+    """Give the layout of a stream that is over, whose first bytes did not tell it."""
+    if not head:
+        raise AudioError(f"{name}: ended before any sound came. Check the program that writes into it.")
+    if len(head) < LONGEST_BEGINNING and not (b"RIFF".startswith(head[:4]) or recognize(head)):
+        return raw_layout(raw_rate)
+    raise AudioError(f"{name}: ended within its header ({len(head)} bytes). Record or copy it again.")
 
 
 def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: str) -> Iterator[Floats]:
     """Blocks at the stream's own rate, of what is there but at most a second."""
     n_left, n_bytes = layout.n_bytes, 0
+    mixer = Mixer(name, layout.rate)
     most = max(1, round(layout.rate * BLOCK_SECONDS)) * layout.frame_bytes
     while True:
-        if n_left is not None:
-            rest = rest[: n_left - n_bytes]
-        while len(rest) >= layout.frame_bytes:
-            whole = rest[: min(most, len(rest) // layout.frame_bytes * layout.frame_bytes)]
-            rest, n_bytes = rest[len(whole) :], n_bytes + len(whole)
-            yield _to_floats(whole, layout)
+        n_there = len(rest) if n_left is None else min(len(rest), n_left - n_bytes)
+        while n_there >= layout.frame_bytes:
+            whole = rest[: min(most, n_there // layout.frame_bytes * layout.frame_bytes)]
+            rest, n_bytes, n_there = rest[len(whole) :], n_bytes + len(whole), n_there - len(whole)
+            yield mixer.mix(to_floats(whole, layout))
         if n_left is not None and n_left - n_bytes < layout.frame_bytes:
+            mixer.judge()
+            _look_behind(rest[n_left % 2 + n_left - n_bytes :], pieces, name)
             return
         piece = next(pieces, None)
         if piece is None:
@@ -201,15 +115,17 @@ def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: 
         if not piece:
             yield EMPTY
         rest += piece
+    mixer.judge()
     if n_left is not None:
         seconds = layout.frame_bytes * layout.rate
         raise CutShortError(
             f"{name}: breaks off at {n_bytes / seconds:.2f} s; its header promises "
-            f"{n_left / seconds:.2f} s.\n  The words up to there are told; record or copy it again."
+            f"{n_left / seconds:.2f} s.\n  The words up to there are printed; record or copy it again."
         )
 
 
-def _to_floats(samples: bytes, layout: Layout) -> Floats:
+def to_floats(samples: bytes, layout: Layout) -> Floats:
+    """Decode whole samples: float32 `[n_samples, n_channels]` in [-1, 1]."""
     decoded, _ = soundfile.read(
         io.BytesIO(samples),
         dtype="float32",
@@ -220,4 +136,21 @@ def _to_floats(samples: bytes, layout: Layout) -> Floats:
         samplerate=layout.rate,
         endian="LITTLE",
     )
-    return mono(decoded)
+    return decoded
+
+
+def _look_behind(rest: bytes, pieces: Iterator[bytes], name: str) -> None:
+    """Say so where something that may be sound follows the samples that a WAV's header promises."""
+    n_waits = 0
+    for piece in pieces:
+        rest += piece
+        n_waits += not piece
+        if len(rest) >= BEHIND_BYTES or n_waits >= BEHIND_WAITS:
+            break
+    tell_behind(wav.left_behind(rest, len(rest)), name)
+
+
+def tell_behind(behind: str, name: str) -> None:
+    """Log what was not heard."""
+    if behind:
+        log.warning("%s: %s; what lies there is not heard. Convert it to one whole WAV first.", name, behind)

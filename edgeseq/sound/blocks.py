@@ -6,6 +6,7 @@ blocks; one that can lose sound, such as a microphone, says so among its blocks 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy.typing as npt
 import soxr
 
 from edgeseq.errors import AudioError, EdgeseqError
+
+log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float32]
 
@@ -99,8 +102,11 @@ def first_unusable(samples: Floats) -> int | None:
 
 
 def checked(blocks: Iterable[Floats], rate: int, name: str) -> Iterator[Floats]:
-    """Pass on the blocks of `name`; raise AudioError for unusable values and if there was no sound."""
-    n_samples = 0
+    """Pass on the blocks of `name`; raise AudioError for unusable values and if there was no sound.
+
+    Where all of it was zeros, that is logged behind the last block.
+    """
+    n_samples, is_zero = 0, True
     for block in blocks:
         bad = first_unusable(block)
         if bad is not None:
@@ -110,9 +116,12 @@ def checked(blocks: Iterable[Floats], rate: int, name: str) -> Iterator[Floats]:
                 "  Whatever wrote it divided by zero or is broken: repair it there."
             )
         n_samples += len(block)
+        is_zero = is_zero and not block.any()
         yield block
     if not n_samples:
         raise AudioError(f"{name}: holds no sound (0 samples). Record or copy it again.")
+    if is_zero:
+        log.warning("%s: holds nothing but zeros, %.2f s of them.", name, n_samples / rate)
 
 
 def check_rate(rate: int, name: str) -> None:

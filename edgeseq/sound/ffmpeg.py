@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from typing import IO
+from contextlib import suppress
+from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from edgeseq.errors import AudioError, CutShortError, UsageError
@@ -17,6 +19,9 @@ from edgeseq.sound.blocks import EMPTY, Floats
 
 LOSSES = ("partial file", "ended prematurely", "truncat", "invalid data found when processing input")
 """In what ffmpeg says, although it ends well: something of the recording is missing."""
+
+HEADER_BYTES = 128
+"""of a WAV that ffmpeg writes, without samples; it is a few less"""
 
 OVER_TCP, OVER_UDP = "tcp,tls,crypto", "udp,rtp,srtp"
 PROTOCOLS = {
@@ -32,6 +37,8 @@ PROTOCOLS = {
     "srt": "srt",
 }
 """Kind of a URL -> what ffmpeg may speak for it: the network's protocols, never files or programs of this machine."""
+DEVICE = "file:/dev/stdin"
+"""An open file, opened again by ffmpeg, so that it can go to and fro in it."""
 LOCAL_PROTOCOLS = "file,pipe"
 """for files: play lists among them must not reach into the network"""
 
@@ -68,7 +75,7 @@ def read_url(url: str, sample_rate: int) -> Iterator[Floats]:
         raise UsageError(
             f"{without_password(url)}: streams of the kind '{kind}' are not read. Wanted: {', '.join(PROTOCOLS)}, or a file."
         )
-    program = shutil.which("ffmpeg")
+    program = ffmpeg()
     if program is None:
         raise AudioError(
             f"{without_password(url)}: network streams are read through ffmpeg, which is not installed.\n"
@@ -77,30 +84,98 @@ def read_url(url: str, sample_rate: int) -> Iterator[Floats]:
     return _decode(program, url, PROTOCOLS[kind], sample_rate, f"a {kind} stream")
 
 
+def ffmpeg() -> str | None:
+    """Find the program; None where it is not installed."""
+    return shutil.which("ffmpeg")
+
+
 def read_with_ffmpeg(path: str | os.PathLike[str], sample_rate: int, reason: str) -> Iterator[Floats]:
     """Read a file as blocks of mono float32 samples at `sample_rate` Hz; `reason` is why soundfile did not.
 
     Raises AudioError at once if ffmpeg is missing, while reading if it finds no sound, CutShortError
     after the last block if something is lost.
     """
-    program = shutil.which("ffmpeg")
+    return _decode(_found(str(path), reason), f"file:{os.fspath(path)}", LOCAL_PROTOCOLS, sample_rate, reason)
+
+
+def decoded(path: str | os.PathLike[str], reason: str) -> BinaryIO:
+    """Decode a file to an unnamed temporary WAV, at its own rate; `reason` is why soundfile did not.
+
+    Raises AudioError if ffmpeg is missing or finds no sound, or as much of it as there should be.
+    """
+    command = _command(_found(str(path), reason), f"file:{os.fspath(path)}", LOCAL_PROTOCOLS)
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # the caller's
+    with tempfile.TemporaryFile() as said:
+        exit_code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=said).returncode
+        line = _last_line(said)
+    if file.seek(0, os.SEEK_END) > HEADER_BYTES and not exit_code and not _is_loss(line):
+        return file
+    with file:
+        _judge(exit_code, line, 0.0, str(path), reason)
+    raise AssertionError("judged without a fault")
+
+
+def read_descriptor(descriptor: int, sample_rate: int, name: str, reason: str) -> Iterator[Floats]:
+    """Read an open file, called `name`, as `read_with_ffmpeg` does."""
+    return _decode(_found(name, reason), DEVICE, LOCAL_PROTOCOLS, sample_rate, reason, name, descriptor)
+
+
+def read_piped(pieces: Iterator[bytes], sample_rate: int, name: str, reason: str) -> Iterator[Floats]:
+    """Read bytes as they come from a source called `name`, as `read_with_ffmpeg` does."""
+    reading, writing = os.pipe()
+    is_over = threading.Event()
+    feeder = threading.Thread(target=_feed, args=(pieces, writing, is_over), daemon=True)
+    try:
+        blocks = _decode(_found(name, reason), "pipe:0", LOCAL_PROTOCOLS, sample_rate, reason, name, reading)
+        feeder.start()
+        yield from blocks
+    finally:
+        os.close(reading)
+        is_over.set()
+        if feeder.ident is None:
+            os.close(writing)
+        else:
+            feeder.join()
+
+
+def _feed(pieces: Iterator[bytes], descriptor: int, is_over: threading.Event) -> None:
+    """Write pieces to ffmpeg until they end, or nobody reads them any more."""
+    with os.fdopen(descriptor, "wb", buffering=0) as pipe, suppress(BrokenPipeError):
+        for piece in pieces:
+            if is_over.is_set():
+                return
+            pipe.write(piece)
+
+
+def _found(name: str, reason: str) -> str:
+    program = ffmpeg()
     if program is None:
         raise AudioError(
-            f"{path}: soundfile cannot read it ({reason}), and ffmpeg, which reads more, is not installed.\n"
+            f"{name}: soundfile cannot read it ({reason}), and ffmpeg, which reads more, is not installed.\n"
             "  Install it (`sudo apt install ffmpeg`) or convert the file to WAV or FLAC."
         )
-    return _decode(program, f"file:{os.fspath(path)}", LOCAL_PROTOCOLS, sample_rate, reason)
+    return program
 
 
-def _decode(program: str, source: str, protocols: str, sample_rate: int, reason: str) -> Iterator[Floats]:
-    # The first track of sound, all channels, as a WAV stream.
-    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", protocols, "-i", source]
-    command += ["-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
-    path = without_password(source.removeprefix("file:"))
+def _decode(
+    program: str,
+    source: str,
+    protocols: str,
+    sample_rate: int,
+    reason: str,
+    name: str | None = None,
+    descriptor: int | None = None,
+) -> Iterator[Floats]:
+    command = _command(program, source, protocols)
+    path = name or without_password(source.removeprefix("file:"))
     n_samples = 0
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL if descriptor is None else descriptor,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            start_new_session=True,
         )
         assert process.stdout is not None
         try:
@@ -122,6 +197,12 @@ def _decode(program: str, source: str, protocols: str, sample_rate: int, reason:
         _judge(exit_code, _last_line(said).replace(source, path), n_samples / sample_rate, path, reason)
 
 
+def _command(program: str, source: str, protocols: str) -> list[str]:
+    """The first track of sound, all channels, as a WAV stream."""
+    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", protocols, "-i", source]
+    return [*command, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+
+
 def _chain(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from pieces
@@ -137,11 +218,15 @@ def _judge(exit_code: int, line: str, seconds: float, path: str, reason: str) ->
             f"{path}: neither soundfile ({reason}) nor ffmpeg ({found}) can read it.\n"
             "  Check that it is a recording, and that it is whole."
         )
-    if exit_code or any(loss in line.lower() for loss in LOSSES):
+    if exit_code or _is_loss(line):
         raise CutShortError(
             f"{path}: breaks off at {seconds:.2f} s (ffmpeg: {line or f'exit code {exit_code}'}).\n"
-            "  The words up to there are told; copy the file again."
+            "  The words up to there are printed; copy the file again."
         )
+
+
+def _is_loss(line: str) -> bool:
+    return any(loss in line.lower() for loss in LOSSES)
 
 
 def _last_line(said: IO[bytes]) -> str:

@@ -18,12 +18,13 @@ from types import TracebackType
 import numpy as np
 
 from edgeseq.errors import DeviceError, UsageError
-from edgeseq.sound.blocks import EMPTY, WAIT_SECONDS, Floats, Lost, mono
+from edgeseq.sound.blocks import EMPTY, WAIT_SECONDS, Floats, Lost
 from edgeseq.sound.capture.devices import Device, find_microphone
 from edgeseq.sound.capture.load import Load
 from edgeseq.sound.capture.process import Message, RecorderProcess, list_microphones
 from edgeseq.sound.capture.recorder import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Opened, Request
 from edgeseq.sound.capture.stream import GONE, RecordedStream
+from edgeseq.sound.doubts import Mixer
 from edgeseq.sound.resampling import LiveResampler
 
 __all__ = ["Device", "Microphone", "find_microphone", "list_microphones"]
@@ -142,6 +143,7 @@ class Microphone:
         comes a `Lost`; one of 0 s tells that the microphone has gone just now. Ends after `stop`.
         """
         resampler: LiveResampler | None = None
+        mixer = Mixer(f"the microphone '{self.name}'", self.rate, self._report)
         for samples in self.raw_blocks():
             if isinstance(samples, Lost):
                 resampler = None
@@ -151,7 +153,7 @@ class Microphone:
             else:
                 resampler = resampler or LiveResampler(self.rate, self.sample_rate)
                 self._load.give()
-                yield resampler.step(mono(samples))
+                yield resampler.step(mixer.mix(samples))
                 self._load.take_back(len(samples) / self.rate)
 
     def raw_blocks(self) -> Iterator[Floats | Lost]:

@@ -197,7 +197,7 @@ def read_words(path: Path) -> str | PackedLexicon:
 
     Raises as `load_lexicon`; ValueError for lines that are not UTF-8.
     """
-    return load_lexicon(path) if is_packed(path) else path.read_text(encoding="utf-8")
+    return load_lexicon(path) if is_packed(path) else path.read_text(encoding="utf-8-sig")
 
 
 def load_lexicon(path: Path) -> PackedLexicon:

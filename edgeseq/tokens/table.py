@@ -12,7 +12,6 @@ units, so that any way of cutting a word to subwords is that word.
 
 from __future__ import annotations
 
-import unicodedata
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from itertools import islice, product
 from typing import Any, Literal, cast
 
 from edgeseq.errors import ManifestError
+from edgeseq.tokens.normalizing import normalize_text
 from edgeseq.tokens.packed_lexicon import PackedLexicon
 from edgeseq.tokens.pronunciations import Phones, Pronouncer, pronunciations_of, read_entries, written
 from edgeseq.tokens.subwords import Segmenter
@@ -35,15 +35,6 @@ WORD_START = "▁"
 
 MOST_WAYS = 32
 """In which a phrase may be pronounced, if its words have several pronunciations each."""
-
-
-def normalize_text(text: str) -> str:
-    """Bring a transcript into the form that tokens spell: Unicode NFC, lower case, single spaces.
-
-    >>> normalize_text("  Three   ONE ")
-    'three one'
-    """
-    return " ".join(unicodedata.normalize("NFC", text).lower().split())
 
 
 @dataclass(frozen=True)
@@ -61,16 +52,18 @@ class TokenTable:
     """of phones: pronounces words that the lexicon lacks"""
     guessed: tuple[tuple[str, tuple[Phones, ...]], ...] = ()
     """words that were so pronounced"""
+    language: str = field(default="", compare=False)
+    """of the texts, a tag such as `tr`, whose rules say what is a small letter; "" for those of most"""
 
     @classmethod
-    def of_characters(cls, texts: Iterable[str]) -> TokenTable:
+    def of_characters(cls, texts: Iterable[str], language: str = "") -> TokenTable:
         """Collect the characters of `texts` (any form; they are normalized), sorted, after blank and word start.
 
         >>> TokenTable.of_characters(["no", "one"]).symbols
         ('<blk>', '▁', 'e', 'n', 'o')
         """
-        characters = {character for text in texts for character in normalize_text(text)} - {" "}
-        return cls((BLANK, WORD_START, *sorted(characters)))
+        characters = {character for text in texts for character in normalize_text(text, language)} - {" "}
+        return cls((BLANK, WORD_START, *sorted(characters)), language=language)
 
     @classmethod
     def of_phones(cls, entries: Iterable[tuple[str, Phones]], *, word_start: bool = True) -> TokenTable:
@@ -172,9 +165,13 @@ class TokenTable:
         """Count the symbols, blank included: the width of `log_probs`."""
         return len(self.symbols)
 
+    def normalize(self, text: str) -> str:
+        """Bring a text into the form that these tokens spell; see `normalize_text`."""
+        return normalize_text(text, self.language)
+
     def unknown(self, text: str) -> list[str]:
         """List what in a text no token spells, each once, sorted: letters; where tokens are phones, words without any."""
-        normal = normalize_text(text)
+        normal = self.normalize(text)
         if self.kind == "phones":
             return sorted({word for word in normal.split() if word not in self.pronunciations})
         return sorted(set(normal) - self.letters - {" "})
@@ -202,7 +199,7 @@ class TokenTable:
         unknown = self.unknown(text)
         if unknown:
             raise ManifestError(f"{text!r} holds {', '.join(map(repr, unknown))}, {self._mend}")
-        return [self.ids[symbol] for word in normalize_text(text).split() for symbol in self._spell(word)]
+        return [self.ids[symbol] for word in self.normalize(text).split() for symbol in self._spell(word)]
 
     def ways(self, text: str) -> Iterator[tuple[str, ...]]:
         """Give the units of a text, `▁` before each word: letters, or phones in each way in which it is pronounced.
@@ -210,7 +207,7 @@ class TokenTable:
         `▁` stands there also where no word is spelled with it (`word_start` is false), to tell words apart.
         Raises KeyError for words without phones; see `unknown`.
         """
-        words = normalize_text(text).split()
+        words = self.normalize(text).split()
         by_word = [self.pronunciations[word] if self.kind == "phones" else (tuple(word),) for word in words]
         for chosen in islice(product(*by_word), MOST_WAYS):
             yield tuple(unit for units in chosen for unit in (WORD_START, *units))

@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
+from edgeseq.data import clips
 from edgeseq.data.manifest import Recording
-from edgeseq.data.stored_sound import open_sound
-from edgeseq.errors import ManifestError
+from edgeseq.errors import AudioError, ManifestError
 from edgeseq.training.augmentation.level import Waveform
 
 CACHE_SAMPLES = 500_000_000
@@ -51,17 +49,7 @@ class ClipReader:
 def read_clip(recording: Recording, sample_rate: int) -> Waveform:
     """Decode a recording's stretch of its file, mono, at `sample_rate`; float32 `[n_samples]`."""
     try:
-        with open_sound(recording) as file:
-            file.seek(round(recording.offset * file.samplerate))
-            samples = file.read(round(recording.duration * file.samplerate), dtype="float32", always_2d=True).mean(axis=1)
-            rate = file.samplerate
-    except (OSError, soundfile.SoundFileError) as fault:
-        raise ManifestError(
-            f"{recording.where}: cannot be read as sound ({fault}).\n  Take its line out of the manifest or replace the file."
-        ) from fault
-    if not np.isfinite(samples).all():
-        raise ManifestError(
-            f"{recording.where}: holds samples that are no numbers (NaN or infinite).\n"
-            "  Take its line out of the manifest or replace the file."
-        )
-    return np.asarray(soxr.resample(samples, rate, sample_rate), dtype=np.float32)
+        return clips.read_clip(recording, sample_rate)
+    except AudioError as fault:
+        reason = str(fault).splitlines()[0].removeprefix(f"{recording.where}: ")
+        raise ManifestError(f"{recording.where}: {reason}\n  Take its line out of the manifest or replace the file.") from fault

@@ -10,11 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers import TensorBoardLogger
-from lightning.fabric.loggers.logger import Logger
-from lightning.pytorch.loggers import MLFlowLogger, WandbLogger
-
 from edgeseq.errors import EdgeseqError, MissingExtraError
+from edgeseq.training.lightning_import import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from edgeseq.training.logger_threads import Follower, Row, Sent, Tool, in_short, read_sent
 from edgeseq.training.recipe import Recipe
 
@@ -106,6 +103,8 @@ def _begin_mlflow(recipe: Recipe, folder: Path, run: str | None) -> Tool:
 
 
 def _begin_wandb(recipe: Recipe, folder: Path, run: str | None) -> Tool:
+    for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):  # its own logs and copies, which else lie in the user's home
+        os.environ.setdefault(variable, str(folder.resolve() / "wandb"))
     logger = WandbLogger(
         name=recipe.name,
         project=os.environ.get("WANDB_PROJECT", PROJECT),

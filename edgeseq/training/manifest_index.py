@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseq.data.manifest import Recording, parse_line, scan_manifest
+from edgeseq.data.manifest import BYTE_ORDER_MARK, Recording, parse_line, scan_manifest
 from edgeseq.errors import ManifestError
 
 RECENT_RECORDINGS = 4096
@@ -72,7 +72,7 @@ class ManifestIndex:
         with self._open() as file:
             for begin in self.begins:
                 file.seek(int(begin))
-                yield json.loads(file.readline()).get("text", "")
+                yield json.loads(file.readline().decode().lstrip(BYTE_ORDER_MARK)).get("text", "")
 
     def take(self, numbers: NDArray[np.int64]) -> ManifestIndex:
         """Keep the recordings of these numbers, in this order."""

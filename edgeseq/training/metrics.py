@@ -11,6 +11,7 @@ from statistics import mean
 from typing import Any
 
 from edgeseq.errors import EdgeseqError
+from edgeseq.output.drawing import import_matplotlib
 from edgeseq.training.checkpoint import latest_checkpoint
 from edgeseq.training.loggers import begin_loggers, end_loggers
 from edgeseq.training.metric import METRICS, Metric, is_validation
@@ -167,6 +168,7 @@ def rate_curves(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int,
 
 def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     """Draw loss and error rates over steps to a PNG."""
+    import_matplotlib()
     import matplotlib
 
     matplotlib.use("Agg")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from edgeseq.training.augmentation.spec_augment import spec_augment
 from edgeseq.training.batches import Batch
 from edgeseq.training.chance import RowChance
+from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sequence_model import SAMPLES, SequenceModel
 from edgeseq.training.state import State, restart

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeseq.tokens.pronunciations import Phones
-from edgeseq.tokens.table import WORD_START, TokenTable, normalize_text
+from edgeseq.tokens.table import WORD_START, TokenTable
 
 ERROR = 1 << 32
 """An error in costs that count phones of the reference in their lower half: of equally near pronunciations the shortest."""
@@ -15,7 +15,7 @@ ERROR = 1 << 32
 
 def pronunciations_of_text(text: str, tokens: TokenTable) -> list[tuple[Phones, ...]] | None:
     """List for each word of a text its pronunciations; None where the lexicon lacks a word."""
-    words = normalize_text(text).split()
+    words = tokens.normalize(text).split()
     known = [tokens.pronunciations[word] for word in words if word in tokens.pronunciations]
     return known if len(known) == len(words) else None
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from edgeseq.errors import EdgeseqError, UsageError
+from edgeseq.training.lightning_import import Fabric
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError that lists every fault, each with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:
         raise RecipeError(
             f"{path}: cannot be read as a recipe ({fault}).\n  Name a YAML file, such as recipes/ctc.yaml."

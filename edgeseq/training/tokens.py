@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,26 +17,27 @@ from edgeseq.training.recipe import TokensRecipe
 from edgeseq.training.weights import find_weights, load_trained
 
 
-def make_tokens(recipe: TokensRecipe, texts: Iterable[str]) -> TokenTable:
-    """Make the tokens of a recipe for the texts that it trains on. The same texts give the same tokens.
+def make_tokens(recipe: TokensRecipe, texts: Iterable[str], language: str = "") -> TokenTable:
+    """Make the tokens of a recipe for the texts in `language` that it trains on. The same texts give the same tokens.
 
     Raises RecipeError for a number of subwords that cannot be, WordListError for a lexicon with faults, ManifestError for
     words that it lacks, UsageError and ModelError for a model that is not there or none.
     """
     if recipe.kind == "subwords":
         assert recipe.size is not None
-        return subwords(_count_words(texts), recipe.size)
+        return replace(subwords(_count_words(texts, language), recipe.size), language=language)
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
-        return phones(_count_words(texts), recipe.lexicon, word_start=recipe.word_start)
+        made = phones(_count_words(texts, language), recipe.lexicon, word_start=recipe.word_start)
+        return replace(made, language=language)
     if recipe.kind == "given":
         assert recipe.model is not None
-        return load_trained(find_weights(recipe.model, "tokens.model")).tokens
-    return TokenTable.of_characters(texts)
+        return replace(load_trained(find_weights(recipe.model, "tokens.model")).tokens, language=language)
+    return TokenTable.of_characters(texts, language)
 
 
-def _count_words(texts: Iterable[str]) -> Counter[str]:
-    return Counter(word for text in texts for word in normalize_text(text).split())
+def _count_words(texts: Iterable[str], language: str) -> Counter[str]:
+    return Counter(word for text in texts for word in normalize_text(text, language).split())
 
 
 def subwords(words: Mapping[str, int], size: int) -> TokenTable:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 
 from edgeseq.errors import UsageError
 from edgeseq.training import processes, tasks
@@ -15,6 +14,7 @@ from edgeseq.training.averaging import Weights
 from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.checkpoint import Checkpoint, save_checkpoint
 from edgeseq.training.finetuning import begin_from, freeze
+from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.quantization import Grids
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe

@@ -196,7 +196,7 @@ def train_step(
         if settings.averaging.kind != "none":
             share = share_of_new(settings.averaging, step + 1, settings.steps)
             training.average = average_in(training.average, model.state_dict(), share)
-        noticed = training.gradients.look(step + 1, norms, settings.grad_clip)
+        noticed = training.gradients.look(step + 1, norms, settings.grad_clip, hardness)
     else:
         noticed = training.bad_steps.add(step + 1, loss_value, clip_names(step))
         training.carried = restart(training.carried, torch.ones(len(training.rows), dtype=torch.bool, device=places.device))

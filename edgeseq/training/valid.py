@@ -19,7 +19,7 @@ from edgeseq.decoding.word_ends import WordEnds
 from edgeseq.errors import RecipeError
 from edgeseq.evaluation.evaluate import word_edits
 from edgeseq.tokens.pronunciations import Phones
-from edgeseq.tokens.table import TokenTable, normalize_text
+from edgeseq.tokens.table import TokenTable
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.metric import ACCEPTED, PER, WER, Metric
 from edgeseq.training.metrics import ValidReport
@@ -165,7 +165,7 @@ class WordValidator:
         return [
             ValidClip(
                 recording,
-                normalize_text(recording.text),
+                self.tokens.normalize(recording.text),
                 pronunciations_of_text(recording.text, self.tokens) if self._is_phones else None,
                 number in searched,
             )

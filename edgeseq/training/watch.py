@@ -22,6 +22,8 @@ USUAL_STEPS = 200
 """The usual norm is the median of so many steps."""
 QUIET_STEPS = 500
 """The same is told at most so often."""
+HARDER = 0.05
+"""More difficulty from one step to the next is another kind of batch."""
 NAMED_CLIPS = 12
 
 
@@ -51,10 +53,18 @@ class GradientWatch:
         """Know nothing yet."""
         self._norms: deque[float] = deque(maxlen=USUAL_STEPS)
         self._vanished: dict[str, int] = {}
+        self._hardness = 0.0
         self._told = -QUIET_STEPS
 
-    def look(self, step: int, by_layer: Mapping[str, float], clip: float) -> str | None:
-        """Say what is wrong with the gradient of `step`, or nothing."""
+    def look(self, step: int, by_layer: Mapping[str, float], clip: float, hardness: float = 0.0) -> str | None:
+        """Say what is wrong with the gradient of `step`, or nothing.
+
+        Where the recipe makes the batches harder (`hardness`: its difficulty, 0 to 1), larger gradients are meant, and what
+        is usual is learnt anew.
+        """
+        if (hardness > 0) != (self._hardness > 0) or hardness - self._hardness > HARDER:
+            self._norms.clear()
+        self._hardness = hardness
         norm = math.sqrt(sum(n * n for n in by_layer.values()))
         usual = median(self._norms) if len(self._norms) >= USUAL_STEPS // 4 else math.inf
         self._norms.append(norm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +20,16 @@ from edgeseq.models import model_folders
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import tasks
 from edgeseq.training.checkpoint import check_format, ctc_details, finished_checkpoint, load_checkpoint
+from edgeseq.training.metrics import read_lines
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.sequence_model import SequenceModel, build_model, renamed_weights
 from edgeseq.training.tasks.task import Task
 
 WEIGHTS_FILE = "weights.safetensors"
+METRICS_FILE = "metrics.jsonl"
+NO_LR = 1e-3
+"""of the recipe's learning rate: a schedule that came so far has ended"""
 METADATA_KEY = "edgeseq"
 FORMAT = 3
 """Of the weights' names; raised when they change."""
@@ -45,6 +50,8 @@ class Trained:
     """what lies beside the model's files, by role (see companions.py)"""
     search: SearchDefaults | None = None
     """how words are searched for with them"""
+    unfinished: str = ""
+    """how far its training came, where it was stopped before its end; "" for a finished one"""
 
     @property
     def gives_words(self) -> bool:
@@ -94,7 +101,22 @@ def load_trained(path: Path) -> Trained:
             "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
         )
     saved = load_checkpoint(checkpoint)
-    return _assemble(saved.recipe, saved.details, saved.weights, checkpoint)
+    trained = _assemble(saved.recipe, saved.details, saved.weights, checkpoint)
+    return replace(trained, unfinished=_unfinished(path, saved.step, trained.recipe))
+
+
+def _unfinished(path: Path, step: int, recipe: Recipe) -> str:
+    """Say how far the training of a checkpoint, or of a run's folder, came; "" for one that has ended as it should.
+
+    By its steps, by train.patience, or, bounded in time, with its learning rate at zero.
+    """
+    lines, steps = read_lines(path / METRICS_FILE) if path.is_dir() else [], recipe.train.steps
+    done = max((line["step"] for line in lines), default=step)
+    last_lr = next((line["lr"] for line in reversed(lines) if "lr" in line), math.inf)
+    has_ended = last_lr < NO_LR * recipe.train.lr and done > recipe.train.warmup_steps
+    if done >= steps or has_ended or any("stopped: " in line.get("notice", "") for line in lines):
+        return ""
+    return f"its training was stopped after {done:,} of {steps:,} steps"
 
 
 def pack_weights(trained: Trained, flush_seconds: float) -> bytes:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 
 import command_line
@@ -104,7 +105,40 @@ def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group, workers
     (os.killpg if to_group else os.kill)(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "--resume" in err and "Traceback" not in err
+    workers_given = f"--workers {workers} " if workers != 1 else ""
+    assert f"Go on with: edgeseq train recipe.yaml train.steps=100000 {workers_given}--resume\n" in err
+    assert "Traceback" not in err
     assert list((folder / "runs" / "tones" / "checkpoints").glob("step-*.pt"))
     code, _, err = run("train", "recipe.yaml", "train.steps=100000", cwd=folder)
     assert code == 2 and "--resume" in err
+
+
+def test_the_hint_goes_on_with_the_same_run(folder):
+    """Followed to the letter, it trains on in the same folder, by the same recipe; and the export says how far that was."""
+    process = command_line.start(
+        "train", "recipe.yaml", "train.steps=100000", "--out", "runs/my run", "--workers", 0, cwd=folder
+    )
+    metrics = folder / "runs" / "my run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    (hint,) = [line.partition("Go on with: ")[2] for line in err.splitlines() if "Go on with: " in line]
+    assert hint == "edgeseq train recipe.yaml train.steps=100000 --out 'runs/my run' --workers 0 --resume"
+    before = len(metrics.read_text().splitlines())
+    process = command_line.start(*shlex.split(hint)[1:], cwd=folder)
+    while len(metrics.read_text().splitlines()) <= before:
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert hint in err and not (folder / "runs" / "tones").exists()
+    _, _, err = run("export", "runs/my run", "--out", "exported", "--flush-seconds", "0.3", "--unproven", cwd=folder)
+    assert "its training was stopped after" in err and "of 100,000 steps" in err
+
+
+def test_doctests():
+    import doctest
+
+    import edgeseq.cli.train
+
+    assert doctest.testmod(edgeseq.cli.train).failed == 0

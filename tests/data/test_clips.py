@@ -34,7 +34,7 @@ def test_what_cannot_be_read_is_named(ramp, tmp_path):
     for bad in (Recording(tmp_path / "gone.wav", 1.0, "x"), Recording(tmp_path / "gone.wav", 1.0, "x", offset=0.5)):
         with pytest.raises(AudioError, match=r"gone\.wav"):
             read_clip(bad, 8000)
-    with pytest.raises(AudioError, match=r"ramp\.wav: no sound at 5 s"):
+    with pytest.raises(AudioError, match=r"ramp\.wav \(5\.00 to 6\.00 s\): holds 2\.00 s; no sound at 5 s"):
         read_clip(Recording(ramp, 1.0, "x", offset=5), 8000)
     soundfile.write(tmp_path / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
     for offset in (0.0, 0.5):

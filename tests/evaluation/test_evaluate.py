@@ -92,7 +92,9 @@ def test_two_utterances_in_one_clip_are_one_text(tone_recognizer, tmp_path):
     pause = tone_language.silence(1.5)
     samples = np.concatenate([tone_language.say("one"), pause, tone_language.say("two")])
     soundfile.write(tmp_path / "a.wav", samples, tone_language.SAMPLE_RATE)
-    report = evaluate(tone_recognizer, single_clips([Recording(tmp_path / "a.wav", 3.0, "one two")]))
+    report = evaluate(
+        tone_recognizer, single_clips([Recording(tmp_path / "a.wav", len(samples) / tone_language.SAMPLE_RATE, "one two")])
+    )
     assert report.right == 1
 
 

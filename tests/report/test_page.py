@@ -140,3 +140,22 @@ def test_no_run_is_named(tmp_path):
         read_run(tmp_path)
     done = edgeseq("report", tmp_path)
     assert done.returncode == 2 and "such as runs/digits-en" in done.stderr
+
+
+def test_a_run_without_validation_recordings_has_a_whole_report(tmp_path):
+    import re
+
+    from tiny_tones import tone_recipe, write_tones
+
+    from edgeseq.training.trainer import train
+
+    recipe = tone_recipe(write_tones(tmp_path / "data"), steps=4)
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"valid": []})})
+    train(recipe, tmp_path / "run", resume=False, report=lambda _: None, workers=0)
+    write_report(read_run(tmp_path / "run"), tmp_path / "report.html", clips=10, examples=2)
+    page = (tmp_path / "report.html").read_text()
+    text = " ".join(re.sub("<[^>]*>", " ", page).split())
+    for empty in ("Nothing was heard", "No recordings to hear", "Measured when a run ends", "the validation set", "None %"):
+        assert empty not in text
+    assert "recordings that the model was trained on" in text and page.count("<audio") == 2
+    assert "no validation recordings" in text

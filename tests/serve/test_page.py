@@ -134,7 +134,7 @@ def test_clients_have_rates_and_phrases_of_their_own(tone_recognizer):
         (['{"rate": 8000, "model": "/etc/passwd"}'], "there is no model '/etc/passwd' here"),
         (['{"rate": 8000, "model": ["tones"]}'], "are texts"),
         (['{"rate": 8000, "phrases": {}}'], "are texts"),
-        (['{"rate": 8000}', b"\0\0\0"], "3 bytes"),
+        (['{"rate": 8000}', b"OggS" + bytes(100)], "looks like Ogg"),
         (['{"rate": 8000}', "text"], "the only text behind the first"),
         (['{"rate": 8000}', '{"type": "finish me"}'], "the only text behind the first"),
         (["[" * 100_000], "the first message says what is sent"),

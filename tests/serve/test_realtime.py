@@ -234,7 +234,7 @@ FAULTY = [
     ({"type": ["?"]}, "unknown_event"),
     ({"type": "input_audio_buffer.append"}, "invalid_value"),
     ({"type": "input_audio_buffer.append", "audio": "?"}, "invalid_base64"),
-    ({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"odd").decode()}, "invalid_value"),
+    ({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"fLaC" + bytes(20)).decode()}, "invalid_value"),
     ({"type": "session.update"}, "invalid_value"),
     ({"type": "session.update", "session": {"type": "realtime"}}, "invalid_value"),
     ({"type": "session.update", "session": session(format={"type": "mp3"})}, "invalid_value"),

@@ -61,7 +61,7 @@ def test_segments_follow_each_other(tone_recognizer):
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"\0" * 7, "7 bytes are no whole number of 32-bit float samples"),
+        (b"fLaC" + bytes(100), "this looks like FLAC; wanted samples"),
         (np.array([math.nan], dtype="<f4").tobytes(), "the loudest of 1 float samples is nan"),
         (np.array([math.inf], dtype="<f4").tobytes(), "the loudest of 1 float samples is inf"),
         (np.array([20_000], dtype="<f4").tobytes(), "the loudest of 1 float samples is 20000; wanted numbers in [-1, 1]"),

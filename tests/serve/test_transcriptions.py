@@ -156,7 +156,7 @@ BAD = {
     "unknown language": (400, {"language": "fr"}, None, "There is: x-tones"),
     "unknown form": (400, {"response_format": "diarized_json"}, None, "wanted json, text"),
     "no sound": (400, {}, b"no sound at all" * 100, "cannot be read"),
-    "nothing": (400, {}, b"", "cannot be read"),
+    "nothing": (400, {}, b"", "an empty file"),
     "too large": (413, {}, bytes(200_000), "larger than 100,000 bytes"),
     "too long": (413, {}, recording("a|b|c|d"), "longer than the 3 s"),
     "long prompt": (413, {"prompt": "x" * 70_000}, None, "larger than 65,5"),

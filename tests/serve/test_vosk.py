@@ -95,7 +95,7 @@ def test_settings(tone_recognizer):
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"\0\0\0", "3 bytes are no whole number of 16-bit samples"),
+        (b"ID3" + bytes(100), "this looks like MP3; wanted samples"),
         ("hello", 'text is wanted as {"config"'),
         ("[1, 2", "text is wanted as"),
         ("[" * 100_000, "text is wanted as"),

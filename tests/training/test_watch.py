@@ -26,6 +26,18 @@ def test_a_gradient_that_explodes_is_told_once():
     assert "exploded" in said and "train.lr" in said
 
 
+@pytest.mark.parametrize("ramp_steps", [0, 100])
+def test_harder_batches_are_no_explosion(ramp_steps):
+    watch = GradientWatch()
+    look(watch, 200, a=1.0)
+    said = []
+    for step in range(201, 401):
+        hardness = min(1.0, (step - 200) / ramp_steps) if ramp_steps else 1.0
+        said.append(watch.look(step, {"a": 3 * EXPLODED * hardness}, 1.0, hardness))
+    assert not any(said)
+    assert "exploded" in (watch.look(401, {"a": 4 * EXPLODED**2}, 1.0, 1.0) or ""), "later ones are told again"
+
+
 def test_a_layer_that_learns_nothing_is_named():
     watch = GradientWatch()
     (said,) = look(watch, VANISHED_STEPS + 5, **{"layer 1": 1e-9, "output": 1.0})

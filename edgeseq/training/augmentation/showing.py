@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgeseq.errors import UsageError
+from edgeseq.output.drawing import import_matplotlib
 from edgeseq.training.augmentation.acoustics import Acoustics
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
@@ -86,6 +87,7 @@ def _log_mel(samples: Waveform, recipe: Recipe) -> NDArray[np.float32]:
 
 def draw_picture(heard: Sequence[Heard], recipe: Recipe, path: Path) -> None:
     """Draw waveform and log-mel of each, one under the other, on one axis of time, as PNG."""
+    import_matplotlib()
     from matplotlib.figure import Figure
 
     rate, hop = recipe.frontend.sample_rate, recipe.frontend.hop_samples

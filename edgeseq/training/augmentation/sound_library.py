@@ -10,7 +10,9 @@ import soundfile
 import soxr
 
 from edgeseq.data.manifest import Recording, find_data, places, read_manifest
-from edgeseq.errors import ManifestError
+from edgeseq.data.stored_sound import whole_file
+from edgeseq.errors import AudioError, ManifestError
+from edgeseq.sound.opening import open_sound
 from edgeseq.training.augmentation.level import Waveform, rms
 from edgeseq.training.clips import read_clip
 
@@ -43,12 +45,9 @@ def find_sounds(name: str) -> list[Recording]:
 
 def _seconds(path: Path) -> float:
     try:
-        about = soundfile.info(path)
-    except (OSError, soundfile.SoundFileError) as fault:
-        raise _unreadable(path, str(fault)) from fault
-    if not about.frames:
-        raise _unreadable(path, "it holds no samples")
-    return float(about.frames / about.samplerate)
+        return whole_file(path).seconds
+    except AudioError as fault:
+        raise _unreadable(path, str(fault).splitlines()[0].removeprefix(f"{path}: ")) from fault
 
 
 def _unreadable(path: Path, why: str) -> ManifestError:
@@ -96,8 +95,9 @@ class ResponseLibrary:
 def _read_response(path: Path, sample_rate: int) -> Waveform:
     """Read a response, of an array's microphones the first."""
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as fault:
+        with open_sound(path) as sound:
+            samples, rate = sound.read(dtype="float32", always_2d=True), sound.samplerate
+    except (AudioError, soundfile.SoundFileError) as fault:
         raise _unreadable(path, str(fault)) from fault
     return from_direct_sound(soxr.resample(samples[:, 0], rate, sample_rate), sample_rate, str(path))
 

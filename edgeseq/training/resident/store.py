@@ -10,13 +10,13 @@ from fractions import Fraction
 from itertools import groupby
 
 import numpy as np
-import soundfile
 import soxr
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeseq.data.manifest import Recording
+from edgeseq.data.stored_sound import open_sound, stretch_of
 from edgeseq.training.torchaudio_import import torchaudio
 
 SPEED_STEPS = 20
@@ -74,14 +74,12 @@ def decode_all(recordings: Sequence[Recording], sample_rate: int, threads: int) 
 
 def _decode_file(job: list[tuple[int, Recording]], sample_rate: int) -> list[tuple[int, NDArray[np.int16]]]:
     """Decode one file and cut the recordings out of it."""
-    samples, rate = soundfile.read(str(job[0][1].path), dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
     found = []
-    for number, recording in job:
-        first = round(recording.offset * rate)
-        stretch = mono[first : first + round(recording.duration * rate)]
-        at_rate = soxr.resample(stretch, rate, sample_rate) if rate != sample_rate else stretch
-        found.append((number, np.round(np.clip(at_rate, -1, 1) * 32767).astype(np.int16)))
+    with open_sound(job[0][1]) as sound:
+        for number, recording in job:
+            samples = stretch_of(sound, recording).samples
+            at_rate = soxr.resample(samples, sound.samplerate, sample_rate) if sound.samplerate != sample_rate else samples
+            found.append((number, np.round(np.clip(at_rate, -1, 1) * 32767).astype(np.int16)))
     return found
 
 

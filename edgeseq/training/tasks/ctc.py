@@ -47,13 +47,14 @@ class Task:
     @classmethod
     def prepare(cls, recipe: Recipe, manifests: Sequence[ManifestIndex]) -> Task:
         """Make the tokens of the texts."""
-        tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()))
+        tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()), recipe.language)
         return cls(tokens, recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate)
 
     @classmethod
-    def restore(cls, _recipe: Recipe, details: Mapping[str, Any]) -> Task:
+    def restore(cls, recipe: Recipe, details: Mapping[str, Any]) -> Task:
         """Read what `details` gave."""
-        return cls(TokenTable.from_details(details["tokens"], details.get("token_details", {})))
+        tokens = TokenTable.from_details(details["tokens"], details.get("token_details", {}))
+        return cls(replace(tokens, language=recipe.language))
 
     @property
     def details(self) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class WordJudge:
     def __call__(self, clip: Clip, rows: Rows, seconds: float) -> list[Heard]:
         """Count phones, where tokens are phones, and words."""
         hypothesis = self.decoder.final(self.decoder.step(rows, self.decoder.init_state()))
-        words = compare_texts(clip.text, "" if hypothesis is None else hypothesis.text, seconds, 0.0)
+        words = compare_texts(clip.text, "" if hypothesis is None else hypothesis.text, seconds, 0.0, self.tokens.language)
         return [compare_phones(words, rows, self.tokens), words] if len(self.units) > 1 else [words]
 
 
