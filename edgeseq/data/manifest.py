@@ -8,7 +8,6 @@ kept.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.errors import ManifestError
+from edgeseq.untrusted import MOST_EXACT, is_number, parse_json, printable
 from edgeseq.whole_file import written_whole
 
+MOST_SECONDS = 1e9
+"""of a recording: thirty years; more is a broken manifest"""
 MAX_FAULTS = 20
 """Faults of one manifest that a message lists; the rest is counted."""
 
@@ -223,11 +225,11 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
 def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recording:
     """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as fault:
-        raise ManifestError(f"not JSON ({fault.msg} at column {fault.colno})") from None
+        entry = parse_json(line)
+    except ValueError as fault:
+        raise ManifestError(str(fault)) from None
     if not isinstance(entry, dict):
-        raise ManifestError(f"a JSON object {{...}} is wanted, not {line.strip()[:60]}")
+        raise ManifestError(f"a JSON object {{...}} is wanted, not {printable(line.strip()[:60])}")
     faults = list(_entry_faults(entry, allow_empty_text))
     if faults:
         raise ManifestError("\n".join(faults))
@@ -254,18 +256,22 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
         if entry.get(key) is None and (key == "offset" or key not in entry):
             continue
         value = entry[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or value < 0 or (key == "duration" and value == 0):
+        if not is_number(value) or not 0 <= value <= MOST_SECONDS or (key == "duration" and value == 0):
             yield f"'{key}' is {json.dumps(value)[:60]}; seconds, a number {least}, are wanted"
     if not isinstance(entry.get("speaker"), str | int | None):
         yield f"'speaker' is {json.dumps(entry['speaker'])[:60]}; a string is wanted"
     within = entry.get("within")
     if within is not None and not (
-        isinstance(within, list) and [type(one) for one in within] == [int, int] and min(within) >= 0
+        isinstance(within, list)
+        and [type(one) for one in within] == [int, int]
+        and min(within) >= 0
+        and max(within) <= MOST_EXACT
     ):
         yield f"'within' is {json.dumps(within)[:60]}; [first byte, number of bytes] is wanted"
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
+    if isinstance(entry.get("audio_filepath"), str) and "\0" in entry["audio_filepath"]:
+        yield "'audio_filepath' holds a zero character; a file's name is wanted"
     if isinstance(entry.get("text"), str) and not entry["text"].strip() and not allow_empty_text:
         yield "'text' is empty: good to measure on, not here; write what is said, or leave the line out"
 

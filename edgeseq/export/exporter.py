@@ -30,6 +30,7 @@ from edgeseq.models import FILES
 from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
+from edgeseq.untrusted import parse_json
 
 RELEASED_BITS = (32, 8)
 TEXT_NORMALIZATION = "NFC, lower case, single spaces"
@@ -264,7 +265,7 @@ def read_measured(path: Path) -> dict[str, Any]:
 def read_scores(path: Path) -> dict[str, Any]:
     """Read what `edgeseq eval --json` printed, to be kept in the model file."""
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise ExportError(f"{path}: not scores in JSON ({fault}). Name a file written by `edgeseq eval --json`.") from fault
     if not isinstance(scores, dict):

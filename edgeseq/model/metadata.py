@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgeseq.errors import ModelError
+from edgeseq.errors import EdgeseqError, ModelError
 from edgeseq.model.calibration import ConfidenceMap
 from edgeseq.model.companions import faults_of, find_companions
 from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
+from edgeseq.untrusted import parse_json, printable
 
 FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
 """By kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
@@ -30,7 +31,20 @@ MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps",
 """What is measured of a model, and may not have been yet."""
 OPTIONAL = ("token_details", "target", "proof", "companions", *MEASURED)
 NOT_IN_FILES = {"stored": False}
-POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
+RANGES: dict[str, tuple[float, float]] = {
+    "format": (1, 1000),
+    "sample_rate": (1_000, 1_000_000),
+    "chunk_samples": (1, 10_000_000),
+    "hop_samples": (1, 10_000_000),
+    "subsampling": (1, 1000),
+    "blank_id": (0, 10_000_000),
+    "flush_seconds": (0.0, 60.0),
+    "emission_delay_seconds": (-60.0, 60.0),
+    "ending_delay_seconds": (-60.0, 60.0),
+}
+"""Smallest and largest value of numbers; what lies outside is a broken file."""
+MOST_DIGITS = 12
+"""of a whole number"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +169,19 @@ class ModelMetadata:
         for one in stored_fields(cls):
             if one.name in OPTIONAL and one.name not in found:
                 continue
-            try:
-                value = values[one.name] = READERS[str(one.type)](found[one.name])
-                if one.name in POSITIVE and value < 1:
-                    raise ValueError("wanted at least 1")
-            except KeyError:
+            if one.name not in found:
                 faults.append(f"'{PREFIX}{one.name}' is missing")
+                continue
+            read = READERS[str(one.type)]
+            try:
+                values[one.name] = _in_range(one.name, read(found[one.name]))
             except ValueError as fault:
                 faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
         if not faults:
             companions = values.get("companions", {})
             faults = _token_faults(values["tokens"], values.get("token_details", {}), "lexicon" in companions)
+            if values["blank_id"] >= len(values["tokens"]):
+                faults.append(f"'{PREFIX}blank_id' is {values['blank_id']}; there are {len(values['tokens'])} tokens")
             faults += [f"'{PREFIX}companions': {fault}" for fault in faults_of(companions)]
         if faults:
             raise ModelError(
@@ -185,13 +201,20 @@ def _token_faults(symbols: tuple[str, ...], details: dict[str, Any], has_lexicon
         return [] if WORD_START in symbols else [f"'{PREFIX}tokens': no {WORD_START!r}"]
     try:
         TokenTable.from_details(symbols, details)
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, KeyError, EdgeseqError) as fault:
         return [f"'{PREFIX}token_details': {fault}"]
     return []
 
 
+def _in_range(name: str, value: Any) -> Any:
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in RANGES and not low <= value <= high:
+        raise ValueError(f"wanted {low:,g} to {high:,g}" if value >= low else f"wanted at least {low:,g}")
+    return value
+
+
 def _whole_number(text: str) -> int:
-    number = int(text) if text.isdecimal() else -1
+    number = int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else -1
     if number < 0:
         raise ValueError("wanted a whole number")
     return number
@@ -199,9 +222,12 @@ def _whole_number(text: str) -> int:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise ValueError("wanted a number") from None
+    if not math.isfinite(number):
+        raise ValueError("wanted a number")
+    return number
 
 
 def _threshold(text: str) -> float:
@@ -212,33 +238,28 @@ def _threshold(text: str) -> float:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    symbols = _parse_json(text)
+    symbols = parse_json(text)
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         raise ValueError("wanted a JSON list of strings")
     if BLANK not in symbols:
         raise ValueError(f"holds no {BLANK}")
+    if any(printable(symbol) != symbol for symbol in symbols):
+        raise ValueError("holds control characters")
     return tuple(symbols)
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    value = _parse_json(text)
+    value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("wanted a JSON object")
     return value
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as fault:
-        raise ValueError(f"not JSON ({fault})") from None
 
 
 READERS: dict[str, Callable[[str], Any]] = {
     "int": _whole_number,
     "float": _number,
     "float | None": _threshold,
-    "str": str,
+    "str": printable,
     "tuple[str, ...]": _symbols,
     "dict[str, Any]": _mapping,
 }
@@ -246,8 +267,8 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 def _refuse_newer(version: str, path: object) -> None:
-    if version.isdecimal() and int(version) > FORMAT:
+    if version.isdecimal() and (len(version) > MOST_DIGITS or int(version) > FORMAT):
         raise ModelError(
-            f"{path}: written in format {version}; this edgeseq reads formats up to {FORMAT}.\n"
+            f"{path}: written in format {version[:20]}; this edgeseq reads formats up to {FORMAT}.\n"
             "  Update edgeseq (`pip install --upgrade edgeseq`)."
         )

@@ -260,8 +260,19 @@ class Recognizer:
         state = unpack(saved.state.tobytes(), [State, self._state_type, *voice])
         if not isinstance(state, State):
             raise StateError("these bytes hold something else than a stream's state. Wanted: what Recognizer.save gave.")
-        self._check(state)
+        self._try_out(state)
         return state
+
+    def _try_out(self, state: State) -> None:
+        """Go on with a state that comes from elsewhere, by some silence; raises StateError where that is not possible."""
+        try:
+            self._check(state)
+            self.flush(self.step(np.zeros(self.metadata.chunk_samples, np.float32), state)[1])
+        except Exception as fault:  # arrays of other shapes, numbers of no token: whatever a stream would stumble over
+            raise StateError(
+                f"the saved state does not go on with this model ({type(fault).__name__}).\n"
+                "  It is damaged: save it again, or begin with init_state()."
+            ) from fault
 
     def _identity(self) -> str:
         """Name what a saved state depends on besides the network."""

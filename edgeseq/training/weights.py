@@ -14,13 +14,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgeseq.errors import ModelError, UsageError
-from edgeseq.model.companions import SEARCH, SearchDefaults, find_companions, named
+from edgeseq.model.companions import SEARCH, SearchDefaults, faults_of, find_companions, named
 from edgeseq.models import model_folders
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training.acoustic_model import AcousticModel, build_model
 from edgeseq.training.checkpoint import check_format, finished_checkpoint, load_checkpoint
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
+from edgeseq.untrusted import Fields, parse_json
 
 WEIGHTS_FILE = "weights.safetensors"
 METADATA_KEY = "edgeseq"
@@ -104,13 +105,17 @@ def _smallest(weights: Tensor) -> Tensor:
 def _load_released(path: Path) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA_KEY])
+            about = Fields.of(parse_json((file.metadata() or {})[METADATA_KEY]), "its description").values
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         check_format(about.get("format", 1), FORMAT, path)
-        recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
+        recipe, flush_seconds = about["recipe"], Fields(about).number("flush_seconds", 0, 60)
+        if not isinstance(about["tokens"], list) or not all(isinstance(symbol, str) for symbol in about["tokens"]):
+            raise ValueError("its tokens are no list of texts")
         tokens = TokenTable.from_details(about["tokens"], about.get("token_details", {}))
         measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
-    except (SafetensorError, KeyError, ValueError) as fault:
+        if wrong := faults_of(companions):
+            raise ValueError("; ".join(wrong))
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
     trained = _assemble(recipe, tokens, weights, path)
     files = find_companions(companions, path, trained.recipe.name)
