@@ -31,8 +31,12 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|([\[{])|[\]}]', re.DOTALL)
 _LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
 
 
-def parse_json(text: str | bytes, *, most_bytes: int = MOST_BYTES, most_depth: int = MOST_DEPTH) -> Any:
-    """Parse a JSON text. Raises ValueError for one that is none, too large, nested too deeply, or not Unicode.
+def parse_json(
+    text: str | bytes, *, most_bytes: int = MOST_BYTES, most_depth: int = MOST_DEPTH, most_brackets: int | None = None
+) -> Any:
+    """Parse a JSON text; `most_brackets`: objects and lists that it may hold, where time is short.
+
+    Raises ValueError for one that is none, too large, nested too deeply, or not Unicode.
 
     >>> parse_json('{"a": [1, 2.5]}')
     {'a': [1, 2.5]}
@@ -45,7 +49,7 @@ def parse_json(text: str | bytes, *, most_bytes: int = MOST_BYTES, most_depth: i
         raise ValueError(f"{len(text):,} bytes of JSON; wanted at most {most_bytes:,}")
     if isinstance(text, bytes | bytearray):
         text = bytes(text).decode("utf-8-sig")
-    _check_depth(text, most_depth)
+    _check_depth(text, most_depth, most_brackets)
     has_long_numbers = _LONG_NUMBER.search(text) is not None
     try:
         found = json.loads(text, parse_int=_whole) if has_long_numbers else json.loads(text)
@@ -59,9 +63,12 @@ def parse_json(text: str | bytes, *, most_bytes: int = MOST_BYTES, most_depth: i
     return found
 
 
-def _check_depth(text: str, most_depth: int) -> None:
-    if text.count("[") + text.count("{") <= most_depth:
+def _check_depth(text: str, most_depth: int, most_brackets: int | None) -> None:
+    n_brackets = text.count("[") + text.count("{")
+    if n_brackets <= most_depth:
         return
+    if most_brackets is not None and n_brackets > most_brackets:
+        raise ValueError(f"{n_brackets:,} lists and objects; wanted at most {most_brackets:,}")
     depth = deepest = 0
     for match in _BRACKETS.finditer(text):
         mark = match[0]

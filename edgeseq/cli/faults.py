@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperCommand
 
 from edgeseq.errors import EdgeseqError
-from edgeseq.untrusted import printable
 
 
 @contextmanager
@@ -20,14 +19,14 @@ def faults_told() -> Iterator[None]:
     try:
         yield
     except EdgeseqError as fault:
-        typer.echo(printable(f"edgeseq: {fault}"), err=True)
+        typer.echo(f"edgeseq: {fault}", err=True)
         raise typer.Exit(fault.exit_code) from fault
     except BrokenPipeError as fault:
         discard_output()
         raise typer.Exit(0) from fault
     except OSError as fault:
         where = f"{fault.filename}: " if fault.filename is not None else ""
-        typer.echo(printable(f"edgeseq: {where}{fault.strerror or fault}"), err=True)
+        typer.echo(f"edgeseq: {where}{fault.strerror or fault}", err=True)
         raise typer.Exit(1) from fault
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edgeseq.errors import EdgeseqError, UsageError
@@ -44,6 +45,7 @@ class PhraseCompiler:
         """Compile within `limits`."""
         self._limits = limits
         self._turn = asyncio.Semaphore(1)
+        self._thread = ThreadPoolExecutor(1, "edgeseq-phrases")
         self._n_waiting = 0
         self._known: OrderedDict[tuple[str, TokenTable], tuple[PhraseGraph, float | None]] = OrderedDict()
 
@@ -72,9 +74,9 @@ class PhraseCompiler:
         nearest phrase. Raises UsageError if none is left.
         """
         given = list(phrases)
-        self._check_size(sum(map(len, given)))
+        self._check_size(sum(map(len, given)) + len(given))
         tokens = recognizer.metadata.token_table
-        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, tokens, guessing=True))))
+        wanted = await asyncio.get_running_loop().run_in_executor(self._thread, _spelled, given, tokens)
         if not wanted:
             raise UsageError("the phrase list holds nothing that this model's letters spell; wanted words to be said.")
         return await self.understand(recognizer, joined_phrases(wanted, self._limits.phrases_nodes), reject=UNKNOWN in given)
@@ -129,6 +131,11 @@ class PhraseCompiler:
             raise LimitError("the phrases cannot be compiled here; wanted fewer or simpler ones.")
         header, _, graph = out.partition(b"\n")
         return PhraseGraph.from_bytes(graph), json.loads(header)["threshold"]
+
+
+def _spelled(phrases: list[str], tokens: TokenTable) -> list[str]:
+    """Bring phrases into words that the tokens spell, each once; others are left out."""
+    return list(dict.fromkeys(text for phrase in phrases if (text := spelled(phrase, tokens, guessing=True))))
 
 
 def _fault(why: dict[str, Any]) -> EdgeseqError:

@@ -65,6 +65,12 @@ class Metrics:
         """seconds from handing over to answer"""
         self.batches = Distribution(BATCH_BOUNDS)
         """streams stepped together"""
+        self.longest_stall = 0.0
+        """seconds that the event loop stood still at most, since the start"""
+        self.longest_work = 0.0
+        """seconds that it computed at once at most"""
+        self.stalls: Counter[str] = Counter()
+        """protocol -> times that the loop stood still for 0.1 s or more"""
         self._recent: deque[tuple[int, float]] = deque(maxlen=round(RECENT_SECONDS))
         """whole second of the clock, seconds of computing in it"""
 
@@ -104,6 +110,13 @@ class Metrics:
         second = int(time.monotonic())
         before = self._recent.pop()[1] if self._recent and self._recent[-1][0] == second else 0.0
         self._recent.append((second, before + seconds))
+
+    def pulse(self, stalled: float, computed: float, protocol: str | None) -> None:
+        """Note how long the loop stood still, how long it computed, and in whose code, if that was long."""
+        self.longest_stall = max(self.longest_stall, stalled)
+        self.longest_work = max(self.longest_work, computed)
+        if protocol is not None:
+            self.stalls[protocol] += 1
 
     def answered(self, seconds: float) -> None:
         """Count how long a client waited for sound to be stepped."""

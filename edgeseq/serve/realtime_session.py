@@ -30,6 +30,8 @@ READERS: dict[str, Callable[[bytes], Floats]] = {
     "audio/pcma": lambda content: from_g711(content, A_LAW),
 }
 SHORTEST_SILENCE_MS, LONGEST_SILENCE_MS = 50, 30_000
+MOST_LETTERS = 64_000
+"""of prompt and keywords"""
 MOST_PADDING_MS = 10_000
 
 
@@ -154,6 +156,9 @@ class Settings:
         return changed
 
     def _with_transcription(self, content: Mapping[str, Any]) -> Settings:
+        n_letters = sum(map(len, texts(content.get("keywords")))) + len(str(content.get("prompt") or ""))
+        if n_letters > MOST_LETTERS:
+            raise UsageError(f"a prompt and keywords of {n_letters:,} letters; wanted at most {MOST_LETTERS:,}.")
         return replace(
             self,
             model=_text(content, "model", self.model) or None,

@@ -20,7 +20,7 @@ import soundfile
 
 from edgeseq.errors import AudioError
 from edgeseq.sound.audio_stream import decode, read_pieces
-from edgeseq.sound.blocks import BLOCK_SECONDS, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
+from edgeseq.sound.blocks import WAIT_SECONDS, Floats, check_channels, check_rate, checked, mono, resample, samples_at_once
 
 NAME = "the file"
 """in messages; what clients call it stays out of them"""
@@ -48,14 +48,16 @@ def read_upload(file: BinaryIO, sample_rate: int) -> Iterator[Floats]:
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         return _read_with_ffmpeg(file, sample_rate, str(getattr(fault, "error_string", fault)).rstrip("."))
     check_rate(sound.samplerate, NAME)
+    check_channels(sound.channels, NAME)
     return resample(checked(_blocks(sound), sound.samplerate, NAME), sound.samplerate, sample_rate)
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[Floats]:
+    n_block = samples_at_once(sound.samplerate, sound.channels)
     with closing(sound):
         while True:
             try:
-                samples = sound.read(round(sound.samplerate * BLOCK_SECONDS), dtype="float32", always_2d=True)
+                samples = sound.read(n_block, dtype="float32", always_2d=True)
             except soundfile.SoundFileError as fault:
                 raise AudioError(f"{NAME}: is broken ({fault}). Send it again.") from fault
             if not len(samples):

@@ -12,7 +12,7 @@ import soundfile
 
 from edgeseq.errors import AudioError, CutShortError
 from edgeseq.sound import audio_stream
-from edgeseq.sound.blocks import BLOCK_SECONDS, Floats, check_rate, checked, mono, resample
+from edgeseq.sound.blocks import Floats, check_channels, check_rate, checked, mono, resample, samples_at_once
 from edgeseq.sound.ffmpeg import is_url, read_url, read_with_ffmpeg
 
 STANDARD_INPUT = "-"
@@ -70,12 +70,13 @@ def _read_file(path: str | os.PathLike[str], sample_rate: int, name: str) -> Ite
         reason = str(getattr(fault, "error_string", fault)).rstrip(".")
         return read_with_ffmpeg(path, sample_rate, reason)
     check_rate(file.samplerate, name)
+    check_channels(file.channels, name)
     return resample(checked(_decode(file, name), file.samplerate, name), file.samplerate, sample_rate)
 
 
 def _decode(file: soundfile.SoundFile, name: str) -> Iterator[Floats]:
     """Blocks at the file's own rate; CutShortError if there are fewer samples than the file says."""
-    n_block, n_read = round(file.samplerate * BLOCK_SECONDS), 0
+    n_block, n_read = samples_at_once(file.samplerate, file.channels), 0
     reason = "the file ends there"
     with closing(file):
         while True:

@@ -18,7 +18,17 @@ from pathlib import Path
 import soundfile
 
 from edgeseq.errors import AudioError, CutShortError, UsageError
-from edgeseq.sound.blocks import BLOCK_SECONDS, EMPTY, WAIT_SECONDS, Floats, check_rate, checked, mono, resample
+from edgeseq.sound.blocks import (
+    EMPTY,
+    MOST_CHANNELS,
+    WAIT_SECONDS,
+    Floats,
+    check_rate,
+    checked,
+    mono,
+    resample,
+    samples_at_once,
+)
 
 PIECE_BYTES = 65_536
 MAX_HEADER_BYTES = 1 << 20
@@ -172,7 +182,7 @@ def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
     if tag == EXTENSIBLE and len(form) >= 26:
         tag = struct.unpack_from("<H", form, 24)[0]
     subtype = SUBTYPES.get((tag, bits))
-    if subtype is None or not 1 <= n_channels <= 1024:
+    if subtype is None or not 1 <= n_channels <= MOST_CHANNELS:
         raise AudioError(
             f"{name}: a WAV of format {tag} with {bits} bits and {n_channels} channels, which is not read "
             "from a pipe.\n"
@@ -185,7 +195,7 @@ def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
 def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: str) -> Iterator[Floats]:
     """Blocks at the stream's own rate, of what is there but at most a second."""
     n_left, n_bytes = layout.n_bytes, 0
-    most = max(1, round(layout.rate * BLOCK_SECONDS)) * layout.frame_bytes
+    most = samples_at_once(layout.rate, layout.n_channels) * layout.frame_bytes
     while True:
         if n_left is not None:
             rest = rest[: n_left - n_bytes]
