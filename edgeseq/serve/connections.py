@@ -8,6 +8,8 @@ nothing for longest, of the address that has most. So those who open connections
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 import time
 from asyncio.sslproto import SSLProtocol
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\nContent-Length: 0\r\n\r\n"
 ADDRESS_SHARE = 0.75
 """of a listener's slots that one address may have"""
+BACKLOG, ACCEPTED = 1024, 16
+"""connections that may wait to be taken, a thousand come in a second; that are taken before others have their turn"""
 GRACE_SECONDS = 1.0
 """that a connection has to say something, before it may have to give way"""
 READ_BYTES = 32_768
@@ -137,8 +141,9 @@ class Slots:
 class _Counted(asyncio.Protocol):
     """A connection without TLS: passes all on to an inner protocol while it has a slot."""
 
-    def __init__(self, inner: asyncio.Protocol, slots: Slots) -> None:
-        self._inner, self._slots = inner, slots
+    def __init__(self, make_inner: Callable[[], asyncio.Protocol], slots: Slots) -> None:
+        self._make_inner, self._slots = make_inner, slots
+        self._inner: asyncio.Protocol | None = None
         self._slot: Slot | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -150,7 +155,7 @@ class _Counted(asyncio.Protocol):
             out.close()
             return
         bound_reads(transport)
-        inner = self._inner
+        inner = self._inner = self._make_inner()
         self.data_received = inner.data_received  # type: ignore[method-assign]
         self.eof_received = inner.eof_received  # type: ignore[method-assign]
         self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
@@ -162,6 +167,7 @@ class _Counted(asyncio.Protocol):
         """Give the slot back."""
         if self._slot is not None:
             self._slot.free()
+        if self._inner is not None:
             self._inner.connection_lost(exc)
 
 
@@ -201,6 +207,13 @@ class _CountedTls(SSLProtocol):
             super().connection_lost(exc)
 
 
+def listen_longer(server: asyncio.Server) -> None:
+    """Let BACKLOG connections wait, of which asyncio takes ACCEPTED at a time: it takes for one number what are two."""
+    for listening in server.sockets:
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
+
+
 def bound_reads(transport: asyncio.BaseTransport) -> None:
     """Let a connection give only so much at a time."""
     if hasattr(transport, "max_size"):
@@ -222,5 +235,5 @@ def factory(
 ) -> Callable[[], asyncio.BaseProtocol]:
     """Make connections of an aiohttp server, each with a slot."""
     if context is None:
-        return lambda: _Counted(server(), slots)
+        return lambda: _Counted(server, slots)
     return lambda: _CountedTls(server(), slots, context, handshake_seconds)

@@ -45,6 +45,8 @@ MOST_PHASES = 1000
 """of a live resampler; more, for rates such as 44,101 Hz, would take megabytes a stream"""
 RESAMPLER_SECONDS = 0.15
 """Longest that a resampler holds sound back."""
+RESAMPLED_SAMPLES = 8192
+"""of a client's sound that are resampled within the event loop, or else at once in a thread"""
 WORK_THREADS = 2
 """for what clients' settings cost; more would take the event loop's turns"""
 PIECE_SECONDS = 1.0
@@ -116,7 +118,6 @@ class Hub:
     async def __aenter__(self) -> Hub:
         """Start the worker."""
         self._worker.start(asyncio.get_running_loop())
-        self._watchdog.start()
         if self._keeper is not None:
             self._keeper.start()
         return self
@@ -131,6 +132,10 @@ class Hub:
             await asyncio.to_thread(self._keeper.stop)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._watchdog.stop()
+
+    def watch(self) -> None:
+        """Begin to watch over the event loop: everything has been imported, and clients come."""
+        self._watchdog.start()
 
     async def work(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call what takes more than a millisecond in one of a few threads: settings, names, tables."""
@@ -261,7 +266,13 @@ class Stream:
         check_samples(samples)
         if self._kept is not None:
             self._kept.hear(samples)
-        return await self._hear(self._resample(samples))
+        if self.rate == self.recognizer.sample_rate or len(samples) <= RESAMPLED_SAMPLES:
+            return await self._hear(self._resample(samples))
+        events: list[Event] = []
+        for first in range(0, len(samples), RESAMPLED_SAMPLES):
+            piece = samples[first : first + RESAMPLED_SAMPLES]
+            events += await self._hear(await self._hub.work(self._resample, piece))
+        return events
 
     async def finish(self) -> list[Event]:
         """End what is being said: the last words. The stream then begins anew, at time 0."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgeseq.errors import DeviceError, MissingExtraError, UsageError
 from edgeseq.serve.access import Access, middleware
 from edgeseq.serve.addresses import Address, parse_address, uri
-from edgeseq.serve.connections import Slots, factory
+from edgeseq.serve.connections import ACCEPTED, Slots, factory, listen_longer
 from edgeseq.serve.context import Context
 from edgeseq.serve.limits import Limits
 
@@ -30,8 +30,6 @@ DRAIN_SECONDS = 5.0
 """for streams in progress when the server is stopped"""
 LAST_SECONDS = 2.0
 """for their last words, after that"""
-BACKLOG = 1024
-"""connections that may wait to be taken; a thousand come in a second"""
 KEEPALIVE_SECONDS = 30.0
 """that an HTTP connection may stay open without a request"""
 HANDSHAKE_SECONDS = 10
@@ -138,6 +136,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
+        self.context.hub.watch()
         for protocol, where in self.uris.items():
             log.info("%s: listening at %s", protocol, where)
         return self
@@ -227,7 +226,8 @@ class _HttpListener:
         make = factory(slots, runner.server, security.tls if address.is_encrypted else None, HANDSHAKE_SECONDS)
         try:
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(make, address.host, address.port, backlog=BACKLOG)
+            server = await loop.create_server(make, address.host, address.port, backlog=ACCEPTED)
+            listen_longer(server)
         except BaseException:
             await runner.cleanup()
             raise

@@ -173,6 +173,7 @@ class Transcriber:
         form, n_fields, n_left, has_file = Form(), 0, FORM_BYTES, False
         while (part := await reader.next_part()) is not None:
             n_fields += 1
+            await asyncio.sleep(0)  # many parts may have come at once
             if n_fields > MOST_FIELDS:
                 raise UsageError(f"a form with more than {MOST_FIELDS} parts.")
             if part.name != "file":

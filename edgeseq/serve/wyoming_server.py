@@ -26,7 +26,7 @@ from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event as Told
 from edgeseq.serve.biasing import biased, texts
 from edgeseq.serve.choosing import choose_model
-from edgeseq.serve.connections import Slots, bound_reads, current
+from edgeseq.serve.connections import ACCEPTED, Slots, bound_reads, current, listen_longer
 from edgeseq.serve.context import Context
 from edgeseq.serve.discovery import Announcement, announce, is_reachable
 from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
@@ -44,8 +44,6 @@ log = logging.getLogger(__name__)
 
 WRITER_BYTES = 65_536
 """that are buffered for a client before it is waited for"""
-BACKLOG = 1024
-"""connections that may wait to be taken"""
 LAST_SECONDS = 1.0
 """for a client to read why it is refused"""
 LATEST_MS = 2**53
@@ -72,11 +70,13 @@ class Listener:
         parts = urlsplit(uri)
         if parts.scheme == "unix":
             self._path = Path(parts.path)
-            self._server = await asyncio.start_unix_server(self._take, self._path, limit=HEADER_BYTES, backlog=BACKLOG)
+            self._server = await asyncio.start_unix_server(self._take, self._path, limit=HEADER_BYTES, backlog=ACCEPTED)
+            listen_longer(self._server)
             return
         self._server = await asyncio.start_server(
-            self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=BACKLOG
+            self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=ACCEPTED
         )
+        listen_longer(self._server)
         self.port = self._server.sockets[0].getsockname()[1]
         if is_reachable(parts.hostname or ""):
             self._announcement = await announce(parts.hostname or "", self.port)
