@@ -153,7 +153,7 @@ async def settings(server: RealServer, until: float) -> None:
     """Settings, and other rates, as fast as can be."""
     rates = [383_984, 47_984, 44_100, 383_968, 22_050, 383_952]
     changes = [raw.text({"config": {"sample_rate": rate, "max_alternatives": 5}}) + raw.frame(bytes(64)) for rate in rates]
-    await _each(server, "vosk", [b"".join(changes + [raw.text({"reset": 1})]) * 100], until)
+    await _each(server, "vosk", [b"".join([*changes, raw.text({"reset": 1})]) * 100], until)
 
 
 async def tiny_frames(server: RealServer, until: float) -> None:
