@@ -17,6 +17,7 @@ from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
 from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 from edgeseq.serve.biasing import spelled
+from edgeseq.serve.children import environment
 from edgeseq.serve.limits import BusyError, LimitError, Limits
 from edgeseq.serve.phrase_process import FAULTY
 from edgeseq.stream.recognizer import Recognizer
@@ -111,6 +112,7 @@ class PhraseCompiler:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "edgeseq.serve.phrase_process",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env=environment(),
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_SECONDS + PATIENCE * limits.phrases_seconds):

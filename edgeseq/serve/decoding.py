@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from edgeseq.errors import AudioError
+from edgeseq.serve.children import environment
 from edgeseq.serve.decode_process import FAULT
 from edgeseq.serve.hub import Hub
 from edgeseq.serve.limits import BusyError
@@ -27,8 +28,6 @@ SILENT_SECONDS = 30.0
 """in which a process must give something"""
 MOST_FRAME = 1 << 24
 """bytes"""
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1"}
-"""One thread a process: others would take addresses for their stacks."""
 
 
 class Decoders:
@@ -61,7 +60,7 @@ class Decoders:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "edgeseq.serve.decode_process", str(sample_rate),
             stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env=os.environ | ENVIRONMENT, start_new_session=True,
+            env=environment(), start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
         try:

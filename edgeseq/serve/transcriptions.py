@@ -22,7 +22,7 @@ from edgeseq.serve.biasing import biased, terms_of_prompt
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.context import Context
 from edgeseq.serve.decoding import Decoders
-from edgeseq.serve.hub import Hub
+from edgeseq.serve.hub import Hub, resident_bytes
 from edgeseq.serve.limits import BusyError, LimitError, Limits
 from edgeseq.serve.multipart import FormReader
 from edgeseq.serve.openai_forms import FORMATS, GRANULARITIES, NoModelError, Transcription, models, refusal, status_of
@@ -126,6 +126,8 @@ class Transcriber:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._n_open >= self._hub.limits.streams:
             raise BusyError(f"this server is hearing {self._n_open} files and takes no more; try again later.")
+        if resident_bytes() > self._hub.limits.memory_bytes:
+            raise BusyError("this server has no memory for another file; try again later.")
         self._n_open += 1
         try:
             async with self._spool.open() as file:

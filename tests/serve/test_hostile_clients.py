@@ -320,12 +320,10 @@ def test_hostile_files_are_answered_and_cost_the_server_little(tone_recognizer):
     assert bad == [400, 400, 400] and said == "hello abba"
 
 
-def test_a_decoder_that_takes_too_much_memory_is_one_answer(tone_recognizer, monkeypatch):
+def test_a_decoder_that_dies_is_one_answer(tone_recognizer, monkeypatch):
     from edgeseq.serve import decoding
 
-    monkeypatch.setattr(
-        decoding, "ENVIRONMENT", {**decoding.ENVIRONMENT, "PYTHONPATH": "/nonexistent", "PYTHONHOME": "/nonexistent"}
-    )
+    monkeypatch.setattr(decoding, "environment", lambda: {"PYTHONHOME": "/nonexistent"})
 
     async def run():
         async with serving(tone_recognizer, ["http"]) as server:
@@ -335,11 +333,15 @@ def test_a_decoder_that_takes_too_much_memory_is_one_answer(tone_recognizer, mon
     assert status == 400 and "memory or time" in text
 
 
+def test_processes_for_strangers_bytes_know_no_token(monkeypatch):
+    from edgeseq.serve.children import environment
+
+    monkeypatch.setenv("EDGESEQ_TOKEN", "s3cret")
+    assert "s3cret" not in environment().values() and environment()["PATH"]
+
+
 def test_a_full_disk_is_507_and_one_line(tone_recognizer, monkeypatch, caplog):
     from edgeseq.serve.spool import SpoolFile
-
-    async def no_room(self, function, *arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     async def write(self, piece):
         def fail():
