@@ -23,6 +23,7 @@ from edgeseq.model.metadata import MEASURED, ModelMetadata
 from edgeseq.model.metadata_fields import PREFIX
 from edgeseq.models import FILES
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
+from edgeseq.untrusted import parse_json
 from edgeseq.whole_file import write_together
 
 RELEASED_BITS = (32, 8)
@@ -193,7 +194,7 @@ def read_measured(path: Path) -> dict[str, Any]:
 def read_scores(path: Path) -> dict[str, Any]:
     """Read what `edgeseq eval --json` printed, to be kept in the model file."""
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise ExportError(f"{path}: not scores in JSON ({fault}). Name a file written by `edgeseq eval --json`.") from fault
     if not isinstance(scores, dict):
