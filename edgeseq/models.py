@@ -149,8 +149,8 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
 
 def _check_words(metadata: CtcMetadata) -> str:
     """Open lexicon and language model as a stream does."""
-    from edgeseq.decoding.beam import load_beam
     from edgeseq.decoding.lexicon import known_words
+    from edgeseq.decoding.loading import load_beam
     from edgeseq.lm.model import LanguageModel
 
     load_beam(metadata)

@@ -152,7 +152,9 @@ class Raw:
 @asynccontextmanager
 async def connected(server, protocol, upgrade=True):
     """Connect to a protocol, as a WebSocket where it is one."""
-    raw = Raw(*await asyncio.open_connection("127.0.0.1", port_of(server, protocol), limit=1 << 20))
+    local = getattr(server, "local_address", None)
+    options = {} if local is None else {"local_addr": (local, 0)}
+    raw = Raw(*await asyncio.open_connection("127.0.0.1", port_of(server, protocol), limit=1 << 20, **options))
     try:
         if upgrade and protocol in PATHS:
             await raw.upgrade(server, protocol)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    *("events", "errors", "whole_file"),
+    *("events", "errors", "untrusted", "whole_file"),
     *("sound", "output"),
     *("tokens", "lm", "model", "decoding", "phrases", "stream", "models"),
     *("data", "evaluation"),

@@ -185,8 +185,9 @@ def _with_phrases(
 
 def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
     """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
-    from edgeseq.decoding.beam import BeamDecoder, ChangingHotwords
+    from edgeseq.decoding.beam import BeamDecoder
     from edgeseq.decoding.dictation import DictationDecoder
+    from edgeseq.decoding.loading import ChangingHotwords
 
     if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
         return recognizer.with_decoder(decoder), lambda blocks: blocks

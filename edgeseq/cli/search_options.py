@@ -14,9 +14,9 @@ import typer
 from edgeseq.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.decoding.beam import AnyBeam
     from edgeseq.decoding.decoder import Decoder
     from edgeseq.decoding.hotwords import Hotword
+    from edgeseq.decoding.loading import AnyBeam
     from edgeseq.model.metadata import CtcMetadata
 
 
@@ -84,8 +84,9 @@ class Search:
         own = metadata.companion_files
         if self.lm is None and self.lm_weight is not None and "language_model" not in own:
             raise UsageError("--lm-weight is about a language model; give --lm FILE.lm, too.")
-        from edgeseq.decoding.beam import BeamOptions, load_beam
+        from edgeseq.decoding.beam import BeamOptions
         from edgeseq.decoding.fusion import Weights
+        from edgeseq.decoding.loading import load_beam
         from edgeseq.model.companions import SearchDefaults
 
         usual = SearchDefaults.of(metadata.companions)

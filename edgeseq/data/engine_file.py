@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgeseq.data.engines import ENGINES, Engine, Request, Voice, run_program
 from edgeseq.errors import UsageError
+from edgeseq.untrusted import parse_yaml
 
 PLACEHOLDERS = {
     "text": "what is said",
@@ -90,8 +89,8 @@ def engines_with(paths: Sequence[Path]) -> tuple[Engine, ...]:
 def read_engine(path: Path) -> EngineOfFile:
     """Read a synthesizer's file. Raises UsageError that lists all its faults."""
     try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        entry, _ = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as fault:
         raise UsageError(f"{path}: cannot be read as the description of a synthesizer ({fault}).") from fault
     if not isinstance(entry, dict):
         raise UsageError(f"{path}: wanted are the keys {', '.join(KEYS)}; this file holds {type(entry).__name__}.")

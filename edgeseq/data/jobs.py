@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
+from edgeseq.untrusted import parse_json
 
 RETRIES = 2
 """An item whose process ends is tried so many times again."""
@@ -79,14 +80,14 @@ class Journal:
 
     def _entry(self, line: bytes) -> dict[str, Any]:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             return {"key": entry["key"], "result": entry["result"]}
         except (ValueError, KeyError, TypeError) as fault:
             raise UsageError(f"{self.path}: holds a line that is no finished item. Name another --journal.") from fault
 
     def _check(self, line: bytes, asked: Mapping[str, Any]) -> None:
         try:
-            before = dict(json.loads(line)["asked"])
+            before = dict(parse_json(line)["asked"])
         except (ValueError, KeyError, TypeError) as fault:
             raise UsageError(f"{self.path}: is no journal of edgeseq. Name another --journal.") from fault
         names = dict.fromkeys([*before, *asked])

@@ -8,7 +8,6 @@ kept.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,15 +17,18 @@ from string import whitespace
 from typing import Any
 
 from edgeseq.errors import ManifestError
+from edgeseq.untrusted import MOST_EXACT, is_number, parse_json, printable
 from edgeseq.whole_file import written_whole
 
 BYTE_ORDER_MARK = "\ufeff"
 """Some editors put one before a text, and joined files have it in their middle."""
 
+MOST_SECONDS = 1e9
+"""of a recording: thirty years; more is a broken manifest"""
 MAX_FAULTS = 20
+"""Faults of one manifest that a message lists; the rest is counted."""
 SEGMENT_TOLERANCE = 0.005
 """Seconds by which a segment may end behind its recording, whose duration is rounded."""
-"""Faults of one manifest that a message lists; the rest is counted."""
 
 SHAR_INDEX = "cuts.index"
 """The manifest in a folder of Lhotse Shar archives."""
@@ -247,11 +249,11 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
 def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recording:
     """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
-        entry = json.loads(line.lstrip(BYTE_ORDER_MARK))
-    except json.JSONDecodeError as fault:
-        raise ManifestError(f"not JSON ({fault.msg} at column {fault.colno})") from None
+        entry = parse_json(line.lstrip(BYTE_ORDER_MARK))
+    except ValueError as fault:
+        raise ManifestError(str(fault)) from None
     if not isinstance(entry, dict):
-        raise ManifestError(f"a JSON object {{...}} is wanted, not {line.strip()[:60]}")
+        raise ManifestError(f"a JSON object {{...}} is wanted, not {printable(line.strip()[:60])}")
     faults = list(_entry_faults(entry, allow_empty_text))
     if faults:
         raise ManifestError("\n".join(faults))
@@ -279,18 +281,22 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
         if entry.get(key) is None and (key == "offset" or key not in entry):
             continue
         value = entry[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or value < 0 or (key == "duration" and value == 0):
+        if not is_number(value) or not 0 <= value <= MOST_SECONDS or (key == "duration" and value == 0):
             yield f"'{key}' is {json.dumps(value)[:60]}; seconds, a number {least}, are wanted"
     if not isinstance(entry.get("speaker"), str | int | None):
         yield f"'speaker' is {json.dumps(entry['speaker'])[:60]}; a string is wanted"
     within = entry.get("within")
     if within is not None and not (
-        isinstance(within, list) and [type(one) for one in within] == [int, int] and min(within) >= 0
+        isinstance(within, list)
+        and [type(one) for one in within] == [int, int]
+        and min(within) >= 0
+        and max(within) <= MOST_EXACT
     ):
         yield f"'within' is {json.dumps(within)[:60]}; [first byte, number of bytes] is wanted"
     if entry.get("audio_filepath") == "":
         yield "'audio_filepath' is empty"
+    if isinstance(entry.get("audio_filepath"), str) and "\0" in entry["audio_filepath"]:
+        yield "'audio_filepath' holds a zero character; a file's name is wanted"
     yield from _segment_faults(entry)
     has_words = isinstance(entry.get("text"), str) and entry["text"].strip()
     if isinstance(entry.get("text"), str) and not has_words and not allow_empty_text and "segments" not in entry:
@@ -304,7 +310,7 @@ def _segment_faults(entry: dict[str, Any]) -> Iterator[str]:
     if not isinstance(segments, list):
         yield f"'segments' is {json.dumps(segments)[:60]}; a list of {{start, end, label}} is wanted"
         return
-    latest = (duration if isinstance(duration, int | float) else math.inf) + SEGMENT_TOLERANCE
+    latest = (duration if isinstance(duration, int | float) else float("inf")) + SEGMENT_TOLERANCE
     for one in segments:
         if not isinstance(one, dict) or not isinstance(one.get("label"), str) or not _is_stretch(one, latest):
             yield (

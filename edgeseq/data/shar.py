@@ -8,7 +8,6 @@ seek, and nothing is unpacked.
 from __future__ import annotations
 
 import gzip
-import json
 import re
 import shutil
 import tarfile
@@ -21,6 +20,7 @@ from edgeseq.data.lhotse_sets import import_lhotse
 from edgeseq.data.manifest import SHAR_INDEX, Recording, write_manifest
 from edgeseq.data.stored_sound import open_sound
 from edgeseq.errors import ManifestError, UsageError
+from edgeseq.untrusted import parse_json
 
 CUTS = re.compile(r"cuts(?P<shard>\.\d+)?\.jsonl(\.gz)?")
 FORMATS = ("flac", "wav")
@@ -124,7 +124,7 @@ def _of_shard(cuts: Path) -> Iterator[Recording]:
     try:
         with gzip.open(cuts, "rb") if cuts.suffix == ".gz" else cuts.open("rb") as lines:
             for line in lines:
-                cut = json.loads(line)
+                cut = parse_json(line)
                 if cut["id"] not in places:
                     raise ManifestError(
                         f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both anew."

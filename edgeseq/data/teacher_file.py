@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from edgeseq.data.engine_file import is_text, placeholders
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.untrusted import parse_yaml
 
 PLACEHOLDERS = {
     "file": "a WAV file to transcribe: mono, 16 bit, 16 kHz",
@@ -93,8 +92,8 @@ def _find_file(name: str) -> Path:
 def read_teacher(path: Path) -> Teacher:
     """Read a teacher's file. Raises UsageError that lists all its faults."""
     try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        entry, _ = parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as fault:
         raise UsageError(f"{path}: cannot be read as the description of a teacher ({fault}).") from fault
     if not isinstance(entry, dict):
         raise UsageError(f"{path}: wanted are the keys {', '.join(KEYS)}; this file holds {type(entry).__name__}.")

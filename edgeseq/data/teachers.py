@@ -11,7 +11,6 @@ Lines that are no JSON objects, such as progress, are passed over.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -28,6 +27,7 @@ from typing import Any
 from edgeseq.data.engines import LOOK_SECONDS
 from edgeseq.data.teacher_file import Teacher
 from edgeseq.errors import TeacherError
+from edgeseq.untrusted import parse_json
 
 LAST_BYTES = 2000
 """of standard error, in which the reason for a failure is looked for"""
@@ -164,7 +164,7 @@ def _answer_of(printed: str) -> Answer:
 
 def _object_of(text: str) -> dict[str, Any] | None:
     try:
-        entry = json.loads(text)
+        entry = parse_json(text)
     except ValueError:
         return None
     return entry if isinstance(entry, dict) else None

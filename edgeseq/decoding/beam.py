@@ -13,33 +13,20 @@ that memory and time do not grow with the utterance, but for the words themselve
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeseq.decoding.beam_words import BeamWords, Said, append, joined, same
+from edgeseq.decoding.beam_state import Beam, BeamState, rank, scale, settle, tokens_of
+from edgeseq.decoding.beam_words import BeamWords, append, joined, same
 from edgeseq.decoding.decoder import Hypothesis
-from edgeseq.decoding.dictation import DictationDecoder, DictationOptions
-from edgeseq.decoding.fusion import FORBIDDEN, Fusion, FusionState, Weights
+from edgeseq.decoding.fusion import FORBIDDEN, Fusion, FusionState
 from edgeseq.decoding.greedy import mean_confidence
-from edgeseq.decoding.hotwords import Hotword, Hotwords, read_hotwords
-from edgeseq.decoding.lexicon import read_lexicon, read_phone_lexicon
-from edgeseq.decoding.lexicon_tree import LexiconTree, phone_entries
-from edgeseq.decoding.word_ends import WordEnds
+from edgeseq.decoding.hotwords import Hotwords
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
-from edgeseq.lm.model import LanguageModel
-from edgeseq.model.companions import SearchDefaults
-from edgeseq.model.metadata import CtcMetadata
-
-Beam = tuple[int, float, float, int, int, float, tuple[Said, ...], FusionState, float]
-"""One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
-its row, -1 if it is of the utterance before; its highest posterior; the tokens before it, since what was told; the state of
-language; its weight since then, natural log)"""
 
 NO_TOKEN = -1
 NO_KEY = 0
@@ -54,8 +41,6 @@ LONGEST = 120
 """Tokens that may stay open; prefixes that differ from the best before that are dropped."""
 TAIL = 64
 """Told tokens that are kept, so that a new language model or new hotwords know what came before."""
-TINY = 2.0**-200
-RESCALE = 2.0**200
 MOST_REMEMBERED = 50_000
 """Extensions whose weights are remembered, about 15 MB."""
 USUAL_BEAM = 8
@@ -88,26 +73,6 @@ class BeamOptions:
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
                 f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, more than 0."
             )
-
-
-@dataclass(frozen=True)
-class BeamState:
-    """All that the beam search remembers of one stream."""
-
-    beams: tuple[Beam, ...]
-    """the likeliest first; probabilities include weights and are relative to `log_scale`"""
-    language: str
-    """identity of the fusion that weighed them"""
-    n_steps: int = 0
-    """rows since the stream opened"""
-    log_scale: float = 0.0
-    """natural log of what all probabilities must still be multiplied by"""
-    settled: bool = False
-    """no prefix has alignments that end in a token"""
-    told: tuple[tuple[Word, ...], ...] = ()
-    """words that all prefixes share, in blocks"""
-    tail: tuple[int, ...] = ()
-    """the last of the tokens of those words"""
 
 
 class BeamDecoder:
@@ -162,12 +127,12 @@ class BeamDecoder:
             heard = self._heard(row)
             if not heard:
                 if not settled:
-                    beams, settled = _settle(beams), True
+                    beams, settled = settle(beams), True
                 log_scale += float(row[self._blank_id])
             else:
                 grown = self._advance(beams, heard, math.exp(row[self._blank_id] - self._blank_penalty), n_steps)
                 if grown:
-                    beams, log_scale = _scale(grown, log_scale)
+                    beams, log_scale = scale(grown, log_scale)
                     settled = False
             n_steps += 1
             n_open = len(beams[0][6])
@@ -220,7 +185,7 @@ class BeamDecoder:
     def prefixes(self, state: BeamState) -> list[tuple[tuple[int, ...], float]]:
         """List the prefixes (tokens not told yet) with the natural log of their weighed probability, the likeliest first."""
         return [
-            (tuple(token for token, *_ in _tokens(beam)), math.log(beam[1] + beam[2]) + state.log_scale)
+            (tuple(token for token, *_ in tokens_of(beam)), math.log(beam[1] + beam[2]) + state.log_scale)
             for beam in state.beams
             if beam[1] + beam[2] > 0
         ]
@@ -290,7 +255,7 @@ class BeamDecoder:
                 entry[3] += value
         floor = max(entry[0] for entry in entries.values()) * self._cutoff
         kept = [entry for entry in entries.values() if entry[0] > floor]
-        kept.sort(key=_rank)
+        kept.sort(key=rank)
         return kept[: self._width]
 
     def _weigh(self, language: FusionState, token: int) -> tuple[float, float, FusionState]:
@@ -309,7 +274,7 @@ class BeamDecoder:
         root = self._after_tail(state.tail)
         weighed = []
         for beam in state.beams:
-            weight, language = self._replay(root, [token for token, *_ in _tokens(beam)])
+            weight, language = self._replay(root, [token for token, *_ in tokens_of(beam)])
             weighed.append((weight - beam[8], weight, language, beam))
         best = max(change for change, *_ in weighed)
         if best == FORBIDDEN:  # nothing that is open may be said: keep what was heard, and begin with language anew
@@ -343,7 +308,7 @@ class BeamDecoder:
     def _n_shared(self, beams: tuple[Beam, ...]) -> int:
         """Count the tokens of the best prefix's complete words that all other prefixes begin with, up to a word's end."""
         best = beams[0][6]
-        ids = [token for token, *_ in _tokens(beams[0])]
+        ids = [token for token, *_ in tokens_of(beams[0])]
         n_shared = len(ids)
         for beam in beams[1:]:
             others = (*beam[6], (beam[3], 0, 0.0)) if beam[4] >= 0 else beam[6]
@@ -417,95 +382,4 @@ class BeamDecoder:
     def _open_words(self, state: BeamState, beam: Beam) -> tuple[Word, ...]:
         """Give the words of a prefix that are not told yet, with times."""
         root = self._after_tail(state.tail) if self._words.are_named else None
-        return self._words.of(_tokens(beam), root)
-
-
-def _tokens(beam: Beam) -> tuple[Said, ...]:
-    """List the tokens of a prefix that are not told yet."""
-    last, step, peak, past = beam[3:7]
-    return (*past, (last, step, peak)) if step >= 0 else past
-
-
-def _rank(entry: list[Any]) -> tuple[float, float]:
-    """The likeliest first; of equals, always the same one."""
-    return -entry[0], entry[1]
-
-
-def _settle(beams: tuple[Beam, ...]) -> tuple[Beam, ...]:
-    """Take blank for certain: every alignment now ends in it. The factor all share is left to the scale."""
-    return tuple(
-        (key, blank + token, 0.0, last, step, peak, past, language, weight)
-        for key, blank, token, last, step, peak, past, language, weight in beams
-    )
-
-
-def _scale(grown: list[list[Any]], log_scale: float) -> tuple[tuple[Beam, ...], float]:
-    """Make prefixes of `_advance`'s lists; multiply all by a power of two, which rounds nothing, when they become tiny."""
-    if grown[0][0] < TINY:
-        for entry in grown:
-            entry[2] *= RESCALE
-            entry[3] *= RESCALE
-        log_scale -= math.log(RESCALE)
-    return tuple(tuple(entry[1:]) for entry in grown), log_scale
-
-
-def load_beam(
-    metadata: CtcMetadata,
-    options: BeamOptions | None = None,
-    *,
-    lm: str | Path | None = None,
-    lexicon: str | Path | None = None,
-    hotwords: str | Path | Iterable[Hotword] | None = None,
-    weights: Weights | None = None,
-) -> AnyBeam:
-    """Make a beam search for a model, ready for `Recognizer.with_decoder`; over a lexicon tree, where tokens are phones.
-
-    lm: a compiled language model. lexicon: a list of the words that may be said (of phones: instead of the model's
-    own). Without them those of the model count, if it has companions, and so do its weights and width. hotwords: file or list.
-    Raises LanguageModelError and WordListError for files with faults; OSError if one cannot be opened; UsageError for a
-    language model of letters where tokens are phones.
-    """
-    tokens, step_seconds = metadata.token_table, metadata.step_samples / metadata.sample_rate
-    own, usual = metadata.companion_files, SearchDefaults.of(metadata.companions)
-    is_phones = tokens.kind == "phones"
-    lm = lm or own.get("language_model")
-    if lexicon is None and not is_phones:
-        lexicon = own.get("lexicon")
-    if "language_model" in own:
-        options = options or BeamOptions(usual.beam)
-        weights = weights or Weights(usual.lm_weight, usual.word_bonus, usual.blank_penalty)
-    if lexicon is not None and is_phones:
-        tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
-    words = read_hotwords(Path(hotwords), tokens.language) if isinstance(hotwords, str | Path) else hotwords
-    boosted = None if words is None else Hotwords(words, tokens)
-    model = None if lm is None else LanguageModel(lm)
-    if is_phones:
-        ends = WordEnds(LexiconTree(phone_entries(tokens)), model, weights or Weights(), tokens.word_start_id, boosted)
-        return DictationDecoder(tokens, step_seconds, ends, _dictation_options(options))
-    listed = None if lexicon is None else read_lexicon(Path(lexicon), tokens)
-    return BeamDecoder(Fusion(tokens, model, listed, boosted, weights), step_seconds, options)
-
-
-def _dictation_options(options: BeamOptions | None) -> DictationOptions:
-    if options is None:
-        return DictationOptions()
-    return DictationOptions(options.beam or DictationOptions.beam, nbest=options.nbest)
-
-
-AnyBeam = BeamDecoder | DictationDecoder
-
-
-class ChangingHotwords:
-    """A beam search whose hotwords can be replaced between two steps, by any thread; streams go on with their states."""
-
-    def __init__(self, decoder: AnyBeam) -> None:
-        """Begin with this search."""
-        self.current: AnyBeam = decoder
-
-    def change(self, hotwords: Hotwords | None) -> None:
-        """Take other hotwords from now on, also for what is being said."""
-        self.current = self.current.with_hotwords(hotwords)
-
-    def __getattr__(self, name: str) -> Any:
-        """Do whatever a decoder does."""
-        return getattr(self.current, name)
+        return self._words.of(tokens_of(beam), root)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.data.manifest import find_data
-from edgeseq.decoding.beam import load_beam
 from edgeseq.decoding.lexicon import known_words
+from edgeseq.decoding.loading import load_beam
 from edgeseq.errors import ExportError
 from edgeseq.lm.model import LanguageModel
 from edgeseq.model.companions import SearchDefaults

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +23,8 @@ from edgeseq.model.metadata import MEASURED, ModelMetadata
 from edgeseq.model.metadata_fields import PREFIX
 from edgeseq.models import FILES
 from edgeseq.training.weights import WEIGHTS_FILE, Trained, pack_weights
+from edgeseq.untrusted import parse_json
+from edgeseq.whole_file import write_together
 
 RELEASED_BITS = (32, 8)
 
@@ -105,7 +105,7 @@ def export(
         refuse_difference(proof, trained.recipe.export.most_difference, trained.recipe.name)
     packed = {FILES[one.form.bits]: one.pack(proof, difference) for one in built}
     files = beside.contents(trained.companion_files, folder)
-    write_together(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)} | files)
+    write_files(folder, packed | {WEIGHTS_FILE: pack_weights(trained, flush)} | files)
     written = [Exported(folder / FILES[b.form.bits], b.form, len(packed[FILES[b.form.bits]]), b.difference) for b in built]
     return Export(tuple(written), proof, difference)
 
@@ -171,22 +171,11 @@ def choose_flush(trained: Trained, given: float | None) -> float:
     return trained.task.flush_seconds(trained) if known is None else known
 
 
-def write_together(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write all files or none: each under another name first, then all renamed."""
-    parts = {folder / name: folder / f".{name}.part" for name in contents}
+def write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write all files or none. Raises ExportError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for part, content in zip(parts.values(), contents.values(), strict=True):
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, part in parts.items():
-            part.replace(path)
+        write_together(folder, contents)
     except OSError as fault:
-        for part in parts.values():
-            with contextlib.suppress(OSError):
-                part.unlink()
         raise ExportError(f"{folder}: cannot be written to ({fault.strerror or fault}). Nothing was changed.") from fault
 
 
@@ -205,7 +194,7 @@ def read_measured(path: Path) -> dict[str, Any]:
 def read_scores(path: Path) -> dict[str, Any]:
     """Read what `edgeseq eval --json` printed, to be kept in the model file."""
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
+        scores = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         raise ExportError(f"{path}: not scores in JSON ({fault}). Name a file written by `edgeseq eval --json`.") from fault
     if not isinstance(scores, dict):

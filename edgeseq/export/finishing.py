@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgeseq.export.exporter import RELEASED_BITS, Export, export, write_together
+from edgeseq.export.exporter import RELEASED_BITS, Export, export, write_files
 from edgeseq.export.proof import NotProvenError, Progress, Proof
 from edgeseq.training.weights import load_trained
 
@@ -42,4 +42,4 @@ def measured(proof: Proof) -> dict[str, Any]:
 
 def _write(run: Path, values: dict[str, Any]) -> None:
     content = json.dumps(values, ensure_ascii=False, indent=1) + "\n"
-    write_together(run, {PROOF_FILE: content.encode()})
+    write_files(run, {PROOF_FILE: content.encode()})

@@ -28,7 +28,9 @@ import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError, UsageError
 from edgeseq.lm.arpa import children
+from edgeseq.lm.compiled_header import check_header, check_sections
 from edgeseq.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams
+from edgeseq.untrusted import parse_json, printable
 from edgeseq.whole_file import write_whole
 
 MAGIC = b"edgeseq ngrams "
@@ -38,6 +40,8 @@ ALIGNMENT = 8
 TYPES: dict[str, np.dtype[Any]] = {"B": np.dtype("u1"), "H": np.dtype("<u2"), "I": np.dtype("<u4"), "f": np.dtype("<f4")}
 """Types of sections, as struct and memoryview name them."""
 MOST_CODE = 2**16 - 1
+MOST_HEADER = 1 << 20
+"""Bytes of a header; most of it is the names of the texts that were counted."""
 HEADER_ALLOWANCE = 4096
 """Bytes that the header and the gaps between sections take at most."""
 RARE = -30.0
@@ -149,10 +153,10 @@ def _coded(values: npt.NDArray[np.float64]) -> tuple[Section, list[float], float
 
 
 def open_compiled(path: Path) -> Compiled:
-    """Map a compiled model into memory; nothing is read before it is needed.
+    """Map a compiled model into memory.
 
-    Raises LanguageModelError for another file, another version, and one that is damaged or cut short (the sections' own
-    checksum is left to `edgeseq lm info`, since it needs the whole file).
+    Raises LanguageModelError for another file, another version, and one that is damaged or cut short: whatever leads out of a
+    section or is no probability is refused here (the checksum itself is left to `edgeseq lm info`).
     """
     with path.open("rb") as file:
         start = file.read(len(MAGIC) + 9)
@@ -167,18 +171,38 @@ def open_compiled(path: Path) -> Compiled:
                 f"{path}: format version {version!r}; this edgeseq reads {VERSION.decode()!r}.\n  Compile the model again."
             )
         n_header, crc = struct.unpack("<II", start[-8:])
-        text = file.read(n_header)
+        size = os.fstat(file.fileno()).st_size
+        text = file.read(min(n_header, MOST_HEADER))
         if len(text) < n_header or zlib.crc32(text) != crc:
             raise LanguageModelError(f"{path}: the header is damaged or cut short.\n  Copy it again, or compile it again.")
-        header = json.loads(text)
         offset = len(start) + n_header
-        size = os.fstat(file.fileno()).st_size
+        header = _read_header(path, text)
         if size != offset + header["body_bytes"]:
             raise LanguageModelError(
                 f"{path}: {size:,} bytes; wanted {offset + header['body_bytes']:,}.\n  Copy it again, or compile it again."
             )
         body = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[offset:]
-    return Compiled(path, header, {name: _view(body, place) for name, place in header["sections"].items()})
+    sections = {name: _view(body, place) for name, place in header["sections"].items()}
+    try:
+        check_sections(header, sections)
+    except ValueError as fault:
+        raise _damaged(path, fault) from fault
+    return Compiled(path, header, sections)
+
+
+def _read_header(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        header = parse_json(text)
+        check_header(header)
+    except ValueError as fault:
+        raise _damaged(path, fault) from fault
+    return {**header, "source": printable(header["source"])}  # it is shown
+
+
+def _damaged(path: Path, fault: ValueError) -> LanguageModelError:
+    return LanguageModelError(
+        f"{path}: damaged, or not written by `edgeseq lm`: {fault}.\n  Copy it again, or compile it again."
+    )
 
 
 def _view(body: memoryview, place: dict[str, Any]) -> memoryview:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,6 +10,7 @@ from typing import BinaryIO, cast
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.ngrams import SPECIAL, Level, letters
 from edgeseq.tokens.table import normalize_text
+from edgeseq.untrusted import parse_json
 
 
 def open_text(path: Path) -> BinaryIO:
@@ -60,7 +60,7 @@ def _text(line: str, kind: str, path: Path, number: int) -> str:
     if kind != ".jsonl":
         return line
     try:
-        text = json.loads(line)["text"] if line.strip() else ""
+        text = parse_json(line)["text"] if line.strip() else ""
     except (ValueError, KeyError, TypeError) as fault:
         raise LanguageModelError(
             f'{path}:{number}: not an object with "text"; wanted a manifest, one JSON object a line.'

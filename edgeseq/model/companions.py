@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeseq.errors import ModelError
+from edgeseq.untrusted import is_number
 
 ROLES = {
     "lexicon": "lexicon",
@@ -24,6 +25,8 @@ ROLES = {
 }
 """What a companion is, in the metadata and in messages."""
 SEARCH = "search"
+MOST_BEAM = 100_000
+"""Beginnings that a search may be asked to keep."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,12 @@ def faults_of(companions: Mapping[str, Any]) -> list[str]:
         entry = companions[role]
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("file", "sha256")):
             faults.append(f"{role} is not an object with 'file' and 'sha256'")
-        elif Path(entry["file"]).name != entry["file"] or entry["file"] in ("", ".", ".."):
+        elif Path(entry["file"]).name != entry["file"] or entry["file"] in ("", ".", "..") or not entry["file"].isprintable():
             faults.append(f"{role} names {entry['file'][:60]!r}; wanted the name of a file beside the model")
     try:
         search = SearchDefaults.of(companions)
-        fits = isinstance(search.beam, int | None) and (search.beam is None or search.beam > 0)
-        if not fits or not all(
-            isinstance(value, int | float) for value in (search.lm_weight, search.word_bonus, search.blank_penalty)
-        ):
+        fits = search.beam is None or (type(search.beam) is int and 0 < search.beam <= MOST_BEAM)
+        if not fits or not all(map(is_number, (search.lm_weight, search.word_bonus, search.blank_penalty))):
             raise TypeError
     except TypeError:
         faults.append(f"{SEARCH} is not an object of {', '.join(asdict(SearchDefaults()))}")

@@ -40,7 +40,7 @@ class ConfidenceMap:
         """Read what `to_dict` wrote. Raises ValueError when it is no rising line."""
         if not isinstance(plain, Mapping):
             raise ValueError("wanted an object with 'said' and 'right'")
-        said, right = (tuple(plain.get(key, ())) for key in ("said", "right"))
+        said, right = (tuple(found) if isinstance(found := plain.get(key), list | tuple) else () for key in ("said", "right"))
         if not said or len(said) != len(right) or not all(isinstance(x, int | float) and 0 <= x <= 1 for x in said + right):
             raise ValueError("wanted 'said' and 'right': as many numbers from 0 to 1 each")
         if any(a >= b for a, b in pairwise(said)) or any(a > b for a, b in pairwise(right)):

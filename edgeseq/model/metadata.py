@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from edgeseq.errors import ModelError, UsageError
+from edgeseq.errors import EdgeseqError, ModelError, UsageError
 from edgeseq.model.companions import faults_of, find_companions
 from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.frames import FramesDetails
-from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, PREFIX, read_fields, to_string
+from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, MOST_DIGITS, PREFIX, read_fields, to_string
 from edgeseq.model.signature import AUDIO, Port, Signature
 from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
@@ -279,7 +279,7 @@ def _token_faults(symbols: tuple[str, ...], details: dict[str, Any], has_lexicon
         return [] if WORD_START in symbols else [f"'{PREFIX}tokens': no {WORD_START!r}"]
     try:
         TokenTable.from_details(symbols, details)
-    except (ValueError, TypeError) as fault:
+    except (ValueError, TypeError, KeyError, EdgeseqError) as fault:
         return [f"'{PREFIX}token_details': {fault}"]
     return []
 
@@ -294,8 +294,8 @@ def _kind_of(task: str, path: object) -> type[ModelMetadata]:
 
 
 def _refuse_newer(version: str, path: object) -> None:
-    if version.isdecimal() and int(version) > FORMAT:
+    if version.isdecimal() and (len(version) > MOST_DIGITS or int(version) > FORMAT):
         raise ModelError(
-            f"{path}: written in format {version}; this edgeseq reads formats up to {FORMAT}.\n"
+            f"{path}: written in format {version[:20]}; this edgeseq reads formats up to {FORMAT}.\n"
             "  Update edgeseq (`pip install --upgrade edgeseq`)."
         )

@@ -10,9 +10,23 @@ from typing import Any
 
 from edgeseq.model.signature import Signature
 from edgeseq.tokens.table import BLANK
+from edgeseq.untrusted import parse_json, printable
 
 PREFIX = "edgeseq."
-POSITIVE = ("format", "sample_rate", "chunk_samples", "hop_samples", "subsampling")
+RANGES: dict[str, tuple[float, float]] = {
+    "format": (1, 1000),
+    "sample_rate": (1_000, 1_000_000),
+    "chunk_samples": (1, 10_000_000),
+    "hop_samples": (1, 10_000_000),
+    "subsampling": (1, 1000),
+    "blank_id": (0, 10_000_000),
+    "flush_seconds": (0.0, 60.0),
+    "emission_delay_seconds": (-60.0, 60.0),
+    "ending_delay_seconds": (-60.0, 60.0),
+}
+"""Smallest and largest value of numbers; what lies outside is a broken file."""
+MOST_DIGITS = 12
+"""of a whole number"""
 ABSENT_WHEN_EMPTY = ("token_details", "companions")
 
 
@@ -43,16 +57,21 @@ def read_fields(
                 faults.append(f"'{PREFIX}{one.name}' is missing")
             continue
         try:
-            value = values[one.name] = reader(found[one.name])
-            if one.name in POSITIVE and value < 1:
-                raise ValueError("wanted at least 1")
+            values[one.name] = _in_range(one.name, reader(found[one.name]))
         except ValueError as fault:
             faults.append(f"'{PREFIX}{one.name}': {fault} (it holds {found[one.name][:60]!r})")
     return values, faults
 
 
+def _in_range(name: str, value: Any) -> Any:
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in RANGES and not low <= value <= high:
+        raise ValueError(f"wanted {low:,g} to {high:,g}" if value >= low else f"wanted at least {low:,g}")
+    return value
+
+
 def _whole_number(text: str) -> int:
-    number = int(text) if text.isdecimal() else -1
+    number = int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else -1
     if number < 0:
         raise ValueError("wanted a whole number")
     return number
@@ -60,9 +79,12 @@ def _whole_number(text: str) -> int:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise ValueError("wanted a number") from None
+    if not math.isfinite(number):
+        raise ValueError("wanted a number")
+    return number
 
 
 def _threshold(text: str) -> float:
@@ -73,33 +95,28 @@ def _threshold(text: str) -> float:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    symbols = _parse_json(text)
+    symbols = parse_json(text)
     if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols):
         raise ValueError("wanted a JSON list of strings")
     if BLANK not in symbols:
         raise ValueError(f"holds no {BLANK}")
+    if any(printable(symbol) != symbol for symbol in symbols):
+        raise ValueError("holds control characters")
     return tuple(symbols)
 
 
 def _mapping(text: str) -> dict[str, Any]:
-    value = _parse_json(text)
+    value = parse_json(text)
     if not isinstance(value, dict):
         raise ValueError("wanted a JSON object")
     return value
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as fault:
-        raise ValueError(f"not JSON ({fault})") from None
 
 
 READERS: dict[str, Callable[[str], Any]] = {
     "int": _whole_number,
     "float": _number,
     "float | None": _threshold,
-    "str": str,
+    "str": printable,
     "tuple[str, ...]": _symbols,
     "dict[str, Any]": _mapping,
     "Signature": Signature.from_json,

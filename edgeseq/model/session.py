@@ -9,6 +9,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeseq.whole_file import written_whole
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -62,18 +64,13 @@ def _open_cached(content: bytes, folder: Path) -> onnxruntime.InferenceSession:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with contextlib.suppress(Exception):  # not there, or cut short by a power failure: made anew
         return _open(kept.read_bytes(), options)
-    part = kept.with_suffix(f".part-{os.getpid()}")
     options = session_options()
-    options.optimized_model_filepath = str(part)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        session = _open(content, options)
-        part.replace(kept)
+        with written_whole(kept) as half:
+            options.optimized_model_filepath = str(half)
+            return _open(content, options)
     except Exception:  # a cache is no reason to fail: if the graph is at fault, this says so
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         return _open(content, session_options())
-    return session
 
 
 def _key(content: bytes) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import UsageError
+from edgeseq.untrusted import parse_json
 
 Array = npt.NDArray[Any]
 """float32 or int64, with the batch as axis 0"""
@@ -140,11 +141,7 @@ class Signature:
     @classmethod
     def from_json(cls, text: str) -> Signature:
         """Read what `to_json` wrote. Raises ValueError, which says what was wanted."""
-        try:
-            plain = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as fault:
-            raise ValueError(f"not JSON ({fault})") from None
-        return cls.from_dict(plain)
+        return cls.from_dict(parse_json(text))
 
     @classmethod
     def from_dict(cls, plain: Any) -> Signature:

@@ -30,6 +30,8 @@ from edgeseq.tokens.table import WORD_START, TokenTable
 
 MAX_STATES = 400_000
 """Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
+LEAST_STATES, STATES_A_LETTER = 5_000, 10
+"""What a phrase file may need at most, by its length: rules that use rules may stand for more than anybody can say."""
 
 Ends = dict[int, int]
 """Where a part of a phrase ends: number of words counted -> state."""
@@ -61,18 +63,9 @@ def compile_phrases(phrases: Phrases, tokens: TokenTable, max_states: int = MAX_
 
 def to_words(phrases: Phrases, max_states: int = MAX_STATES) -> WordAutomaton:
     """Join all phrases to one automaton. Raises PhraseError for phrases that may be empty and for those that are too large."""
-    faults = [
-        Fault(
-            phrase.place, f"this phrase of intent {name!r} may be empty, for all of it is optional; wanted a word that is said."
-        )
-        for name, intent in phrases.intents.items()
-        for phrase in intent
-        if _may_be_empty(phrase.node, phrases, {})
-    ]
-    if faults:
-        raise PhraseError(phrases.name, faults)
+    max_states = _most_states(phrases, max_states)
     try:
-        return _Joiner(phrases, max_states).join()
+        return _to_words(phrases, max_states)
     except TooLargeError:
         place = next((phrase.place for intent in phrases.intents.values() for phrase in intent), Place(1, 1))
         message = (
@@ -85,6 +78,50 @@ def to_words(phrases: Phrases, max_states: int = MAX_STATES) -> WordAutomaton:
         ) from None
 
 
+def _most_states(phrases: Phrases, max_states: int) -> int:
+    return min(max_states, LEAST_STATES + STATES_A_LETTER * phrases.n_letters) if phrases.n_letters else max_states
+
+
+def _to_words(phrases: Phrases, max_states: int) -> WordAutomaton:
+    faults = [
+        Fault(
+            phrase.place, f"this phrase of intent {name!r} may be empty, for all of it is optional; wanted a word that is said."
+        )
+        for name, intent in phrases.intents.items()
+        for phrase in intent
+        if _may_be_empty(phrase.node, phrases, {})
+    ]
+    if faults:
+        raise PhraseError(phrases.name, faults)
+    lengths: dict[str, int] = {}
+    for intent in phrases.intents.values():
+        for phrase in intent:
+            longest = _longest(phrase.node, phrases, lengths)
+            if longest > max_states:  # a state a word at least: refused before anything is built
+                shown = f"{longest:,}" if longest < 10**15 else f"more than {10**15:,}"
+                message = f"too large: its longest sentence has {shown} words; wanted at most {max_states:,}."
+                raise PhraseError(phrases.name, [Fault(phrase.place, message)])
+    return _Joiner(phrases, max_states).join()
+
+
+def _longest(node: Node, phrases: Phrases, known: dict[str, int]) -> int:
+    """Count the words of the longest sentence that a part of a phrase allows; a number counts as one."""
+    if isinstance(node, Sequence):
+        return sum(_longest(item, phrases, known) for item in node.items)
+    if isinstance(node, Choice):
+        return max((_longest(option, phrases, known) for option in node.options), default=0)
+    if isinstance(node, Word) or node.numbers is not None:
+        return 1
+    if node.name not in known:
+        known[node.name] = max((_longest(part, phrases, known) for part in _parts_of(node.name, phrases)), default=0)
+    return known[node.name]
+
+
+def _parts_of(name: str, phrases: Phrases) -> list[Node]:
+    """List what a rule or a slot stands for."""
+    return [phrases.rules[name].node] if name in phrases.rules else [value.node for value in phrases.slots[name].values]
+
+
 def _may_be_empty(node: Node, phrases: Phrases, known: dict[str, bool]) -> bool:
     if isinstance(node, Sequence):
         return all(_may_be_empty(item, phrases, known) for item in node.items)
@@ -93,12 +130,7 @@ def _may_be_empty(node: Node, phrases: Phrases, known: dict[str, bool]) -> bool:
     if isinstance(node, Word) or node.numbers is not None:
         return False
     if node.name not in known:
-        parts = (
-            [phrases.rules[node.name].node]
-            if node.name in phrases.rules
-            else [value.node for value in phrases.slots[node.name].values]
-        )
-        known[node.name] = any(_may_be_empty(part, phrases, known) for part in parts)
+        known[node.name] = any(_may_be_empty(part, phrases, known) for part in _parts_of(node.name, phrases))
     return known[node.name]
 
 

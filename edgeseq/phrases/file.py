@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
@@ -104,6 +104,8 @@ class Phrases:
     language: str = ""
     threshold: float | None = None
     """lowest score that is given out, nats a token; None for the default"""
+    n_letters: int = 0
+    """of the file; 0 where it is not known"""
 
 
 def is_phones(spelling: str) -> bool:
@@ -160,8 +162,12 @@ def parse_phrases(text: str, name: str = "phrases", language: str = "") -> Phras
     ['light']
     """
     reader = _Reader(text, name, language)
-    phrases = reader.read()
-    faults = reader.faults + check_references(phrases)
+    try:
+        phrases = replace(reader.read(), n_letters=len(text))
+        faults = reader.faults + check_references(phrases)
+    except RecursionError:
+        fault = Fault(Place(1, 1), "phrases are nested too deeply; wanted fewer brackets within brackets, and rules for them.")
+        raise PhraseError(name, [fault]) from None
     if faults:
         raise PhraseError(name, faults)
     return phrases

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from edgeseq.errors import EdgeseqError
 from edgeseq.phrases.numbers import number_of
 from edgeseq.tokens.table import WORD_START
+from edgeseq.untrusted import parse_json
 
 Ints = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -161,7 +162,7 @@ class PhraseGraph:
         """Read what `to_bytes` wrote. Raises EdgeseqError for anything else."""
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                header = json.loads(file["header"].tobytes())
+                header = parse_json(file["header"].tobytes())
                 arrays = {name: file[name].astype(kind, casting="no") for name, kind in _ARRAYS.items()}
             if header["format"] != FORMAT:
                 raise ValueError(f"format {header['format']}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from edgeseq.phrases.faults import Fault, Place
+from edgeseq.untrusted import check_nodes
 
 Value = str | int | float | bool
 """What a scalar may be."""
@@ -15,7 +16,9 @@ _Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def parse_yaml(text: str) -> tuple[yaml.Node | None, Fault | None]:
     """Read YAML as nodes; None for a file without any, and what is wrong with it if it is none."""
     try:
-        return yaml.compose(text, Loader=_Loader), None
+        root = yaml.compose(text, Loader=_Loader)
+        check_nodes(root)
+        return root, None
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
@@ -23,6 +26,8 @@ def parse_yaml(text: str) -> tuple[yaml.Node | None, Fault | None]:
     except yaml.reader.ReaderError as fault:
         place = place_at(text, min(fault.position, len(text)))
         return None, Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text.")
+    except ValueError as fault:
+        return None, Fault(Place(1, 1), f"{fault}; wanted intents, lists and phrases.")
     except RecursionError:
         return None, Fault(Place(1, 1), "the file is nested too deeply; wanted intents, lists and phrases.")
 

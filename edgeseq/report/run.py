@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.export.finishing import PROOF_FILE
@@ -15,6 +12,7 @@ from edgeseq.training.metrics import read_lines
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.weights import Trained, load_trained
+from edgeseq.untrusted import parse_json, parse_yaml
 
 RECIPE_FILE, METRICS_FILE = "recipe.yaml", "metrics.jsonl"
 
@@ -48,8 +46,8 @@ def read_run(folder: Path) -> Run:
     """Read the folder of a run. Raises UsageError when it is none, ModelError when its checkpoint cannot be read."""
     try:
         text = (folder / RECIPE_FILE).read_text(encoding="utf-8")
-        recipe = parse_recipe(yaml.safe_load(text), str(folder / RECIPE_FILE))
-    except (OSError, yaml.YAMLError) as fault:
+        recipe = parse_recipe(parse_yaml(text)[0], str(folder / RECIPE_FILE))
+    except (OSError, ValueError) as fault:
         raise UsageError(
             f"{folder}: no folder of a run ({RECIPE_FILE}: {getattr(fault, 'strerror', None) or fault}).\n"
             "  Name one that `edgeseq train` wrote, such as runs/digits-en."
@@ -69,6 +67,6 @@ def _read_proof(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as fault:
+        return dict(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as fault:
         raise EdgeseqError(f"{path}: not JSON ({fault}). Write it anew: edgeseq train --resume, or remove it.") from fault

@@ -18,6 +18,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from edgeseq.serve.connections import current
+
 if TYPE_CHECKING:
     from aiohttp import web
     from aiohttp.typedefs import Handler, Middleware
@@ -112,6 +114,18 @@ def middleware(access: Access, refused: Callable[[str], None] = lambda reason: N
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        slot = current.get()
+        if slot is None:
+            return await answer(request, handler)
+        with slot.held():
+            await slot.pace.event()
+            return await answer(request, handler)
+
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        encoding = request.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            refused("encoding")
+            return error_response(415, "a body with Content-Encoding is not read; send it as it is.")
         refusal = access.refusal(request)
         if refusal is not None:
             refused(refusal.reason)

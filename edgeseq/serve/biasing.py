@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from edgeseq.decoding.beam import AnyBeam, load_beam
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
+from edgeseq.decoding.loading import AnyBeam, load_beam
 from edgeseq.serve.limits import Limits
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.tokens.table import TokenTable
@@ -31,14 +31,14 @@ KEPT = 8
 
 
 def biased(
-    recognizer: Recognizer, names: Iterable[str] = (), terms: Iterable[str] = (), limits: Limits | None = None
+    recognizer: Recognizer, names: Sequence[str] = (), terms: Sequence[str] = (), limits: Limits | None = None
 ) -> Recognizer:
     """Return a recognizer that hears names, and a little less terms, more readily; itself if there is nothing to do.
 
     What the model's tokens do not spell is left out, and so is what comes after `limits.phrases_nodes` letters. Takes
     some ten milliseconds for the most that is taken: not for an event loop.
     """
-    if not isinstance(recognizer.decoder, GreedyDecoder | AnyBeam):
+    if not isinstance(recognizer.decoder, GreedyDecoder | AnyBeam) or not (names or terms):
         return recognizer
     wanted = hotwords(names, terms, recognizer.metadata.token_table, (limits or Limits()).phrases_nodes)
     return _with_hotwords(recognizer, wanted) if wanted else recognizer

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from edgeseq.errors import EdgeseqError, UsageError
@@ -16,6 +17,7 @@ from edgeseq.phrases.graph import PhraseGraph
 from edgeseq.phrases.importers import escaped
 from edgeseq.phrases.search import PhraseDecoder, usual_threshold
 from edgeseq.serve.biasing import spelled
+from edgeseq.serve.children import environment
 from edgeseq.serve.limits import BusyError, LimitError, Limits
 from edgeseq.serve.phrase_process import FAULTY
 from edgeseq.stream.recognizer import Recognizer
@@ -44,6 +46,7 @@ class PhraseCompiler:
         """Compile within `limits`."""
         self._limits = limits
         self._turn = asyncio.Semaphore(1)
+        self._thread = ThreadPoolExecutor(1, "edgeseq-phrases")
         self._n_waiting = 0
         self._known: OrderedDict[tuple[str, TokenTable], tuple[PhraseGraph, float | None]] = OrderedDict()
 
@@ -72,9 +75,9 @@ class PhraseCompiler:
         nearest phrase. Raises UsageError if none is left.
         """
         given = list(phrases)
-        self._check_size(sum(map(len, given)))
+        self._check_size(sum(map(len, given)) + len(given))
         tokens = recognizer.metadata.token_table
-        wanted = list(dict.fromkeys(text for phrase in given if (text := spelled(phrase, tokens, guessing=True))))
+        wanted = await asyncio.get_running_loop().run_in_executor(self._thread, _spelled, given, tokens)
         if not wanted:
             raise UsageError("the phrase list holds nothing that this model's letters spell; wanted words to be said.")
         return await self.understand(recognizer, joined_phrases(wanted, self._limits.phrases_nodes), reject=UNKNOWN in given)
@@ -110,6 +113,7 @@ class PhraseCompiler:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "edgeseq.serve.phrase_process",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env=environment(),
         )  # fmt: skip
         try:
             async with asyncio.timeout(START_SECONDS + PATIENCE * limits.phrases_seconds):
@@ -130,6 +134,11 @@ class PhraseCompiler:
             raise LimitError("the phrases cannot be compiled here; wanted fewer or simpler ones.")
         header, _, graph = out.partition(b"\n")
         return PhraseGraph.from_bytes(graph), json.loads(header)["threshold"]
+
+
+def _spelled(phrases: list[str], tokens: TokenTable) -> list[str]:
+    """Bring phrases into words that the tokens spell, each once; others are left out."""
+    return list(dict.fromkeys(text for phrase in phrases if (text := spelled(phrase, tokens, guessing=True))))
 
 
 def _fault(why: dict[str, Any]) -> EdgeseqError:

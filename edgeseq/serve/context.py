@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeseq.serve.client_phrases import PhraseCompiler
 from edgeseq.serve.hub import Hub
+from edgeseq.serve.pace import Paces
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Context:
     def save_audio(self) -> Path | None:
         """Folder for what clients say; None, the default, keeps nothing."""
         return self.hub.save_audio
+
+    @cached_property
+    def paces(self) -> Paces:
+        """How fast addresses may ask."""
+        return Paces(self.hub.limits)
 
     @cached_property
     def phrases(self) -> PhraseCompiler:

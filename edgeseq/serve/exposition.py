@@ -59,6 +59,21 @@ class _HubCollector(Collector):
         )
         yield CounterMetricFamily("edgeseq_chunks", "Network chunks that were stepped, of all streams.", counts.n_chunks)
         yield CounterMetricFamily("edgeseq_late", "Times that sound was stepped later than 0.2 s after it came.", counts.n_late)
+        stalled, computed = counts.recent_stall()
+        yield GaugeMetricFamily(
+            "edgeseq_loop_stall_seconds", "Longest time of the last 5 s that the event loop stood still.", stalled
+        )
+        yield GaugeMetricFamily("edgeseq_loop_work_seconds", "Longest time of the last 5 s that it computed at once.", computed)
+        yield GaugeMetricFamily(
+            "edgeseq_loop_longest_stall_seconds", "Longest time that it stood still, since the start.", counts.longest_stall
+        )
+        yield GaugeMetricFamily(
+            "edgeseq_loop_longest_work_seconds", "Longest time that it computed at once, since the start.", counts.longest_work
+        )
+        yield _labelled(
+            CounterMetricFamily("edgeseq_loop_stalls", "Times it stood still for 0.1 s or more.", labels=["protocol"]),
+            counts.stalls,
+        )
         yield _histogram("edgeseq_latency_seconds", "From sound's coming to its being stepped.", counts.latencies)
         yield _histogram("edgeseq_batch_streams", "Streams that were stepped together.", counts.batches)
 

@@ -14,18 +14,22 @@ import math
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event
 from edgeseq.model.network import Network
+from edgeseq.serve.connections import current
 from edgeseq.serve.kept_sound import KeptSound, SoundKeeper
 from edgeseq.serve.limits import STOPPING, BusyError, LimitError, Limits, StoppingError
 from edgeseq.serve.metrics import Metrics
+from edgeseq.serve.watchdog import Watchdog
 from edgeseq.serve.worker import Worker
 from edgeseq.sound.blocks import Floats
 from edgeseq.sound.resampling import LiveResampler
@@ -33,12 +37,18 @@ from edgeseq.stream.batcher import MAX_BATCH, WAIT_SECONDS, Batcher
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.stream.state import check_samples
 
+T = TypeVar("T")
+
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 """Hz, of clients' sound"""
 MOST_PHASES = 1000
 """of a live resampler; more, for rates such as 44,101 Hz, would take megabytes a stream"""
 RESAMPLER_SECONDS = 0.15
 """Longest that a resampler holds sound back."""
+RESAMPLED_SAMPLES = 8192
+"""of a client's sound that are resampled within the event loop, or else at once in a thread"""
+WORK_THREADS = 2
+"""for what clients' settings cost; more would take the event loop's turns"""
 PIECE_SECONDS = 1.0
 """Sound handed to the worker at once; more comes when that has been heard."""
 
@@ -71,6 +81,8 @@ class Hub:
         self._stopping = False
         self._is_ending = False
         self._waits: set[asyncio.Timeout] = set()
+        self._threads = ThreadPoolExecutor(WORK_THREADS, "edgeseq-settings")
+        self._watchdog = Watchdog(self.metrics)
 
     @property
     def default(self) -> str:
@@ -118,6 +130,16 @@ class Hub:
         await asyncio.to_thread(self._worker.stop)
         if self._keeper is not None:
             await asyncio.to_thread(self._keeper.stop)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._watchdog.stop()
+
+    def watch(self) -> None:
+        """Begin to watch over the event loop: everything has been imported, and clients come."""
+        self._watchdog.start()
+
+    async def work(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call what takes more than a millisecond in one of a few threads: settings, names, tables."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def drain(self, seconds: float, last_seconds: float = 0.0) -> None:
         """Open no more streams, and wait at most so long for those there are.
@@ -178,18 +200,27 @@ class Hub:
             raise BusyError(f"this server has {len(self._streams)} streams open and takes no more; try again later.")
         if resident_bytes() > self.limits.memory_bytes:
             raise BusyError("this server has no memory for another stream; try again later.")
-        stream = Stream(self, self._worker, recognizer or self.find(None), rate)
+        chosen = recognizer or self.find(None)
+        await self.prepare(rate, chosen)
+        stream = Stream(self, self._worker, chosen, rate)
         if self._keeper is not None:
             stream.keep(self._keeper, protocol)
         self._streams.add(stream)
         self.metrics.opened(protocol)
+        slot = current.get()
         try:
-            await stream.join()
-            yield stream
+            with nullcontext() if slot is None else slot.held():
+                await stream.join()
+                yield stream
         finally:
             self._streams.discard(stream)
             stream.close()
             self.metrics.closed(protocol)
+
+    async def prepare(self, rate: int | None, recognizer: Recognizer) -> None:
+        """Make the filters for a rate, which may take long, where they are not known yet."""
+        if rate is not None and LOWEST_RATE <= rate <= HIGHEST_RATE and is_live(rate, recognizer.sample_rate):
+            await self.work(LiveResampler, rate, recognizer.sample_rate)
 
 
 class Stream:
@@ -235,7 +266,13 @@ class Stream:
         check_samples(samples)
         if self._kept is not None:
             self._kept.hear(samples)
-        return await self._hear(self._resample(samples))
+        if self.rate == self.recognizer.sample_rate or len(samples) <= RESAMPLED_SAMPLES:
+            return await self._hear(self._resample(samples))
+        events: list[Event] = []
+        for first in range(0, len(samples), RESAMPLED_SAMPLES):
+            piece = samples[first : first + RESAMPLED_SAMPLES]
+            events += await self._hear(await self._hub.work(self._resample, piece))
+        return events
 
     async def finish(self) -> list[Event]:
         """End what is being said: the last words. The stream then begins anew, at time 0."""
@@ -264,7 +301,9 @@ class Stream:
 
     async def reset(self, recognizer: Recognizer | None = None, rate: int | None = None) -> None:
         """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""
-        chosen, before, key = recognizer or self.recognizer, self.recognizer, self._joined()
+        chosen, before = recognizer or self.recognizer, self.recognizer
+        await self._hub.prepare(rate, chosen)
+        key = self._joined()
         self.recognizer = chosen
         if self._kept is not None and self._keep_anew is not None and rate not in (None, self.rate):
             self._kept.close()
@@ -321,11 +360,16 @@ def resident_bytes() -> int:
     return int(pages) * resource.getpagesize()
 
 
+def is_live(rate: int, wanted: int) -> bool:
+    """Tell whether sound is resampled here, without holding any back."""
+    return rate != wanted and wanted // math.gcd(rate, wanted) <= MOST_PHASES
+
+
 def _resampler(rate: int, wanted: int) -> Callable[[Floats], Floats]:
     """Give what turns a stream's next samples from `rate` to `wanted` Hz: at once at usual rates, by soxr at others."""
     if rate == wanted:
         return lambda samples: samples
-    if wanted // math.gcd(rate, wanted) <= MOST_PHASES:
+    if is_live(rate, wanted):
         return LiveResampler(rate, wanted).step
     import soxr
 

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 import wave
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +21,8 @@ from edgeseq.sound.blocks import Floats
 
 log = logging.getLogger(__name__)
 
+STOP_SECONDS = 2.0
+"""for what waits to be written when the server ends"""
 MOST_WAITING = 1000
 """Pieces of sound that may wait for the disk, of all streams; more are not kept."""
 
@@ -39,9 +42,15 @@ class SoundKeeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, and end."""
-        self._pieces.put(None)
-        self._thread.join()
+        """Write what waits, and end; a disk that is stuck is left after STOP_SECONDS."""
+        deadline = time.monotonic() + STOP_SECONDS
+        with suppress(queue.Full):
+            self._pieces.put(None, timeout=STOP_SECONDS)
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        if self._thread.is_alive():
+            log.error(
+                "sound is not kept in %s: the disk does not answer; %d pieces are lost", self.folder, self._pieces.qsize()
+            )
 
     def open(self, protocol: str, rate: int) -> KeptSound:
         """Name the file of a stream; it is made with the first sound. Nothing of a client's is part of the name."""

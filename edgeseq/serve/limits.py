@@ -31,12 +31,25 @@ class Limits:
     """that a client may leave an answer unread"""
     connections: int = 256
     """open at once to one listener, with and without a stream"""
+    events_per_second: float = 100.0
+    """that are not sound, of one connection: requests, questions, ends; faster ones wait"""
+    settings_per_second: float = 10.0
+    """of one connection: settings, names, phrases; faster ones wait"""
     phrases_bytes: int = 64_000
     """of a client's own phrases"""
     phrases_nodes: int = 20_000
     """states of their graph"""
     phrases_seconds: float = 2.0
     """of processor time for compiling them"""
+
+    @property
+    def settings_bytes(self) -> int:
+        """Most that a text with settings may have: phrases, written as JSON."""
+        return 4 * self.phrases_bytes + 16_384
+
+
+class FullDiskError(EdgeseqError):
+    """There is no room on the disk for what a client sends."""
 
 
 class LimitError(EdgeseqError):

@@ -14,6 +14,8 @@ LATENCY_BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5
 BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64)
 """streams"""
 RECENT_SECONDS = 60.0
+PULSE_SECONDS, PULSES = 5.0, 1000
+"""for which stalls are remembered one by one; so many at most"""
 
 
 class Distribution:
@@ -65,6 +67,14 @@ class Metrics:
         """seconds from handing over to answer"""
         self.batches = Distribution(BATCH_BOUNDS)
         """streams stepped together"""
+        self.longest_stall = 0.0
+        """seconds that the event loop stood still at most, since the start"""
+        self.longest_work = 0.0
+        """seconds that it computed at once at most"""
+        self._pulses: deque[tuple[float, float, float]] = deque(maxlen=PULSES)
+        """of late: when, how long the loop stood still, how long it computed"""
+        self.stalls: Counter[str] = Counter()
+        """protocol -> times that the loop stood still for 0.1 s or more"""
         self._recent: deque[tuple[int, float]] = deque(maxlen=round(RECENT_SECONDS))
         """whole second of the clock, seconds of computing in it"""
 
@@ -104,6 +114,20 @@ class Metrics:
         second = int(time.monotonic())
         before = self._recent.pop()[1] if self._recent and self._recent[-1][0] == second else 0.0
         self._recent.append((second, before + seconds))
+
+    def pulse(self, stalled: float, computed: float, protocol: str | None) -> None:
+        """Note how long the loop stood still, how long it computed, and in whose code, if that was long."""
+        self.longest_stall = max(self.longest_stall, stalled)
+        self.longest_work = max(self.longest_work, computed)
+        self._pulses.append((time.monotonic(), stalled, computed))
+        if protocol is not None:
+            self.stalls[protocol] += 1
+
+    def recent_stall(self) -> tuple[float, float]:
+        """Give the longest time of the last seconds that the loop stood still, and that it computed at once."""
+        first = time.monotonic() - PULSE_SECONDS
+        recent = [(stalled, computed) for at, stalled, computed in list(self._pulses) if at >= first]
+        return max((stalled for stalled, _ in recent), default=0.0), max((computed for _, computed in recent), default=0.0)
 
     def answered(self, seconds: float) -> None:
         """Count how long a client waited for sound to be stepped."""

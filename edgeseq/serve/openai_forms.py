@@ -15,7 +15,7 @@ from edgeseq.errors import EdgeseqError
 from edgeseq.events import Final
 from edgeseq.output.subtitles import VTT_HEADER, cues
 from edgeseq.serve.access import error_response
-from edgeseq.serve.limits import BusyError, LimitError, StoppingError
+from edgeseq.serve.limits import BusyError, FullDiskError, LimitError, StoppingError
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("word", "segment")
@@ -106,6 +106,8 @@ def status_of(fault: EdgeseqError) -> tuple[int, str]:
     """Choose HTTP's status and a code for programs."""
     if isinstance(fault, NoModelError):
         return 404, "model_not_found"
+    if isinstance(fault, FullDiskError):
+        return 507, "insufficient_storage"
     if isinstance(fault, StoppingError):
         return 503, "stopping"
     if isinstance(fault, BusyError):

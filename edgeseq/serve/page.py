@@ -32,8 +32,11 @@ from edgeseq.serve.limits import BusyError, LimitError, StoppingError
 from edgeseq.serve.pcm import as_text, pcm16_samples
 from edgeseq.serve.websocket import LeftError, Socket, accepted
 from edgeseq.stream.recognizer import Recognizer
+from edgeseq.untrusted import parse_json
 
 PROTOCOL = "page"
+MOST_BRACKETS = 1000
+"""Objects and lists in a text message."""
 FOLDER = Path(__file__).parent / "static"
 INDEX = "index.html"
 HEADERS = {
@@ -148,6 +151,7 @@ async def _listen(socket: Socket, context: Context) -> None:
     first = await socket.receive()
     if first is None:
         return
+    await socket.pace.settings()
     settings = read_settings(first)
     recognizer = await _recognizer(context, settings)
     async with context.hub.open(PROTOCOL, rate=settings.rate, recognizer=recognizer) as stream:
@@ -212,8 +216,8 @@ def _is_finish(message: str) -> bool:
 def _parsed(message: str) -> dict[str, Any] | None:
     """Read a JSON object; None if it is none."""
     try:
-        found = json.loads(message)
-    except (ValueError, RecursionError):
+        found = parse_json(message, most_brackets=MOST_BRACKETS)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

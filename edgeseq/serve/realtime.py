@@ -6,7 +6,6 @@ ends by the recognizer's endpoint rules; else it ends where the client commits.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
@@ -29,10 +28,13 @@ from edgeseq.serve.openai_forms import sendable, status_of
 from edgeseq.serve.realtime_session import Settings
 from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.websocket import LeftError, Socket, accepted
+from edgeseq.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 
 SUBPROTOCOL = "realtime"
+MOST_BRACKETS = 1000
+"""Objects and lists in a text message."""
 MOST_FAULTS = 100
 """of a client, before it is left"""
 TRANSCRIPTION = "conversation.item.input_audio_transcription"
@@ -52,7 +54,7 @@ def routes(context: Context) -> list[web.RouteDef]:
 
     async def realtime(request: web.Request) -> web.WebSocketResponse:
         is_flat = "realtime=v1" in request.headers.get("OpenAI-Beta", "")
-        async with accepted(request, context, "openai-realtime", subprotocols=(SUBPROTOCOL,)) as socket:
+        async with accepted(request, context, "openai-realtime", (SUBPROTOCOL,), text_is_sound=True) as socket:
             conversation = Conversation(socket, context.hub, Settings(request.query.get("model") or None), is_flat)
             try:
                 await conversation.hold()
@@ -87,7 +89,7 @@ class Conversation:
 
     async def hold(self) -> None:
         """Answer until the client ends. Raises EdgeseqError for what ends the conversation."""
-        recognizer = await asyncio.to_thread(self._settings.recognizer, self._hub)
+        recognizer = await self._hub.work(self._settings.recognizer, self._hub)
         async with self._hub.open("openai-realtime", rate=self._settings.rate, recognizer=recognizer) as self._stream:
             await self._send_session("created")
             try:
@@ -131,7 +133,9 @@ class Conversation:
         kind = event.get("type")
         if kind == "input_audio_buffer.append":
             await self._append(event.get("audio"))
-        elif kind == "input_audio_buffer.commit":
+            return
+        await (self._socket.pace.settings() if isinstance(kind, str) and kind.endswith("update") else self._socket.pace.event())
+        if kind == "input_audio_buffer.commit":
             if self._n_samples == self._n_committed:
                 raise FaultyEventError("there is no sound to commit.", "input_audio_buffer_commit_empty")
             await self._commit()
@@ -149,7 +153,7 @@ class Conversation:
     async def _change(self, settings: Settings) -> None:
         """Hear by other settings from now on; sound that was not committed is heard by them no more."""
         if settings != self._settings:
-            recognizer = await asyncio.to_thread(settings.recognizer, self._hub)
+            recognizer = await self._hub.work(settings.recognizer, self._hub)
             before, self._settings = self._settings, settings
             self._heard_ms += 1000 * self._n_samples / before.rate
             self._n_samples = 0
@@ -247,8 +251,8 @@ class Conversation:
 
 def _parse(message: str | bytes) -> dict[str, Any]:
     try:
-        event = json.loads(message)
-    except (ValueError, RecursionError):
+        event = parse_json(message, most_brackets=MOST_BRACKETS)
+    except ValueError:
         event = None
     if not isinstance(event, dict) and isinstance(message, bytes):
         raise FaultyEventError("a binary message; wanted JSON, with sound in base64.", "invalid_json")

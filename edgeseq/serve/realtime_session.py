@@ -32,6 +32,8 @@ READERS: dict[str, Callable[[bytes], Floats]] = {
 WIDTHS = {"audio/pcm": 2}
 """bytes a sample, of others 1"""
 SHORTEST_SILENCE_MS, LONGEST_SILENCE_MS = 50, 30_000
+MOST_LETTERS = 64_000
+"""of prompt and keywords"""
 MOST_PADDING_MS = 10_000
 
 
@@ -156,6 +158,9 @@ class Settings:
         return changed
 
     def _with_transcription(self, content: Mapping[str, Any]) -> Settings:
+        n_letters = sum(map(len, texts(content.get("keywords")))) + len(str(content.get("prompt") or ""))
+        if n_letters > MOST_LETTERS:
+            raise UsageError(f"a prompt and keywords of {n_letters:,} letters; wanted at most {MOST_LETTERS:,}.")
         return replace(
             self,
             model=_text(content, "model", self.model) or None,

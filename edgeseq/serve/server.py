@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgeseq.errors import DeviceError, MissingExtraError, UsageError
 from edgeseq.serve.access import Access, middleware
 from edgeseq.serve.addresses import Address, parse_address, uri
-from edgeseq.serve.connections import at_most
+from edgeseq.serve.connections import ACCEPTED, Slots, factory, listen_longer
 from edgeseq.serve.context import Context
+from edgeseq.serve.limits import Limits
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -28,14 +30,14 @@ DRAIN_SECONDS = 5.0
 """for streams in progress when the server is stopped"""
 LAST_SECONDS = 2.0
 """for their last words, after that"""
-BACKLOG = 1024
-"""connections that may wait to be taken; a thousand come in a second"""
 KEEPALIVE_SECONDS = 30.0
 """that an HTTP connection may stay open without a request"""
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 10
 """for TLS"""
 FORM_BYTES = 1 << 20
 """of an upload besides its file"""
+OTHER_FILES, FILES_A_STREAM = 96, 4
+"""that the process has open besides connections: its own, and those of each stream and upload"""
 WITHOUT_TOKEN = ("wyoming", "sherpa")
 """Protocols that have no place for a token."""
 
@@ -134,6 +136,7 @@ class Server:
         except BaseException:
             await self._close()
             raise
+        self.context.hub.watch()
         for protocol, where in self.uris.items():
             log.info("%s: listening at %s", protocol, where)
         return self
@@ -151,16 +154,16 @@ class Server:
         await self._close()
 
     async def _close(self) -> None:
-        for listener in self._listeners.values():
-            await listener.close()
+        await asyncio.gather(*(listener.close() for listener in self._listeners.values()))
         self._listeners = {}
         await self.context.hub.__aexit__()
 
     async def _listen(self, address: Address) -> Listener:
         try:
+            n = most_connections(self.context.hub.limits, len(self._addresses))
             if address.protocol == "wyoming":
-                return await _listen_wyoming(self.context, address)
-            return await _HttpListener.start(self._make_app(address.protocol), address, self.context, self._security)
+                return await _listen_wyoming(self.context, address, n)
+            return await _HttpListener.start(self._make_app(address.protocol), address, self.context, self._security, n)
         except OSError as fault:
             raise DeviceError(
                 f"--{address.protocol} {address}: cannot listen there ({fault.strerror or fault}).\n"
@@ -199,7 +202,9 @@ class _HttpListener:
         self.port: int = server.sockets[0].getsockname()[1]
 
     @classmethod
-    async def start(cls, app: web.Application, address: Address, context: Context, security: Security) -> _HttpListener:
+    async def start(
+        cls, app: web.Application, address: Address, context: Context, security: Security, n_connections: int
+    ) -> _HttpListener:
         from aiohttp import web
 
         protocol, metrics = address.protocol, context.hub.metrics
@@ -208,15 +213,21 @@ class _HttpListener:
             access = replace(access, token=None)
         app.middlewares.append(middleware(access, lambda reason: metrics.refused(protocol, reason)))
         runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, shutdown_timeout=LAST_SECONDS, handler_cancellation=True
+            app,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=LAST_SECONDS,
+            handler_cancellation=True,
+            auto_decompress=False,
         )
         await runner.setup()
         assert runner.server is not None
-        make = at_most(context.hub.limits.connections, runner.server, lambda: metrics.refused(protocol, "connections"))
-        tls: dict[str, Any] = {"ssl": security.tls, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if address.is_encrypted else {}
+        slots = Slots(n_connections, context.paces, lambda: metrics.refused(protocol, "connections"))
+        make = factory(slots, runner.server, security.tls if address.is_encrypted else None, HANDSHAKE_SECONDS)
         try:
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(make, address.host, address.port, backlog=BACKLOG, **tls)
+            server = await loop.create_server(make, address.host, address.port, backlog=ACCEPTED)
+            listen_longer(server)
         except BaseException:
             await runner.cleanup()
             raise
@@ -232,10 +243,22 @@ class _HttpListener:
         await self._runner.cleanup()
 
 
-async def _listen_wyoming(context: Context, address: Address) -> Listener:
+async def _listen_wyoming(context: Context, address: Address, n_connections: int) -> Listener:
     from edgeseq.serve import wyoming_server
 
-    return await wyoming_server.start(context, str(address))
+    return await wyoming_server.start(context, str(address), n_connections)
+
+
+def most_connections(limits: Limits, n_listeners: int) -> int:
+    """Give the connections that each listener may have: all of them, and what streams need, fit below the limit of open files.
+
+    Beyond that limit nothing can even be refused: the system says no, and asyncio asks again and again.
+    """
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if soft == resource.RLIM_INFINITY:
+        return limits.connections
+    left = soft - OTHER_FILES - FILES_A_STREAM * min(limits.streams, soft // (4 * FILES_A_STREAM))
+    return max(1, min(limits.connections, left // max(1, n_listeners)))
 
 
 def check_installed() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeseq.errors import MissingExtraError, UsageError
+from edgeseq.whole_file import write_whole
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -203,17 +204,8 @@ def _make(path: Path, key_path: Path, names: Sequence[str]) -> None:
     )
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _write(key_path, secret, 0o600)
-    _write(path, built.public_bytes(serialization.Encoding.PEM), 0o644)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file in one go; it never exists with another mode."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-    new.replace(path)
+    write_whole(key_path, secret, 0o600)
+    write_whole(path, built.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _read(path: Path, key: Path, *, is_made_here: bool) -> Certificate:

@@ -6,14 +6,14 @@ import asyncio
 import json
 import logging
 import re
-import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
+from aiohttp.helpers import parse_content_type
 from aiohttp.http import HttpProcessingError
 
 from edgeseq.errors import EdgeseqError, UsageError
@@ -22,22 +22,21 @@ from edgeseq.serve.access import error_response
 from edgeseq.serve.biasing import biased, terms_of_prompt
 from edgeseq.serve.choosing import choose_model
 from edgeseq.serve.context import Context
-from edgeseq.serve.hub import Hub
-from edgeseq.serve.limits import BusyError, LimitError
+from edgeseq.serve.decoding import Decoders
+from edgeseq.serve.hub import Hub, resident_bytes
+from edgeseq.serve.limits import BusyError, LimitError, Limits
+from edgeseq.serve.multipart import FormReader
 from edgeseq.serve.openai_forms import FORMATS, GRANULARITIES, NoModelError, Transcription, models, refusal, status_of
 from edgeseq.serve.running_text import RunningText
-from edgeseq.serve.uploads import read_upload
-from edgeseq.sound.blocks import Floats
+from edgeseq.serve.spool import Spool, SpoolFile
 from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 
-PIECE_BYTES = 65_536
-FIELD_PIECE_BYTES = 2048
-"""Of fields but the file: aiohttp keeps a piece or two for each of them until its memory is next gone through."""
 FORM_BYTES = 65_536
 """of all fields of the form but the file"""
-MOST_FIELDS = 500
+MOST_FIELDS, FIELD_BYTES = 500, 1000
+"""fields of a form, and what their headers may take each on average"""
 UPLOAD_SECONDS = 300.0
 """for a file to come"""
 BROKEN = (ValueError, LookupError, AssertionError, web.HTTPException, web.RequestPayloadError, HttpProcessingError)
@@ -109,6 +108,7 @@ class Transcriber:
     def __init__(self, hub: Hub) -> None:
         """Open streams of `hub`."""
         self._hub = hub
+        self._spool, self._decoders = Spool(hub.limits), Decoders(hub)
         self._n_open = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -129,72 +129,78 @@ class Transcriber:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self._n_open >= self._hub.limits.streams:
             raise BusyError(f"this server is hearing {self._n_open} files and takes no more; try again later.")
+        if resident_bytes() > self._hub.limits.memory_bytes:
+            raise BusyError("this server has no memory for another file; try again later.")
         self._n_open += 1
         try:
-            with tempfile.TemporaryFile() as opened:
-                file = cast(BinaryIO, opened)
+            async with self._spool.open() as file:
                 form = await self._receive(request, file)
                 recognizer = await self._recognizer(form)
                 if form.is_stream:
-                    return await self._stream(request, file, recognizer)
-                return await self._whole(file, recognizer, form)
+                    return await self._stream(request, file.file, recognizer)
+                return await self._whole(file.file, recognizer, form)
         finally:
             self._n_open -= 1
 
-    async def _receive(self, request: web.Request, file: BinaryIO) -> Form:
-        """Read a form; its file goes to `file`. Raises UsageError and LimitError."""
-        limits, deadline = self._hub.limits, time.monotonic() + UPLOAD_SECONDS
+    async def _receive(self, request: web.Request, file: SpoolFile) -> Form:
+        """Read a form; its file goes to `file`. Raises UsageError, LimitError and FullDiskError."""
+        limits = self._hub.limits
         if not request.content_type.startswith("multipart/"):
             raise UsageError(f"content type {request.content_type[:60]}; wanted multipart/form-data with a file and a model.")
-        if (request.content_length or 0) > limits.upload_bytes + FORM_BYTES + MOST_FIELDS * 1000:
+        most_bytes = limits.upload_bytes + FORM_BYTES + MOST_FIELDS * FIELD_BYTES
+        if (request.content_length or 0) > most_bytes:
             raise _too_large("the file", limits.upload_bytes)
-        form, n_fields, n_bytes, has_file = Form(), 0, 0, False
         try:
-            reader = await request.multipart()
-            while True:
-                async with self._hub.patience(limits.idle_seconds):
-                    part = await reader.next()
-                if part is None:
-                    break
-                n_fields += 1
-                if not isinstance(part, BodyPartReader) or part.name is None or n_fields > MOST_FIELDS:
-                    raise UsageError(f"a form with parts in parts, without names, or with more than {MOST_FIELDS} of them.")
-                if part.name == "file":
-                    if has_file:
-                        raise UsageError("a form with more than one file.")
-                    has_file = True
-                    if await self._copy(part, file.write, limits.upload_bytes, deadline, PIECE_BYTES) is None:
-                        raise _too_large("the file", limits.upload_bytes)
-                else:
-                    value = bytearray()
-                    n = await self._copy(part, value.extend, FORM_BYTES - n_bytes, deadline, FIELD_PIECE_BYTES)
-                    if n is None:
-                        raise _too_large("the form without its file", FORM_BYTES)
-                    n_bytes += n
-                    form.add(part.name, value.decode(errors="replace"))
+            boundary = request.headers.get("Content-Type", "")
+            reader = FormReader(self._reading(request), _boundary(boundary), most_bytes)
+            form = await self._read_form(reader, file)
         except BROKEN as fault:
             raise UsageError(f"the form is broken ({type(fault).__name__}); wanted multipart/form-data.") from None
-        if not has_file:
-            raise UsageError("the form has no file; wanted one in the field 'file'.")
         form.check()
+        await file.flush()
         return form
 
-    async def _copy(
-        self, part: BodyPartReader, write: Callable[[bytes], Any], most: int, deadline: float, piece_bytes: int
-    ) -> int | None:
-        """Copy a part of a form until `deadline` by the clock; return its bytes, or None once there are more than `most`."""
-        n_bytes = 0
-        while True:
+    def _reading(self, request: web.Request) -> Callable[[], Awaitable[bytes]]:
+        """Give what reads a request's body, a piece at a time, within its time."""
+        deadline = time.monotonic() + UPLOAD_SECONDS
+
+        async def read() -> bytes:
             async with self._hub.patience(self._hub.limits.idle_seconds):
-                piece = await part.read_chunk(piece_bytes)
-            if not piece:
-                return n_bytes
-            n_bytes += len(piece)
-            if n_bytes > most:
-                return None
+                piece = await request.content.readany()
             if time.monotonic() > deadline:
                 raise LimitError(f"the file did not come within {UPLOAD_SECONDS:g} s.")
-            write(bytes(piece))
+            await asyncio.sleep(0)
+            return piece
+
+        return read
+
+    async def _read_form(self, reader: FormReader, file: SpoolFile) -> Form:
+        form, n_fields, n_left, has_file = Form(), 0, FORM_BYTES, False
+        while (part := await reader.next_part()) is not None:
+            n_fields += 1
+            await asyncio.sleep(0)  # many parts may have come at once
+            if n_fields > MOST_FIELDS:
+                raise UsageError(f"a form with more than {MOST_FIELDS} parts.")
+            if part.name != "file":
+                value = await _read_field(reader, n_left)
+                n_left -= len(value)
+                form.add(part.name, value.decode(errors="replace"))
+                continue
+            if has_file:
+                raise UsageError("a form with more than one file.")
+            has_file = True
+            await self._keep_file(reader, file)
+        if not has_file:
+            raise UsageError("the form has no file; wanted one in the field 'file'.")
+        return form
+
+    async def _keep_file(self, reader: FormReader, file: SpoolFile) -> None:
+        most, n_bytes = self._hub.limits.upload_bytes, 0
+        while piece := await reader.read_piece():
+            n_bytes += len(piece)
+            if n_bytes > most:
+                raise _too_large("the file", most)
+            await file.write(piece)
 
     async def _recognizer(self, form: Form) -> Recognizer:
         try:
@@ -202,7 +208,7 @@ class Transcriber:
         except UsageError as fault:
             is_unknown = form.model and form.model not in self._hub.recognizers
             raise (NoModelError(str(fault)) if is_unknown else fault) from None
-        return await asyncio.to_thread(biased, chosen, form.keywords, terms_of_prompt(form.prompt), self._hub.limits)
+        return await self._hub.work(_biased, chosen, form, self._hub.limits)
 
     async def _whole(self, file: BinaryIO, recognizer: Recognizer, form: Form) -> web.Response:
         """Answer when all has been heard."""
@@ -254,7 +260,7 @@ class Transcriber:
         """Hear a file; give what each block of it adds to the text."""
         async with (
             self._hub.open("openai", recognizer=recognizer) as stream,
-            aclosing(_blocks(file, recognizer.sample_rate)) as blocks,
+            aclosing(self._decoders.blocks(file, recognizer.sample_rate)) as blocks,
         ):
             async for block in blocks:
                 async with self._hub.patience(None):  # ends with the server
@@ -283,25 +289,24 @@ class Heard:
         return Transcription(tuple(self.finals), self.n_samples / sample_rate, language)
 
 
-async def _blocks(file: BinaryIO, sample_rate: int) -> AsyncGenerator[Floats, None]:
-    """Read a file's sound beside the event loop."""
-    loop = asyncio.get_running_loop()
-    iterator = read_upload(file, sample_rate)
-    try:
-        while True:
-            reading = loop.run_in_executor(None, next, iterator, None)
-            try:
-                block = await asyncio.shield(reading)
-            except asyncio.CancelledError:
-                await asyncio.wait({reading})  # a generator cannot be closed while it runs
-                reading.exception()  # nobody else asks for it
-                raise
-            if block is None:
-                return
-            if len(block):
-                yield block
-    finally:
-        iterator.close()  # type: ignore[attr-defined]  # of a generator
+def _biased(chosen: Recognizer, form: Form, limits: Limits) -> Recognizer:
+    return biased(chosen, form.keywords, terms_of_prompt(form.prompt), limits)
+
+
+async def _read_field(reader: FormReader, most_bytes: int) -> bytes:
+    """Read a field that is no file. Raises LimitError."""
+    value = b""
+    while piece := await reader.read_piece():
+        value += piece
+        if len(value) > most_bytes:
+            raise _too_large("the form without its file", FORM_BYTES)
+    return value
+
+
+def _boundary(content_type: str) -> str:
+    """Read the boundary of a form."""
+    parameters = parse_content_type(content_type)[1]
+    return parameters.get("boundary", "")
 
 
 def _too_large(what: str, most: int) -> LimitError:

@@ -12,27 +12,34 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aiohttp import web
 
-from edgeseq.decoding.beam import AnyBeam, BeamOptions, load_beam
+from edgeseq.decoding.beam import BeamOptions
 from edgeseq.decoding.greedy import GreedyDecoder
+from edgeseq.decoding.loading import AnyBeam, load_beam
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Event, Final
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
-from edgeseq.serve.limits import StoppingError
+from edgeseq.serve.limits import LimitError, StoppingError
 from edgeseq.serve.pcm import as_text, pcm16_samples
 from edgeseq.serve.websocket import LeftError, Socket, accepted
 from edgeseq.stream.recognizer import Recognizer
+from edgeseq.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 
 PROTOCOL = "vosk"
+MOST_BRACKETS = 1000
+"""Objects and lists in a text message."""
 DEFAULT_RATE = 8000
 """Hz, of clients that say none"""
 MOST_ALTERNATIVES = 10
+KEPT = 32
+"""Beam searches that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class _Conversation:
         """Take settings until sound comes, then open a stream."""
         async for received in self._socket:
             message = as_text(received)
-            if isinstance(message, str) and (wanted := _read(message)).get("config") is not None:
+            if isinstance(message, str) and (wanted := self._read(message)).get("config") is not None:
                 await self._configure(wanted["config"])
                 continue
             async with self._context.hub.open(PROTOCOL, rate=self._config.rate, recognizer=self._recognizer) as stream:
@@ -99,7 +106,7 @@ class _Conversation:
             await stream.at_rate(self._samples.rate)
             await self._reply(await stream.hear(samples))
             return True
-        wanted = _read(message)
+        wanted = self._read(message)
         if wanted.get("config") is not None:
             await self._configure(wanted["config"])
             await stream.reset(self._recognizer, self._config.rate)
@@ -111,7 +118,14 @@ class _Conversation:
         self._began = heard
         return not wanted.get("eof")
 
+    def _read(self, message: str) -> dict[str, Any]:
+        most = self._context.hub.limits.settings_bytes
+        if len(message) > most:
+            raise LimitError(f"settings of {len(message):,} bytes; this server takes at most {most:,}.")
+        return _read(message)
+
     async def _configure(self, config: Any) -> None:
+        await self._socket.pace.settings()
         if not isinstance(config, dict):
             raise UsageError('wanted settings: {"config": {"sample_rate": 16000}}.')
         recognizer = self._recognizer
@@ -126,7 +140,9 @@ class _Conversation:
             recognizer = await self._context.phrases.understand(recognizer, str(config["phrases"]))
         elif config.get("phrase_list"):
             recognizer = await self._context.phrases.understand_list(recognizer, _texts(config["phrase_list"]))
-        self._recognizer = with_alternatives(recognizer, self._config.max_alternatives)
+        self._recognizer = recognizer
+        if self._config.max_alternatives > 1:
+            self._recognizer = await self._context.hub.work(with_alternatives, recognizer, self._config.max_alternatives)
 
     async def _reply(self, events: Sequence[Event], ended: bool = False) -> None:
         """Answer a message: the utterances that have ended, or else what is being said."""
@@ -171,8 +187,14 @@ def with_alternatives(recognizer: Recognizer, n: int) -> Recognizer:
     if n < 2:
         return recognizer
     if isinstance(decoder, GreedyDecoder):
-        return recognizer.with_decoder(load_beam(recognizer.metadata, BeamOptions(nbest=n)))
+        return _with_beam(recognizer, n)
     return recognizer.with_decoder(decoder.with_nbest(n)) if isinstance(decoder, AnyBeam) else recognizer
+
+
+@lru_cache(KEPT)
+def _with_beam(recognizer: Recognizer, n: int) -> Recognizer:
+    """Make a beam search once for all clients of a model that want as many texts."""
+    return recognizer.with_decoder(load_beam(recognizer.metadata, BeamOptions(nbest=n)))
 
 
 def _read(message: str) -> dict[str, Any]:
@@ -186,8 +208,8 @@ def _read(message: str) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """Parse JSON; None for what is none."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, most_brackets=MOST_BRACKETS)
+    except ValueError:
         return None
 
 

@@ -12,11 +12,13 @@ import asyncio
 import logging
 import socket as socket_options
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from typing import cast
 
-from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from edgeseq.errors import AudioError, EdgeseqError, UsageError
+from edgeseq.serve.connections import current
 from edgeseq.serve.context import Context
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
 
@@ -39,9 +41,12 @@ class LeftError(Exception):
 class Socket:
     """One WebSocket connection of a client."""
 
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request, context: Context) -> None:
+    def __init__(self, ws: web.WebSocketResponse, request: web.Request, context: Context, text_is_sound: bool = False) -> None:
         """Talk through `ws`, which answered `request`."""
         self._ws, self._request, self._context = ws, request, context
+        slot = current.get()
+        self.pace = context.paces.of(str(request.remote)) if slot is None else slot.pace
+        self._text_is_sound = text_is_sound
 
     @property
     def response(self) -> web.WebSocketResponse:
@@ -55,17 +60,34 @@ class Socket:
         """
         hub = self._context.hub
         async with hub.patience(hub.limits.idle_seconds):
-            try:
-                message = await self._ws.receive()
-            except ConnectionError as fault:  # answering a ping
-                raise LeftError(str(fault)) from None
-        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            return message.data
+            message = await self._next()
+        if message.type is WSMsgType.BINARY:
+            await self.pace.sound()
+            return cast(bytes, message.data)
+        if message.type is WSMsgType.TEXT:
+            n_bytes = len(message.data)
+            await (self.pace.sound(n_bytes) if self._text_is_sound else self.pace.event(n_bytes))
+            return cast(str, message.data)
         if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
             return None
         if isinstance(message.data, WebSocketError) and message.data.code == WSCloseCode.MESSAGE_TOO_BIG:
             raise LimitError(f"a message has more than the {hub.limits.message_bytes:,} bytes that this server takes.")
         raise LeftError(str(message.data))
+
+    async def _next(self) -> WSMessage:
+        """Wait for the next message that is no ping; pings are answered, at the client's pace."""
+        while True:
+            try:
+                message = await self._ws.receive()
+                if message.type is WSMsgType.PING:
+                    await self.pace.event()
+                    await self._ws.pong(message.data)
+                elif message.type is WSMsgType.PONG:
+                    await self.pace.event()
+                else:
+                    return message
+            except ConnectionError as fault:  # answering
+                raise LeftError(str(fault)) from None
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Pass messages on until the client ends."""
@@ -105,14 +127,21 @@ class Socket:
 
 @asynccontextmanager
 async def accepted(
-    request: web.Request, context: Context, protocol: str, subprotocols: tuple[str, ...] = ()
+    request: web.Request,
+    context: Context,
+    protocol: str,
+    subprotocols: tuple[str, ...] = (),
+    *,
+    text_is_sound: bool = False,
 ) -> AsyncIterator[Socket]:
     """Take a client's WebSocket; what is raised within closes it with a code and the reason, and is logged once.
 
-    `subprotocols` are those of which a browser's client may ask for one.
+    `subprotocols` are those of which a browser's client may ask for one. `text_is_sound`: sound comes in text messages.
+    While the client has no stream, its connection may have to give way to others (see connections.py).
     """
     ws = web.WebSocketResponse(
         compress=False,
+        autoping=False,
         max_msg_size=context.hub.limits.message_bytes,
         timeout=CLOSE_SECONDS,
         writer_limit=WRITER_BYTES,
@@ -125,11 +154,13 @@ async def accepted(
     except ConnectionError:  # gone before it was answered
         raise web.HTTPBadRequest() from None
     _bound_buffer(request)
-    socket = Socket(ws, request, context)
+    socket = Socket(ws, request, context, text_is_sound)
+    slot = current.get()
     code: int = WSCloseCode.OK
     reason = ""
     try:
-        yield socket
+        with nullcontext() if slot is None else slot.lent():
+            yield socket
     except LeftError as fault:
         log.info("%s %s: left (%s)", protocol, request.remote, fault)
     except EdgeseqError as fault:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+STOP_SECONDS = 3.0
+"""for a step that is being taken when the server ends"""
+
 
 @dataclass
 class _Hearing:
@@ -61,9 +64,9 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the commands that have been given; those who wait get StoppingError. Waits for the thread."""
+        """End after the commands that have been given; those who wait get StoppingError. Waits for the thread, not for ever."""
         self._commands.put(None)
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def leave(self, network: Network, key: int) -> None:
         """Remove a stream; does not wait."""

@@ -7,7 +7,6 @@ but as much as a client says.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,12 @@ from wyoming.event import Event
 from edgeseq.errors import AudioError, UsageError
 from edgeseq.serve.limits import LimitError
 from edgeseq.sound.blocks import Floats
+from edgeseq.untrusted import parse_json
 
 HEADER_BYTES = 65_536
 """of the line"""
+MOST_BRACKETS = 20_000
+"""Objects and lists in an event."""
 MOST_CHANNELS = 32
 FULL_SCALE = {1: 2.0**7, 2: 2.0**15, 3: 2.0**23, 4: 2.0**31}
 """bytes of a sample -> the integer that 1.0 is"""
@@ -49,8 +51,8 @@ async def read_event(reader: asyncio.StreamReader, most_bytes: int) -> Event | N
 
 def _parse(text: bytes, what: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
+        parsed = parse_json(text, most_brackets=MOST_BRACKETS)
+    except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
         raise UsageError(f"{what} is no JSON object.")

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from wyoming.asr import Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.error import Error
-from wyoming.event import Event, Eventable, async_write_event
-from wyoming.info import AsrModel, AsrProgram, Attribution, Info
+from wyoming.event import Event, Eventable
 from wyoming.ping import Pong
 from wyoming.vad import VoiceStarted, VoiceStopped
 from wyoming.wake import Detection, NotDetected
@@ -27,37 +26,38 @@ from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event as Told
 from edgeseq.serve.biasing import biased, texts
 from edgeseq.serve.choosing import choose_model
+from edgeseq.serve.connections import ACCEPTED, Slots, bound_reads, current, listen_longer
 from edgeseq.serve.context import Context
 from edgeseq.serve.discovery import Announcement, announce, is_reachable
 from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
+from edgeseq.serve.pace import Pace
 from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.voice_watch import Change, VoiceWatch
 from edgeseq.serve.wake import WakeWords, listen_for
 from edgeseq.serve.wyoming_events import HEADER_BYTES, MOST_CHANNELS, read_event, to_samples, whole_number
+from edgeseq.serve.wyoming_info import PROGRAM, info, written
 from edgeseq.sound.blocks import EMPTY, Floats
 from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 
-PROGRAM = "edgeseq"
 WRITER_BYTES = 65_536
 """that are buffered for a client before it is waited for"""
-BACKLOG = 1024
-"""connections that may wait to be taken"""
 LAST_SECONDS = 1.0
 """for a client to read why it is refused"""
 LATEST_MS = 2**53
 """of time stamps that clients give"""
-MADE_BY = Attribution(name="edgeseq", url="")
 
 
 class Listener:
     """Wyoming at one address."""
 
-    def __init__(self, context: Context) -> None:
-        """Prepare."""
+    def __init__(self, context: Context, n_connections: int) -> None:
+        """Prepare to have so many connections at once."""
         self._context = context
+        self._slots = Slots(n_connections, context.paces, lambda: context.hub.metrics.refused("wyoming", "connections"))
+        self._info = written(info(context.hub))
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
@@ -70,11 +70,13 @@ class Listener:
         parts = urlsplit(uri)
         if parts.scheme == "unix":
             self._path = Path(parts.path)
-            self._server = await asyncio.start_unix_server(self._take, self._path, limit=HEADER_BYTES, backlog=BACKLOG)
+            self._server = await asyncio.start_unix_server(self._take, self._path, limit=HEADER_BYTES, backlog=ACCEPTED)
+            listen_longer(self._server)
             return
         self._server = await asyncio.start_server(
-            self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=BACKLOG
+            self._take, parts.hostname, parts.port or 0, limit=HEADER_BYTES, backlog=ACCEPTED
         )
+        listen_longer(self._server)
         self.port = self._server.sockets[0].getsockname()[1]
         if is_reachable(parts.hostname or ""):
             self._announcement = await announce(parts.hostname or "", self.port)
@@ -99,23 +101,25 @@ class Listener:
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        hub = self._context.hub
-        if len(self._connections) >= hub.limits.connections:
-            hub.metrics.refused("wyoming", "connections")
+        slot = self._slots.take(writer.transport)
+        if slot is None:
             writer.transport.abort()
             return
+        bound_reads(writer.transport)
+        current.set(slot)
         self._connections.add(task)
         try:
-            await Connection(self._context, reader, writer).serve()
+            await Connection(self._context.hub, reader, writer, slot.pace, self._info).serve()
         except asyncio.CancelledError:
             pass  # the server ends; nobody waits for this task's result
         finally:
+            slot.free()
             self._connections.discard(task)
 
 
-async def start(context: Context, uri: str) -> Listener:
-    """Speak Wyoming at an address. Raises OSError where that is not possible."""
-    listener = Listener(context)
+async def start(context: Context, uri: str, n_connections: int | None = None) -> Listener:
+    """Speak Wyoming at an address, with so many connections at once. Raises OSError where that is not possible."""
+    listener = Listener(context, n_connections or context.hub.limits.connections)
     await listener.listen(uri)
     return listener
 
@@ -123,9 +127,9 @@ async def start(context: Context, uri: str) -> Listener:
 class Connection:
     """One client's connection."""
 
-    def __init__(self, context: Context, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Talk through `reader` and `writer`."""
-        self._hub, self._reader, self._writer = context.hub, reader, writer
+    def __init__(self, hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pace: Pace, about: bytes) -> None:
+        """Talk through `reader` and `writer`; `about` answers `describe`."""
+        self._hub, self._reader, self._writer, self._pace, self._about = hub, reader, writer, pace, about
         self._request: Event | None = None
         """`transcribe` or `detect`; what the next sound is for"""
         self._has_answered = False
@@ -158,11 +162,21 @@ class Connection:
                 if event is None:
                     await self._stop_sound()  # the client says no more, and may still read
                     return
+                await self._wait_for_turn(event)
                 await self._answer(event)
             except EdgeseqError:
                 with suppress(EdgeseqError):
                     await self._stop_sound()  # the last words, although the client has not ended
                 raise
+
+    async def _wait_for_turn(self, event: Event) -> None:
+        """Let others have theirs first; what is no sound has a pace."""
+        if event.type in ("audio-chunk", "audio-stop"):
+            await self._pace.sound()
+        elif event.type in ("transcribe", "detect"):
+            await self._pace.settings()
+        else:
+            await self._pace.event()
 
     async def _say_last(self, fault: EdgeseqError) -> None:
         """Say why it ends, and read what still comes for a moment: a socket closed before would take the words back."""
@@ -185,10 +199,14 @@ class Connection:
 
     async def send(self, event: Eventable) -> None:
         """Send an event; a client that does not read is waited for, and then left. Raises LimitError."""
+        await self._send_bytes(written(event))
+
+    async def _send_bytes(self, content: bytes) -> None:
         seconds = self._hub.limits.send_seconds
         try:
             async with asyncio.timeout(seconds):
-                await async_write_event(event.event(), self._writer)
+                self._writer.write(content)
+                await self._writer.drain()
         except TimeoutError:
             self._writer.transport.abort()
             raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
@@ -208,7 +226,7 @@ class Connection:
                 await self._answer_silence()
             await self._stop_sound()
         elif event.type == "describe":
-            await self.send(info(self._hub))
+            await self._send_bytes(self._about)
         elif event.type == "select-program" and event.data.get("name") != PROGRAM:
             raise UsageError(f"there is no program '{str(event.data.get('name'))[:40]}' here; there is {PROGRAM}.")
         elif event.type == "ping":
@@ -231,9 +249,10 @@ class Connection:
         if self._request is not None and self._request.type == "detect":
             chosen = choose_model(self._hub, None, None)
             names = texts(data.get("names"))
-            return _Detecting(self, await asyncio.to_thread(listen_for, chosen, names, limits), began_ms)
+            return _Detecting(self, await self._hub.work(listen_for, chosen, names, limits), began_ms)
         names, terms = texts(data.get("transcript_names")), texts(data.get("transcript_terms"))
-        recognizer = await asyncio.to_thread(biased, recognizer, names, terms, limits)
+        if names or terms:
+            recognizer = await self._hub.work(biased, recognizer, names, terms, limits)
         return _Transcribing(self, recognizer, VoiceWatch(form.rate) if self._request is None else None, began_ms)
 
     async def _hear(self, event: Event) -> None:
@@ -376,33 +395,6 @@ class _Detecting:
         await self.take(EMPTY, told)
         if not self._n_hits:
             await self._connection.send(NotDetected())
-
-
-def info(hub: Hub) -> Info:
-    """Describe the server."""
-    from importlib.metadata import version
-
-    models = [
-        AsrModel(
-            name=name,
-            attribution=MADE_BY,
-            installed=True,
-            description=f"{recognizer.metadata.name} ({recognizer.metadata.quantization})",
-            version=None,
-            languages=[recognizer.metadata.language],
-        )
-        for name, recognizer in hub.recognizers.items()
-    ]
-    program = AsrProgram(
-        name=PROGRAM,
-        attribution=MADE_BY,
-        installed=True,
-        description="streaming speech recognition on small computers",
-        version=version("edgeseq"),
-        models=models,
-        supports_transcript_streaming=True,
-    )
-    return Info(asr=[program])
 
 
 def code_of(fault: EdgeseqError) -> str:

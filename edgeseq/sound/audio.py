@@ -15,7 +15,7 @@ import soundfile
 
 from edgeseq.errors import AudioError, CutShortError
 from edgeseq.sound import audio_stream
-from edgeseq.sound.blocks import BLOCK_SECONDS, EMPTY, Floats, check_rate, checked, resample
+from edgeseq.sound.blocks import EMPTY, Floats, check_channels, check_rate, checked, resample, samples_at_once
 from edgeseq.sound.containers import ENOUGH_BYTES, LONGEST_BEGINNING, WAV, Kind, hidden_kind, recognize
 from edgeseq.sound.doubts import Mixer
 from edgeseq.sound.ffmpeg import ffmpeg, is_url, read_descriptor, read_piped, read_url, read_with_ffmpeg
@@ -65,6 +65,7 @@ def read_opened(sound: SoundFile, sample_rate: int, name: str) -> Iterator[Float
     """Read an open file, which is closed behind its last block, as `read_blocks` does."""
     try:
         check_rate(sound.samplerate, name)
+        check_channels(sound.channels, name)
     except AudioError:
         sound.close()
         raise
@@ -73,7 +74,7 @@ def read_opened(sound: SoundFile, sample_rate: int, name: str) -> Iterator[Float
 
 def _decode(sound: SoundFile, name: str) -> Iterator[Floats]:
     """Blocks at the file's own rate; CutShortError if there are fewer samples than the file says."""
-    n_block, n_read = round(sound.samplerate * BLOCK_SECONDS), 0
+    n_block, n_read = samples_at_once(sound.samplerate, sound.channels), 0
     reason, mixer = "the file ends there", Mixer(name, sound.samplerate)
     with closing(sound):
         while True:

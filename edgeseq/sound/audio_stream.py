@@ -11,7 +11,7 @@ import soundfile
 
 from edgeseq.errors import AudioError, CutShortError, UsageError
 from edgeseq.sound import wav
-from edgeseq.sound.blocks import BLOCK_SECONDS, EMPTY, WAIT_SECONDS, Floats, check_rate, checked, resample
+from edgeseq.sound.blocks import EMPTY, WAIT_SECONDS, Floats, check_rate, checked, resample, samples_at_once
 from edgeseq.sound.containers import LONGEST_BEGINNING, WAV, recognize
 from edgeseq.sound.doubts import Mixer, log
 from edgeseq.sound.wav import Layout
@@ -98,7 +98,7 @@ def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: 
     """Blocks at the stream's own rate, of what is there but at most a second."""
     n_left, n_bytes = layout.n_bytes, 0
     mixer = Mixer(name, layout.rate)
-    most = max(1, round(layout.rate * BLOCK_SECONDS)) * layout.frame_bytes
+    most = samples_at_once(layout.rate, layout.n_channels) * layout.frame_bytes
     while True:
         n_there = len(rest) if n_left is None else min(len(rest), n_left - n_bytes)
         while n_there >= layout.frame_bytes:

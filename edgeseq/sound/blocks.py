@@ -28,6 +28,10 @@ WAIT_SECONDS = 0.1
 """A source that has nothing to give yet yields an empty block this often, so that its reader may stop."""
 MIN_RATE, MAX_RATE = 1_000, 1_000_000
 """Hz; what lies outside is a broken header"""
+MOST_CHANNELS = 64
+"""of a file"""
+MOST_VALUES = 1 << 18
+"""of all channels that are read at a time: a megabyte as float32"""
 MAX_AMPLITUDE = 2.0**31
 """Full scale is 1. Floats that mean integers are merely loud; beyond this float32 arithmetic overflows."""
 
@@ -131,6 +135,19 @@ def check_rate(rate: int, name: str) -> None:
             f"{name}: says it is sampled at {rate} Hz; wanted {MIN_RATE:,} to {MAX_RATE:,}.\n"
             "  Its header is broken: record or convert it again."
         )
+
+
+def check_channels(n: int, name: str) -> None:
+    """Raise AudioError for more channels than anything is recorded with."""
+    if not 1 <= n <= MOST_CHANNELS:
+        raise AudioError(
+            f"{name}: says it has {n} channels; wanted 1 to {MOST_CHANNELS}.\n  Its header is broken, or it is no recording."
+        )
+
+
+def samples_at_once(rate: int, n_channels: int) -> int:
+    """Tell how many samples of each channel are read at a time: up to a second, and no more values than MOST_VALUES."""
+    return max(1, min(round(rate * BLOCK_SECONDS), MOST_VALUES // n_channels))
 
 
 def mono(samples: Floats) -> Floats:

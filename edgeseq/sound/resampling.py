@@ -8,6 +8,7 @@ a Kaiser window (Oppenheim and Schafer, Discrete-Time Signal Processing, section
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from edgeseq.sound.blocks import Floats
 
 STOP_DB = 50.0
 """What would fold back is weaker by this. A better filter is longer, and the sound later."""
+KEPT = 8
+"""Pairs of rates whose filters are remembered; those of odd rates take 50 ms to make, and a megabyte."""
 PASS_BAND = 0.85
 """of the lower rate's half is passed on; what lies as far above it folds back into the rest"""
 
@@ -50,6 +53,7 @@ class LiveResampler:
         return np.einsum("ij,ij->i", windows, self._taps[at % self._up])
 
 
+@lru_cache(KEPT)
 def _taps(from_rate: int, to_rate: int, n_phases: int) -> npt.NDArray[np.float32]:
     """Make the filters `[n_phases, n_taps]`: row p gives the signal p / n_phases samples later than row 0."""
     half_band = min(from_rate, to_rate) / 2
@@ -59,4 +63,6 @@ def _taps(from_rate: int, to_rate: int, n_phases: int) -> npt.NDArray[np.float32
     lags = np.arange(2 * n_half) - (n_half - 1) - np.arange(n_phases)[:, None] / n_phases
     window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (lags / n_half) ** 2))) / np.i0(beta)
     taps = np.sinc(2 * half_band / from_rate * lags) * window
-    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    filters = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    filters.flags.writeable = False  # it is kept, and shared
+    return filters

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass, replace
 
 from edgeseq.errors import AudioError
+from edgeseq.sound.blocks import MOST_CHANNELS
 
 MAX_HEADER_BYTES = 1 << 20
 """Chunks before the samples: names, pictures. More than this is no sound."""
@@ -112,7 +113,7 @@ def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
     if tag == EXTENSIBLE and len(form) >= 26:
         tag = struct.unpack_from("<H", form, 24)[0]
     subtype = SUBTYPES.get((tag, bits))
-    if subtype is None or not 1 <= n_channels <= 1024:
+    if subtype is None or not 1 <= n_channels <= MOST_CHANNELS:
         raise AudioError(
             f"{name}: a WAV of format {tag} with {bits} bits and {n_channels} channels, which is not read "
             "from a pipe.\n"

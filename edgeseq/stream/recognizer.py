@@ -151,6 +151,6 @@ def usual_decoder(metadata: CtcMetadata) -> Decoder[Any]:
     """
     if metadata.token_table.kind != "phones" and not metadata.companion_files:
         return GreedyDecoder(metadata)
-    from edgeseq.decoding.beam import load_beam
+    from edgeseq.decoding.loading import load_beam
 
     return load_beam(metadata)

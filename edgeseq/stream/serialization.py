@@ -9,18 +9,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from edgeseq.errors import StateError
+from edgeseq.untrusted import parse_json
 
 MAGIC = b"edgeseq saved state "
 VERSION = 1
 """Raised whenever an older edgeseq could not read the bytes correctly."""
+MOST_DEPTH = 200
+"""Values within values; those of a stream stay below forty."""
+PLAIN: dict[Any, Any] = {
+    bool: (bool, np.bool_),
+    int: (int, np.integer),
+    float: (float, int, np.floating, np.integer),
+    str: (str,),
+}
+"""What may stand for a type."""
+DTYPE = re.compile(r"[<|](?:b1|[iu][1248]|f[248])")
 KINDS = "biuf"
 """numpy's kinds of arrays that may be saved: truth values, integers, floats"""
 
@@ -43,9 +58,9 @@ def unpack(content: bytes, classes: Iterable[type]) -> Any:
     body = memoryview(_checked_body(content))
     n_text = int.from_bytes(body[:8], "little")
     try:
-        plain = json.loads(bytes(body[8 : 8 + n_text]))
+        plain = parse_json(bytes(body[8 : 8 + n_text]), most_depth=MOST_DEPTH)
         return _Reader(body[8 + n_text :], reachable_classes(classes)).value(plain)
-    except (ValueError, TypeError, KeyError, IndexError) as fault:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as fault:
         raise StateError(
             f"the saved state does not fit this version of edgeseq ({fault}).\n  Save it again, or begin with init_state()."
         ) from fault
@@ -141,19 +156,56 @@ class _Reader:
             return {key: self.value(one) for key, one in plain["dict"]}
         if plain["class"] not in self._classes:
             raise ValueError(f"it holds a {plain['class']!r}, wanted are {', '.join(sorted(self._classes))}")
-        return self._classes[plain["class"]](**{name: self.value(one) for name, one in plain["fields"]})
+        kind = self._classes[plain["class"]]
+        hints = _hints(kind)
+        values = {name: self.value(one) for name, one in plain["fields"]}
+        for name, value in values.items():
+            if name not in hints or not fits(value, hints[name]):
+                raise ValueError(f"its {kind.__name__} has a {type(value).__name__} as {str(name)[:40]!r}")
+        return kind(**values)
 
     def _array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        n_bytes = dtype.itemsize
-        for size in shape:
-            n_bytes *= size
+        if not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError("it holds an array without a shape")
+        n_bytes = dtype.itemsize * math.prod(shape)
+        if n_bytes > len(self._content) - self._at:
+            raise ValueError("it holds less than its arrays need")
         part = self._content[self._at : self._at + n_bytes]
         self._at += n_bytes
         return np.frombuffer(part, dtype).reshape(shape).astype(dtype.newbyteorder("="))  # a copy: writable, aligned
 
 
 def _read_dtype(text: str) -> np.dtype[Any]:
-    dtype = np.dtype(str(text))
-    if dtype.kind not in KINDS:
-        raise ValueError(f"it holds an array of {dtype}")
-    return dtype
+    if not isinstance(text, str) or not DTYPE.fullmatch(text):
+        raise ValueError(f"it holds an array of {str(text)[:40]!r}")
+    return np.dtype(text)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value that was read is of the type that a dataclass names; what types do not say is let pass.
+
+    >>> fits((1, 2), tuple[int, ...]), fits("a", int | None), fits(None, int | None)
+    (True, False, True)
+    """
+    if hint is Any:
+        return True
+    origin, within = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in within)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(within) == 2 and within[1] is Ellipsis:
+            return all(fits(one, within[0]) for one in value)
+        return len(value) == len(within) and all(map(fits, value, within))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(fits(one, within[1]) for one in value.values())
+    kind = type(None) if hint is None else origin or hint
+    if kind in PLAIN:
+        return isinstance(value, PLAIN[kind]) and (kind is bool or not isinstance(value, bool | np.bool_))
+    return isinstance(value, kind) if isinstance(kind, type) else True

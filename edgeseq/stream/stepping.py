@@ -173,8 +173,19 @@ class StreamStepper(Generic[St, E]):
         state = unpack(saved.state.tobytes(), [self._state_type, *parts])
         if not isinstance(state, self._state_type):
             raise StateError("these bytes hold something else than a stream's state. Wanted: what Recognizer.save gave.")
-        self._check(state)
+        self._try_out(state)
         return state
+
+    def _try_out(self, state: St) -> None:
+        """Go on with a state that comes from elsewhere, by some silence; raises StateError where that is not possible."""
+        try:
+            self._check(state)
+            self.flush(self.step(np.zeros(self.network.metadata.chunk_samples, np.float32), state)[1])
+        except Exception as fault:  # arrays of other shapes, numbers of no token: whatever a stream would stumble over
+            raise StateError(
+                f"the saved state does not go on with this model ({type(fault).__name__}).\n"
+                "  It is damaged: save it again, or begin with init_state()."
+            ) from fault
 
     @property
     def _tokens(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from edgeseq.errors import WordListError
 from edgeseq.tokens.pronunciations import Phones, pronunciations_of, written
+from edgeseq.untrusted import parse_json
 from edgeseq.whole_file import write_whole
 
 MAGIC = b"edgeseq lexicon "
@@ -226,7 +227,7 @@ def _unpack(content: bytes) -> PackedLexicon:
     header = content[8 : 8 + min(n_header, MOST_HEADER)]
     if len(header) < n_header or zlib.crc32(header) != crc:
         raise ValueError("its header is not whole")
-    phones, sizes = _header(json.loads(header))
+    phones, sizes = _header(parse_json(header))
     unpacker = zlib.decompressobj()
     body = unpacker.decompress(content[8 + n_header :], sum(sizes) + 1)
     if len(body) != sum(sizes) or not unpacker.eof:
@@ -239,6 +240,8 @@ def _unpack(content: bytes) -> PackedLexicon:
 
 
 def _header(about: Any) -> tuple[tuple[str, ...], list[int]]:
+    if not isinstance(about, dict):
+        raise ValueError("its header is no object")
     phones, sizes = about["phones"], about["bytes"]
     if not (isinstance(phones, list) and all(isinstance(phone, str) and phone.split() == [phone] for phone in phones)):
         raise ValueError("its phones are no list of names")

@@ -9,10 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,26 +19,11 @@ from pydantic import (
     model_validator,
 )
 
-
-def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if pair[0] > pair[1]:
-        raise ValueError(f"a range goes from low to high, got {list(pair)}")
-    return pair
+from edgeseq.training.augment_recipe import AugmentRecipe
+from edgeseq.training.recipe_part import Part, Probability, SecondsRange
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ascending)]
-"""Drawn uniformly between the two, low first."""
-
-PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
-SecondsRange = Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_ascending)]
-Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FrontendRecipe(_Part):
+class FrontendRecipe(Part):
     """Waveform to log-mel frames: see docs/model-format.md."""
 
     kind: Literal["log_mel", "kaldi"] = "log_mel"
@@ -98,7 +80,7 @@ def _kaldi_defaults(sample_rate: int) -> dict[str, Any]:
     }
 
 
-class NetworkRecipe(_Part):
+class NetworkRecipe(Part):
     """Stacked causal recurrent layers over groups of frames."""
 
     cell: Literal["gru", "lstm", "rnn"] = "gru"
@@ -122,7 +104,7 @@ class NetworkRecipe(_Part):
         return self
 
 
-class TokensRecipe(_Part):
+class TokensRecipe(Part):
     """What the network's outputs stand for: see docs/tokens.md."""
 
     kind: Literal["characters", "subwords", "phones", "given"] = "characters"
@@ -148,7 +130,7 @@ class TokensRecipe(_Part):
         return self
 
 
-class TaskRecipe(_Part):
+class TaskRecipe(Part):
     """What the network is trained for; each module of `edgeseq.training.tasks` adds its own keys."""
 
     kind: str = "ctc"
@@ -161,7 +143,7 @@ def _parse_task(value: Any) -> Any:
     return value if isinstance(value, TaskRecipe) else parse_settings(value)
 
 
-class SourceRecipe(_Part):
+class SourceRecipe(Part):
     """One manifest to train on."""
 
     manifest: str
@@ -178,7 +160,7 @@ class SourceRecipe(_Part):
     """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
 
 
-class DataRecipe(_Part):
+class DataRecipe(Part):
     """What is trained on, and what is measured on the way."""
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
@@ -197,7 +179,7 @@ class DataRecipe(_Part):
         return self
 
 
-class JoiningRecipe(_Part):
+class JoiningRecipe(Part):
     """Short clips joined to streams: what a microphone hears, state carried from one row to the next."""
 
     row_seconds: PositiveFloat = 4.0
@@ -214,141 +196,7 @@ class JoiningRecipe(_Part):
     """share of rows without a word"""
 
 
-class NoiseRecipe(_Part):
-    """Coloured noise under the whole row."""
-
-    probability: Probability = 0.8
-    snr_db: Range = (5.0, 40.0)
-    color: Range = (0.0, 2.0)
-    """exponent of the fall of power with frequency: 0 white, 1 pink, 2 brown"""
-
-
-class RecordedNoiseRecipe(_Part):
-    """Recordings of noise under the whole row, rows of silence too."""
-
-    probability: Probability = 0.0
-    sounds: str | None = None
-    """a folder of sound files or a manifest, looked for as those to train on are"""
-    snr_db: Range = (0.0, 30.0)
-
-    @model_validator(mode="after")
-    def _knows_sounds(self) -> RecordedNoiseRecipe:
-        if self.probability > 0 and self.sounds is None:
-            raise ValueError("'sounds' is missing: a folder of sound files or a manifest (.jsonl)")
-        return self
-
-
-class RoomRecipe(_Part):
-    """Reverberation: an exponentially decaying random impulse response, unless a measured or simulated one is drawn."""
-
-    probability: Probability = 0.4
-    t60_seconds: PositiveRange = (0.1, 0.6)
-    direct_db: Range = (0.0, 15.0)
-    """energy of the direct sound over decaying noise"""
-    measured: Probability = 0.0
-    """share of rooms that are measured"""
-    responses: str | None = None
-    """a folder of measured impulse responses, or a manifest of them"""
-    simulated: Probability = 0.0
-    """share of rooms that are boxes, simulated by the image method (extra `rooms`)"""
-    simulated_rooms: PositiveInt = 100
-    """so many are simulated, once each"""
-    side_meters: PositiveRange = (3.0, 8.0)
-    """length and width of simulated rooms"""
-
-    @model_validator(mode="after")
-    def _shares_are_shares(self) -> RoomRecipe:
-        if self.measured + self.simulated > 1:
-            raise ValueError(f"measured ({self.measured:g}) and simulated ({self.simulated:g}) together are more than 1")
-        if self.measured > 0 and self.responses is None:
-            raise ValueError("'responses' is missing: a folder of impulse responses or a manifest (.jsonl)")
-        if self.side_meters[0] < 1:
-            raise ValueError(f"side_meters begins at {self.side_meters[0]:g}; a room of a meter is the smallest")
-        return self
-
-
-class MicrophoneRecipe(_Part):
-    """A random smooth frequency response."""
-
-    probability: Probability = 0.7
-    gain_db: Range = (-9.0, 9.0)
-    """at seven frequencies, straight lines between"""
-
-
-class PitchRecipe(_Part):
-    """Pitch and formants moved at the same pace, clip by clip."""
-
-    probability: Probability = 0.0
-    semitones: Range = (-3.0, 3.0)
-
-
-class ClippingRecipe(_Part):
-    """An input driven too hard: the largest samples are cut off."""
-
-    probability: Probability = 0.0
-    below_peak_db: Annotated[tuple[NonNegativeFloat, NonNegativeFloat], AfterValidator(_ascending)] = (3.0, 15.0)
-
-
-class BandRecipe(_Part):
-    """A band of frequencies that is let through, 24 dB an octave."""
-
-    probability: Probability = 0.0
-    low_hz: PositiveRange = (50.0, 300.0)
-    high_hz: PositiveRange = (2500.0, 7000.0)
-    """borders above the sound's own band do nothing"""
-
-    @model_validator(mode="after")
-    def _low_is_below_high(self) -> BandRecipe:
-        if self.low_hz[1] >= self.high_hz[0]:
-            raise ValueError(
-                f"low_hz ends at {self.low_hz[1]:g}, which is not below where high_hz begins ({self.high_hz[0]:g})"
-            )
-        return self
-
-
-class TelephoneRecipe(BandRecipe):
-    """A telephone's band, then a codec at 8 kHz: G.711, GSM 06.10, G.721."""
-
-    low_hz: PositiveRange = (100.0, 350.0)
-    high_hz: PositiveRange = (3000.0, 3800.0)
-    codecs: Annotated[tuple[Literal["mu-law", "a-law", "gsm", "g721"], ...], Field(min_length=1)] = ("mu-law", "a-law", "gsm")
-
-
-class SpecAugmentRecipe(_Part):
-    """Masks and a warp on log-mel (Park et al. 2019; Jaitly and Hinton 2013 for the vocal-tract warp)."""
-
-    mel_masks: NonNegativeInt = 1
-    mel_width: NonNegativeInt = 6
-    time_masks: NonNegativeInt = 2
-    time_width: NonNegativeInt = 8
-    """frames"""
-    mel_warp: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """the mel axis is stretched by 1 plus or minus at most this"""
-
-
-class AugmentRecipe(_Part):
-    """What is done to training sound on the fly, at full difficulty."""
-
-    uses: PositiveInt = 1
-    """times that augmented sound is used, in groups of 64 batches: more saves time where augmenting takes long"""
-    speed: PositiveRange = (0.85, 1.2)
-    """resampled: pitch, formants and pace move together"""
-    level_db: Range = (-25.0, 10.0)
-    """of a row, against clips at -25 dB of full scale"""
-    clip_level_db: Range = (-4.0, 4.0)
-    """of a clip, against the others of its row"""
-    pitch: PitchRecipe = PitchRecipe()
-    noise: NoiseRecipe = NoiseRecipe()
-    recorded_noise: RecordedNoiseRecipe = RecordedNoiseRecipe()
-    room: RoomRecipe = RoomRecipe()
-    microphone: MicrophoneRecipe = MicrophoneRecipe()
-    clipping: ClippingRecipe = ClippingRecipe()
-    band: BandRecipe = BandRecipe()
-    telephone: TelephoneRecipe = TelephoneRecipe()
-    spec_augment: SpecAugmentRecipe = SpecAugmentRecipe()
-
-
-class AveragingRecipe(_Part):
+class AveragingRecipe(Part):
     """Weights averaged over steps: those are measured and exported."""
 
     kind: Literal["none", "exponential", "uniform"] = "none"
@@ -357,7 +205,7 @@ class AveragingRecipe(_Part):
     last_steps: PositiveInt = 1000
 
 
-class QuantizeRecipe(_Part):
+class QuantizeRecipe(Part):
     """Weights rounded in training as an export in so many bits rounds them; activations are left alone."""
 
     bits: Literal[8, 4]
@@ -365,7 +213,7 @@ class QuantizeRecipe(_Part):
     """the scales are those that fit the weights at this step"""
 
 
-class TrainRecipe(_Part):
+class TrainRecipe(Part):
     """The optimization: AdamW, linear warm-up, then cosine decay to zero."""
 
     seed: NonNegativeInt = 1
@@ -400,7 +248,7 @@ class TrainRecipe(_Part):
     """besides TensorBoard: `mlflow`, `wandb` (Weights & Biases); each is an extra of that name"""
 
 
-class FinetuneRecipe(_Part):
+class FinetuneRecipe(Part):
     """Weights to begin with, of a network with the same frontend and layers; tokens may differ."""
 
     weights: str
@@ -409,7 +257,7 @@ class FinetuneRecipe(_Part):
     """recurrent layers, from the input on, that stay as they are"""
 
 
-class ExportRecipe(_Part):
+class ExportRecipe(Part):
     """What `edgeseq export` writes."""
 
     chunk_ms: PositiveInt = 80
@@ -433,7 +281,7 @@ class ExportRecipe(_Part):
     """nats that blank loses in each row; 0"""
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """All that makes a model, data aside."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]

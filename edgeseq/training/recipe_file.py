@@ -11,11 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from edgeseq.errors import RecipeError
 from edgeseq.training.recipe import Recipe
+from edgeseq.untrusted import parse_yaml, printable
+
+MOST_BYTES = 1_000_000
+"""Of a recipe; what is larger was not written for this."""
+MOST_FAULTS = 20
+"""that a message lists"""
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -24,16 +29,16 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises RecipeError that lists every fault, each with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
+        text = _read(path)
+    except (OSError, ValueError) as fault:
         raise RecipeError(
             f"{path}: cannot be read as a recipe ({fault}).\n  Name a YAML file, such as recipes/ctc.yaml."
         ) from fault
     try:
-        values = yaml.safe_load(text)
-        lines = dict(_lines_of(yaml.compose(text, Loader=yaml.SafeLoader)))
-    except yaml.YAMLError as fault:
-        raise RecipeError(f"{path}: not valid YAML: {fault}") from fault
+        values, node = parse_yaml(text)
+    except ValueError as fault:
+        raise RecipeError(f"{path}: {fault}") from fault
+    lines = dict(_lines_of(node))
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this file holds {type(values).__name__}.")
     for override in overrides:
@@ -45,10 +50,20 @@ def parse_recipe(values: Mapping[str, Any], source: str, lines: Mapping[tuple[An
     """Check the `values` of a recipe; `source` and `lines` say where they stand, for messages."""
     try:
         return Recipe.model_validate(values)
+    except (TypeError, OverflowError) as fault:  # keys that are no text; numbers that no float holds
+        raise RecipeError(f"{source}: {fault}; wanted keys that are text, and numbers.") from fault
     except ValidationError as faults:
-        listed = "\n".join(f"  {_describe(e, lines or {})}" for e in faults.errors())
+        listed = "\n".join(f"  {_describe(e, lines or {})}" for e in faults.errors()[:MOST_FAULTS])
         count = f"{faults.error_count()} fault{'s' if faults.error_count() > 1 else ''}"
         raise RecipeError(f"{source}: {count}:\n{listed}") from faults
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes")
+    return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -58,6 +73,8 @@ def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
     yield at, f"line {node.start_mark.line + 1}"
     if node.id == "mapping":
         for key, value in node.value:
+            if key.id != "scalar":
+                continue
             yield from _lines_of(value, (*at, key.value))
             yield (*at, key.value), f"line {key.start_mark.line + 1}"
     elif node.id == "sequence":
@@ -70,10 +87,10 @@ def _apply_override(values: dict[str, Any], override: str) -> tuple[Any, ...]:
     if not (key and equals):
         raise RecipeError(f"{override!r} is no override; wanted key=value, for example train.steps=500.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as fault:
-        raise RecipeError(f"{override!r}: the value is not valid YAML: {fault}") from fault
-    at: tuple[Any, ...] = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        value, _ = parse_yaml(text)
+    except ValueError as fault:
+        raise RecipeError(f"{override!r}: the value is {fault}") from fault
+    at: tuple[Any, ...] = tuple(int(part) if part.isdecimal() and len(part) < 10 else part for part in key.split("."))
     target: Any = values
     for part in at[:-1]:
         try:
@@ -102,7 +119,7 @@ def _describe(fault: Any, lines: Mapping[tuple[Any, ...], str]) -> str:
     if fault["type"] == "tuple_type":
         message = "a list is wanted, such as [one, two]"
     seen = fault["input"]
-    return f"{prefix}: {message}" + ("" if isinstance(seen, dict | BaseModel) else f" (got {seen!r})")
+    return f"{prefix}: {message}" + ("" if isinstance(seen, dict | BaseModel) else f" (got {printable(repr(seen)[:200])})")
 
 
 def _nearest(at: tuple[Any, ...]) -> str:

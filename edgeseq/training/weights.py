@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgeseq.errors import ModelError, UsageError
-from edgeseq.model.companions import SEARCH, SearchDefaults, find_companions, named
+from edgeseq.model.companions import SEARCH, SearchDefaults, faults_of, find_companions, named
 from edgeseq.models import model_folders
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import tasks
@@ -25,6 +25,7 @@ from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
 from edgeseq.training.sequence_model import SequenceModel, build_model, renamed_weights
 from edgeseq.training.tasks.task import Task
+from edgeseq.untrusted import Fields, parse_json
 
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
@@ -143,7 +144,7 @@ def _smallest(weights: Tensor) -> Tensor:
 def _load_released(path: Path) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA_KEY])
+            about = Fields.of(parse_json((file.metadata() or {})[METADATA_KEY]), "its description").values
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         if about.get("format") == 2:
             weights = renamed_weights(weights)
@@ -151,9 +152,11 @@ def _load_released(path: Path) -> Trained:
         else:
             check_format(about.get("format", 1), FORMAT, path)
             details = dict(about["details"])
-        recipe, flush_seconds = about["recipe"], float(about["flush_seconds"])
+        recipe, flush_seconds = about["recipe"], Fields(about).number("flush_seconds", 0, 60)
         measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
-    except (SafetensorError, KeyError, ValueError) as fault:
+        if wrong := faults_of(companions):
+            raise ValueError("; ".join(wrong))
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
     trained = _assemble(recipe, details, weights, path)
     files = find_companions(companions, path, trained.recipe.name)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeseq.decoding.beam import BeamDecoder, BeamOptions, BeamState
+from edgeseq.decoding.beam import BeamDecoder, BeamOptions
+from edgeseq.decoding.beam_state import BeamState
 from edgeseq.decoding.fusion import Fusion, Weights
 from edgeseq.decoding.hotwords import Hotword, Hotwords
 from edgeseq.decoding.lexicon import Lexicon

@@ -6,8 +6,8 @@ pytest.importorskip("onnx")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseq.decoding.beam import load_beam
 from edgeseq.decoding.hotwords import DEFAULT_BOOST, Hotword, Hotwords
+from edgeseq.decoding.loading import load_beam
 from edgeseq.serve.biasing import LONGEST, NAME_BOOST, TERM_BOOST, biased, hotwords, spelled, terms_of_prompt, texts
 from edgeseq.serve.limits import Limits
 from edgeseq.tokens.table import TokenTable

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("onnx")
 import tone_language as tones
 
-from edgeseq.decoding.beam import BeamOptions, ChangingHotwords, load_beam
+from edgeseq.decoding.beam import BeamOptions
 from edgeseq.decoding.hotwords import Hotword, Hotwords
+from edgeseq.decoding.loading import ChangingHotwords, load_beam
 from edgeseq.events import Final
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError
+from edgeseq.training.augment_recipe import AugmentRecipe, NoiseRecipe, RoomRecipe
 from edgeseq.training.augmentation import acoustics
 from edgeseq.training.augmentation.acoustics import Acoustics, Room, Rooms, draw_microphone, simulate_room
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
@@ -19,7 +20,6 @@ from edgeseq.training.augmentation.noise import ColoredNoise, colored_noise, dra
 from edgeseq.training.augmentation.sound_library import SoundLibrary, find_sounds, from_direct_sound
 from edgeseq.training.augmentation.speed_and_pitch import Speed, change_pitch
 from edgeseq.training.augmentation.telephone import FILES, Band, Telephone, through_codec
-from edgeseq.training.recipe import AugmentRecipe, NoiseRecipe, RoomRecipe
 from edgeseq.training.trainer import load_batches
 
 RATE = 8000

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from edgeseq.cli import app
 from edgeseq.errors import RecipeError, UsageError
+from edgeseq.training.augment_recipe import AugmentRecipe
 from edgeseq.training.metric import WER
 from edgeseq.training.metrics import StepReport
-from edgeseq.training.recipe import AugmentRecipe
 from edgeseq.training.resident.loop import train
 from edgeseq.training.resident.prepare import prepare
 from edgeseq.training.resident.rendering import Renderer

@@ -16,9 +16,9 @@ pytest.importorskip("torch")
 import soundfile
 
 import edgeseq
-from edgeseq.decoding.beam import load_beam
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.decoding.hotwords import Hotword
+from edgeseq.decoding.loading import load_beam
 from edgeseq.errors import ManifestError, RecipeError, UsageError, WordListError
 from edgeseq.events import Final, Partial
 from edgeseq.export.exporter import export

@@ -11,9 +11,9 @@ import numpy as np
 from scipy import fft
 
 from edgeseq.errors import MissingExtraError
+from edgeseq.training.augment_recipe import MicrophoneRecipe, RoomRecipe
 from edgeseq.training.augmentation.level import Waveform, db_to_gain
 from edgeseq.training.augmentation.sound_library import ResponseLibrary, from_direct_sound
-from edgeseq.training.recipe import MicrophoneRecipe, RoomRecipe
 
 MICROPHONE_KNOTS_HZ = (60, 150, 400, 1000, 2000, 4000, 8000)
 """Where a microphone's random response is drawn; straight lines between, over the logarithm of frequency."""

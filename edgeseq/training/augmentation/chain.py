@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeseq.training.augment_recipe import AugmentRecipe
 from edgeseq.training.augmentation.acoustics import Acoustics, Rooms, draw_microphone
 from edgeseq.training.augmentation.effect import Effect, happens
 from edgeseq.training.augmentation.level import ClipLevel, Clipping, RowLevel
@@ -11,7 +12,6 @@ from edgeseq.training.augmentation.noise import draw_colored_noise, draw_recorde
 from edgeseq.training.augmentation.sound_library import SoundLibrary
 from edgeseq.training.augmentation.speed_and_pitch import Pitch, Speed
 from edgeseq.training.augmentation.telephone import draw_band, draw_telephone
-from edgeseq.training.recipe import AugmentRecipe
 
 
 def draw_clip(recipe: AugmentRecipe, speed: float, hardness: float, rng: np.random.Generator) -> tuple[Effect, ...]:

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 from scipy import fft
 
+from edgeseq.training.augment_recipe import NoiseRecipe, RecordedNoiseRecipe
 from edgeseq.training.augmentation.level import CLIP_LEVEL_DB, Waveform, db_to_gain, loud_rms, rms
 from edgeseq.training.augmentation.sound_library import SoundLibrary
-from edgeseq.training.recipe import NoiseRecipe, RecordedNoiseRecipe
 
 
 def colored_noise(n_samples: int, color: float, rng: np.random.Generator) -> Waveform:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from edgeseq.training.augment_recipe import SpecAugmentRecipe
 from edgeseq.training.chance import RowChance
-from edgeseq.training.recipe import SpecAugmentRecipe
 
 TIME, MEL = 1, 2
 """axes of log-mel `[batch, n_frames, n_mels]`"""

@@ -11,8 +11,8 @@ import soundfile
 import soxr
 from scipy import signal
 
+from edgeseq.training.augment_recipe import BandRecipe, TelephoneRecipe
 from edgeseq.training.augmentation.level import Waveform
-from edgeseq.training.recipe import BandRecipe, TelephoneRecipe
 
 Codec = Literal["mu-law", "a-law", "gsm", "g721"]
 

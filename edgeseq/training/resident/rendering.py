@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edgeseq.errors import RecipeError
-from edgeseq.training.recipe import AugmentRecipe
+from edgeseq.training.augment_recipe import AugmentRecipe
 from edgeseq.training.resident.rows import PlannedBatch
 from edgeseq.training.resident.store import LEVEL_DB, Store
 
