@@ -7,7 +7,6 @@ the message alone (no traceback) and ends with `exit_code`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from unicodedata import category
 
 if TYPE_CHECKING:
     from edgeseq.events import Final
@@ -23,7 +22,13 @@ def printable(text: str, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join("\N{REPLACEMENT CHARACTER}" if category(c) in ("Cc", "Cs") and c not in keep else c for c in text)
+    shown = (c if c.isprintable() or c in keep or _is_mark(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(shown)
+
+
+def _is_mark(letter: str) -> bool:
+    """Tell joiners within words (zero width, in Persian and Indian scripts and emoji) and wide spaces from controls."""
+    return letter in "\u200c\u200d\u00ad" or (letter.isspace() and letter > "\x7f" and letter not in "\x85\u2028\u2029")
 
 
 class EdgeseqError(Exception):

@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from edgeseq import errors
+
 if TYPE_CHECKING:
     import yaml
 
@@ -33,9 +35,16 @@ _LONG_NUMBER = re.compile(rf"[0-9]{{{MOST_DIGITS + 1}}}")
 
 
 def parse_json(
-    text: str | bytes, *, most_bytes: int = MOST_BYTES, most_depth: int = MOST_DEPTH, most_brackets: int | None = None
+    text: str | bytes,
+    *,
+    most_bytes: int = MOST_BYTES,
+    most_depth: int = MOST_DEPTH,
+    most_brackets: int | None = None,
+    any_names: bool = False,
 ) -> Any:
     """Parse a JSON text; `most_brackets`: objects and lists that it may hold, where time is short.
+
+    any_names: texts may hold halves of surrogate pairs, as Python writes names of files that are no Unicode.
 
     Raises ValueError for one that is none, too large, nested too deeply, or not Unicode.
 
@@ -59,7 +68,7 @@ def parse_json(
         raise ValueError(f"not JSON ({fault.msg} at {line}column {fault.colno})") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if "\\u" in text:
+    if "\\u" in text and not any_names:
         _check_unicode(found)
     return found
 
@@ -230,14 +239,7 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[31mb\\tc\\ud800")
     'a\\ufffd[31mb\\tc\\ufffd'
     """
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() or letter in "\n\t" or _is_mark(letter) else "\ufffd" for letter in text)
-
-
-def _is_mark(letter: str) -> bool:
-    """Tell joiners within words (zero width, in Persian and Indian scripts and emoji) and wide spaces from controls."""
-    return letter in "\u200c\u200d\u00ad" or (letter.isspace() and letter > "\x7f" and letter not in "\x85\u2028\u2029")
+    return errors.printable(text, keep="\n\t")
 
 
 def _shown(value: object) -> str:

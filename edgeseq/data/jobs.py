@@ -80,14 +80,14 @@ class Journal:
 
     def _entry(self, line: bytes) -> dict[str, Any]:
         try:
-            entry = parse_json(line)
+            entry = parse_json(line, any_names=True)
             return {"key": entry["key"], "result": entry["result"]}
         except (ValueError, KeyError, TypeError) as fault:
             raise UsageError(f"{self.path}: holds a line that is no finished item. Name another --journal.") from fault
 
     def _check(self, line: bytes, asked: Mapping[str, Any]) -> None:
         try:
-            before = dict(parse_json(line)["asked"])
+            before = dict(parse_json(line, any_names=True)["asked"])
         except (ValueError, KeyError, TypeError) as fault:
             raise UsageError(f"{self.path}: is no journal of edgeseq. Name another --journal.") from fault
         names = dict.fromkeys([*before, *asked])

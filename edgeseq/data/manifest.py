@@ -249,7 +249,7 @@ def _read_lines(path: Path, hint: str) -> Iterator[tuple[int, str]]:
 def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recording:
     """Read one line of a manifest in `folder`; raises ManifestError with one line of message a fault."""
     try:
-        entry = parse_json(line.lstrip(BYTE_ORDER_MARK))
+        entry = parse_json(line.lstrip(BYTE_ORDER_MARK), any_names=True)
     except ValueError as fault:
         raise ManifestError(str(fault)) from None
     if not isinstance(entry, dict):
