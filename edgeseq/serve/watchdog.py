@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import FrameType
 
@@ -52,7 +53,7 @@ class Watchdog:
         """Count in `metrics`."""
         self._metrics = metrics
         self._beat_at = self._cpu_at = self._queued_at = 0.0
-        self._schedule: int | None = None
+        self._schedule: FileIO | None = None
         self._seen: tuple[str, str] | None = None
         """protocol, and place in the code, of a stall that lasts"""
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +64,7 @@ class Watchdog:
         """Begin to watch the running loop; call it in the loop's thread."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         with suppress(OSError):
-            self._schedule = os.open(SCHEDULE, os.O_RDONLY)
+            self._schedule = Path(SCHEDULE).open("rb", buffering=0)  # noqa: SIM115  # closed by stop
         self._beat_at, self._cpu_at, self._queued_at = time.monotonic(), time.thread_time(), self._queued_seconds()
         self._timer = self._loop.call_later(PULSE_SECONDS, self._beat)
         self._thread.start()
@@ -74,7 +75,7 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
         if self._schedule is not None:
-            os.close(self._schedule)
+            self._schedule.close()
             self._schedule = None
 
     def _beat(self) -> None:
@@ -95,7 +96,7 @@ class Watchdog:
         """Tell for how long the loop's thread has waited for a processor, which others had; 0 where the system does not say."""
         if self._schedule is None:
             return 0.0
-        fields = os.pread(self._schedule, 100, 0).split()
+        fields = os.pread(self._schedule.fileno(), 100, 0).split()
         return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
     def _look(self) -> None:

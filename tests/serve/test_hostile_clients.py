@@ -188,14 +188,15 @@ def session_of(transcription):
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_one_client_does_not_hold_the_loop(tone_recognizer, kind):
-    protocol, content = FLOODS[kind]
+    protocol, make = FLOODS[kind]
+    content = make()
 
     async def run():
         async with serving(tone_recognizer, ["http", "vosk", "wyoming"]) as server:
             server.headers = {}
             await vosk_says(server, "a")
             async with counted_turns() as turns:
-                attack = asyncio.create_task(flood(server, protocol, content()))
+                attack = asyncio.create_task(flood(server, protocol, content))
                 await asyncio.sleep(0.2)
                 said = await asyncio.wait_for(vosk_says(server, "hello abba"), 20)
                 await attack
