@@ -16,7 +16,7 @@ from edgeseq.errors import EdgeseqError
 from edgeseq.lm.binary import MAGIC, VERSION, write_compiled
 from edgeseq.lm.kneser_ney import estimate
 from edgeseq.lm.model import LanguageModel
-from edgeseq.model.metadata import JSON_KEYS, PREFIX, ModelMetadata
+from edgeseq.model.metadata import ModelMetadata
 from edgeseq.phrases.compiling import compile_phrases
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
@@ -158,21 +158,11 @@ def test_metadata_is_read_or_refused(data):
     tones = pytest.importorskip("tone_language")
     strings = tones.metadata(confidence_maps={"greedy": {"said": [0.1, 1.0], "right": [0.0, 0.9]}}).to_strings()
     for key in data.draw(st.lists(st.sampled_from(sorted(strings)), min_size=1, max_size=3)):
-        if key.removeprefix(PREFIX) in JSON_KEYS and data.draw(st.booleans()):
+        if strings[key].startswith(("[", "{")) and data.draw(st.booleans()):
             strings[key] = json.dumps(data.draw(mutated(json.loads(strings[key]))))
         else:
             strings[key] = data.draw(st.sampled_from([*JSON_BOMBS, "nan", "inf", "-1", "²", "1" * 20]) | st.text(max_size=9))
     settled(lambda: use(strings))
-
-
-def test_a_type_without_a_reader_is_no_missing_key(monkeypatch):
-    from edgeseq.model import metadata
-
-    tones = pytest.importorskip("tone_language")
-    monkeypatch.delitem(metadata.READERS, "float | None")
-    strings = tones.metadata(phrase_threshold=-1.0).to_strings()
-    with pytest.raises(KeyError, match=r"float \| None"):
-        ModelMetadata.from_strings(strings, "m.onnx")
 
 
 # Saved states
