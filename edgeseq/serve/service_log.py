@@ -78,3 +78,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     handler.addFilter(ClientFaults())
     handler.addFilter(NoFloods())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    ours = logging.getLogger("edgeseq")  # which other commands print to the terminal by themselves
+    for other in list(ours.handlers):
+        ours.removeHandler(other)
+    ours.propagate = True

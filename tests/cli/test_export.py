@@ -71,7 +71,7 @@ def test_weights_of_another_version_are_named(tmp_path):
     about["edgeseq"] = about["edgeseq"].replace('"format": 2', '"format": 1')
     save_file(weights, tmp_path / "weights.safetensors", metadata=about)
     result = run("export", str(tmp_path), "--out", str(tmp_path / "out"))
-    assert result.returncode == 1 and "weights of another version of edgeseq (format 1; this one reads 2)" in result.stderr
+    assert result.returncode == 1 and "weights of another version of edgeseq (format 1; this one reads 3)" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -81,4 +81,4 @@ def test_a_checkpoint_of_another_version_is_named(tmp_path):
     del values["format"]
     torch.save(values, path)
     result = run("export", str(path), "--out", str(tmp_path / "out"))
-    assert result.returncode == 1 and "format 1; this one reads 3" in result.stderr
+    assert result.returncode == 1 and "format 1; this one reads 4" in result.stderr

@@ -134,10 +134,14 @@ def test_a_stream_takes_a_changed_file_and_keeps_its_phrases_when_it_breaks(tone
     assert "p.yaml:1:16: '(' is never closed" in errors.decode() and "has changed" in errors.decode()
 
 
+def line_of(path, **more):
+    return {"audio_filepath": str(path), "duration": soundfile.info(path).duration, **more}
+
+
 def test_eval_counts_what_was_rejected(tone_model, folder, tmp_path):
     texts = {"on": "turn on the bed room lights", "dim": "dim to forty two", "other": "the quick brown fox jumps"}
     manifest = tmp_path / "m.jsonl"
-    lines = [{"audio_filepath": str(folder / f"{name}.wav"), "duration": 1, "text": text} for name, text in texts.items()]
+    lines = [line_of(folder / f"{name}.wav", text=text) for name, text in texts.items()]
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     options = ("eval", "--manifest", manifest, "--model", tone_model, "--phrases", folder / "lights.yaml")
     figures = json.loads(run(*options, "--json").stdout)
@@ -162,7 +166,7 @@ def meant(folder, tmp_path):
         {"audio_filepath": "other.wav", "intent": "dim", "slots": {"level": 1}},
         {"audio_filepath": "near.wav", "text": ""},
     ]
-    absolute = [line | {"audio_filepath": str(folder / line["audio_filepath"]), "duration": 1} for line in lines]
+    absolute = [line | line_of(folder / line["audio_filepath"]) for line in lines]
     (tmp_path / "meant.jsonl").write_text("".join(json.dumps(line) + "\n" for line in absolute))
     noise = np.random.default_rng(0).normal(0, 0.1, 8 * tones.SAMPLE_RATE)
     soundfile.write(tmp_path / "noise.wav", noise, tones.SAMPLE_RATE, subtype="FLOAT")
@@ -197,9 +201,9 @@ def test_eval_mixes_noise(tone_model, folder, meant):
 
 def test_measure_suggests_a_threshold(tone_model, folder, tmp_path):
     said = {"on": "turn on the bed room lights", "dim": "dim to forty two"}
-    lines = [{"audio_filepath": str(folder / f"{name}.wav"), "duration": 1, "text": text} for name, text in said.items()]
+    lines = [line_of(folder / f"{name}.wav", text=text) for name, text in said.items()]
     (tmp_path / "said.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    lines = [{"audio_filepath": str(folder / f"{name}.wav"), "duration": 1, "text": ""} for name in ("other", "near")]
+    lines = [line_of(folder / f"{name}.wav", text="") for name in ("other", "near")]
     (tmp_path / "other.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     options = ("phrases", "measure", folder / "lights.yaml", "--manifest", tmp_path / "said.jsonl")
     options = (*options, "--other", tmp_path / "other.jsonl", "--model", tone_model, "--accept", "0")

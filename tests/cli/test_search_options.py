@@ -19,7 +19,9 @@ def folder(tmp_path_factory):
     (folder / "text.txt").write_text("one two\none two three\nthree two one\nthree\n" * 5)
     (folder / "words.txt").write_text("one\nthree\nzwei two\n")
     (folder / "names.txt").write_text("three:2\n")
-    lines = [{"audio_filepath": "b.wav", "duration": 0.5, "text": "three", "speaker": "x"}]
+    lines = [
+        {"audio_filepath": "b.wav", "duration": soundfile.info(folder / "b.wav").duration, "text": "three", "speaker": "x"}
+    ]
     (folder / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = run("lm", "build", "text.txt", "--out", "words.lm", "--arpa", "words.arpa", cwd=folder)
     assert done.returncode == 0, done.stderr
