@@ -19,6 +19,8 @@ MOST_NGRAMS = 2**32 - 2
 """of one length: rows are unsigned 32 bits"""
 MOST_LOG10 = 1000.0
 """No probability or backoff of a model has a larger logarithm; beyond 308 powers of ten overflow."""
+CONSTANT = 1.0
+"""Step of a section whose values are all one; its codes are 0."""
 PIECE = 1 << 18
 """Values that are checked at once."""
 SIZES = {"B": 1, "H": 2, "I": 4, "f": 4}
@@ -49,6 +51,12 @@ def check_header(header: object) -> None:
     _check_places(fields.fields("sections"), counts, bits, body_bytes)
 
 
+def scale_of(header: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """Give the smallest value and the step of a section's codes; None for one that holds numbers."""
+    found = header["scales"].get(name)
+    return None if found is None else (found[0], 0.0 if found[1] == CONSTANT else found[1])
+
+
 def _check_scales(scales: Fields, wanted: set[str]) -> None:
     if set(scales.values) != wanted:
         raise ValueError(f"scales are of {len(scales.values)} sections; wanted those of {len(wanted)}")
@@ -58,7 +66,7 @@ def _check_scales(scales: Fields, wanted: set[str]) -> None:
             raise ValueError(f"scales.{name} is no pair of numbers")
         both = Fields({"low": pair[0], "step": pair[1]}, f"scales.{name}.")
         low, step = both.number("low", -MOST_LOG10, MOST_LOG10), both.number("step", 0, MOST_LOG10)
-        if low + step * (2**16 - 1) > MOST_LOG10:
+        if step != CONSTANT and low + step * (2**16 - 1) > MOST_LOG10:
             raise ValueError(f"scales.{name} reaches beyond 10**{MOST_LOG10:g}")
 
 

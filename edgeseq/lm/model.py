@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
 from edgeseq.lm.binary import MOST_CODE, Compiled, open_compiled
+from edgeseq.lm.compiled_header import scale_of
 from edgeseq.lm.ngrams import Level, letters
 
 Context = tuple[int, ...]
@@ -162,17 +163,18 @@ class LanguageModel:
 
     def _decode(self, name: str, value: T) -> T:
         """Make numbers of codes, if they are codes."""
-        low, step = self.header["scales"].get(name, (0.0, 1.0))
-        return low + step * value
+        scale = scale_of(self.header, name)
+        return value if scale is None else scale[0] + scale[1] * value
 
 
 def _by_row(compiled: Compiled, name: str) -> ByRow:
     """Give a function from row to value."""
     view = compiled.sections[name]
-    if name not in compiled.header["scales"]:
+    scale = scale_of(compiled.header, name)
+    if scale is None:
         return view.__getitem__
-    low, step = compiled.header["scales"][name]
-    book = memoryview(low + step * np.arange(MOST_CODE + 1))
+    low, step = scale
+    book = memoryview((low + step * np.arange(MOST_CODE + 1)).astype(np.float64))
     return lambda row: book[view[row]]
 
 

@@ -84,7 +84,12 @@ def test_greedy_leaves_the_companions_aside(shelf, parts, tmp_path):
 
 
 def test_eval_and_the_default_model_dictate(shelf, parts):
-    line = {"audio_filepath": str(parts / "a.wav"), "duration": 1.0, "text": "one two", "speaker": "x"}
+    line = {
+        "audio_filepath": str(parts / "a.wav"),
+        "duration": soundfile.info(parts / "a.wav").duration,
+        "text": "one two",
+        "speaker": "x",
+    }
     (shelf / "m.jsonl").write_text(json.dumps(line) + "\n")
     default = on(shelf) | {"EDGESEQ_DEFAULT_MODEL": "dictating"}
     done = run("eval", "--manifest", shelf / "m.jsonl", "--json", env=default)

@@ -97,6 +97,7 @@ class _Metadata:
     tokens, blank_id, step_samples, sample_rate = METADATA.tokens, 0, 320, 8000
     phrase_threshold = None
     token_table = TOKENS
+    language = "en"
 
 
 def test_the_threshold_is_the_option_else_the_file_s_else_the_model_s(tmp_path):

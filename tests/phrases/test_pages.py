@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes" / "phrases"
 LETTERS = TokenTable.of_characters(["abcdefghijklmnopqrstuvwxyz'"])
 METADATA = SimpleNamespace(
-    tokens=LETTERS.symbols, token_table=LETTERS, blank_id=0, step_samples=640, sample_rate=16000, phrase_threshold=None
+    language="en",
+    tokens=LETTERS.symbols,
+    token_table=LETTERS,
+    blank_id=0,
+    step_samples=640,
+    sample_rate=16000,
+    phrase_threshold=None,
 )
 
 MEANINGS = [
