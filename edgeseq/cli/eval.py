@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgeseq.data.jobs import Outcome
     from edgeseq.data.manifest import Recording
     from edgeseq.data.noisy import Noise
-    from edgeseq.evaluation.evaluate import Comparison, Report
+    from edgeseq.evaluation.clip_results import Comparison, Report
     from edgeseq.evaluation.reference_clips import Clip
     from edgeseq.evaluation.results import Results
     from edgeseq.stream.recognizer import Recognizer
@@ -229,7 +229,8 @@ def _hear(
     uncalibrated: bool = False,
 ) -> Report:
     from edgeseq.data.jobs import Journal, run
-    from edgeseq.evaluation.evaluate import Heard, evaluate, report_on
+    from edgeseq.evaluation.clip_results import Heard
+    from edgeseq.evaluation.evaluate import evaluate, report_on
     from edgeseq.stream.serialization import from_plain
 
     with progress(f"Hearing with {hearing.model}", unit="clips") as show:

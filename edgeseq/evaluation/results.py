@@ -8,7 +8,8 @@ from typing import Any
 
 from edgeseq.decoding.decoder import kind_of
 from edgeseq.evaluation.calibration import Bin, expected_calibration_error, fit_map, reliability
-from edgeseq.evaluation.evaluate import Heard, partials_report, rated_words, times_report
+from edgeseq.evaluation.clip_results import Heard
+from edgeseq.evaluation.evaluate import partials_report, rated_words, times_report
 from edgeseq.evaluation.partials import Shown
 from edgeseq.evaluation.word_times import Errors, TimesReport
 from edgeseq.stream.recognizer import Recognizer

@@ -21,7 +21,8 @@ import torch
 from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import find_data, read_manifest
 from edgeseq.errors import ExportError, ManifestError
-from edgeseq.evaluation.evaluate import Comparison, Heard, compare_heard
+from edgeseq.evaluation.clip_results import Comparison, Heard
+from edgeseq.evaluation.evaluate import compare_heard
 from edgeseq.evaluation.reference_clips import Clip, single_clips
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeseq.phrases.automaton import TooLargeError, count_paths, without
-from edgeseq.phrases.compiling import MAX_STATES, TokenAutomaton, WordAutomaton
-from edgeseq.phrases.file import Phrases, all_nodes, references, words
+from edgeseq.phrases.compiling import MAX_STATES, WordAutomaton
+from edgeseq.phrases.content import Phrases, all_nodes, references, words
 from edgeseq.phrases.graph import Mark, PhraseGraph, Reading, read_way
+from edgeseq.phrases.graph_making import TokenAutomaton
 from edgeseq.tokens.table import TokenTable
 
 MAX_PAIRS = 200_000

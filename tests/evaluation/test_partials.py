@@ -1,7 +1,8 @@
 import doctest
 
 import edgeseq.evaluation.partials as partials
-from edgeseq.evaluation.evaluate import Heard, partials_report
+from edgeseq.evaluation.clip_results import Heard
+from edgeseq.evaluation.evaluate import partials_report
 from edgeseq.evaluation.partials import Shown, count_shown
 from edgeseq.events import Final, Partial, Word
 

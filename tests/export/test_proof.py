@@ -16,7 +16,7 @@ import typer
 from tiny_tones import FLUSH_SECONDS
 
 from edgeseq.cli.train import train
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import Heard
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError

@@ -12,7 +12,8 @@ from torch.nn.functional import ctc_loss
 
 from edgeseq.data.manifest import Recording
 from edgeseq.decoding.ctc import rows_needed
-from edgeseq.evaluation.evaluate import Heard, compare_texts
+from edgeseq.evaluation.clip_results import Heard
+from edgeseq.evaluation.evaluate import compare_texts
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.metadata import FORMATS, CtcMetadata, ModelMetadata
 from edgeseq.stream.recognizer import usual_decoder

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy, nll_loss
 
 from edgeseq.data.manifest import Recording, Segment
 from edgeseq.errors import ManifestError
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import Heard
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata import ModelMetadata

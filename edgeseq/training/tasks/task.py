@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeseq.data.manifest import Recording
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import Heard
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.training.metric import Metric
