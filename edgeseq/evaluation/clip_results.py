@@ -13,7 +13,7 @@ from edgeseq.events import Event, Final, Word
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipResult:
     """What a model made of one clip."""
 
     reference: str
@@ -87,10 +87,10 @@ class WithoutWords:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvalReport:
     """Figures of one model over some clips."""
 
-    heard: tuple[Heard, ...] = field(repr=False)
+    heard: tuple[ClipResult, ...] = field(repr=False)
     failed: tuple[str, ...]
     """clips that could not be heard, and why"""
     wer: float | None

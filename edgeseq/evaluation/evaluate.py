@@ -22,8 +22,8 @@ import numpy.typing as npt
 from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import MAX_FAULTS, Recording
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluation.clip_results import Comparison, Heard, Report
-from edgeseq.evaluation.partials import Shown, count_shown
+from edgeseq.evaluation.clip_results import ClipResult, Comparison, EvalReport
+from edgeseq.evaluation.partials import PartialStats, count_shown
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.evaluation.word_times import Span, TimedString, TimesReport, report_times
 from edgeseq.events import Final
@@ -64,12 +64,12 @@ def words_outside(recordings: Iterable[Recording], tokens: TokenTable) -> Counte
     return Counter({word: count for word, count in words.items() if word not in tokens.pronunciations})
 
 
-def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> Report:
+def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> EvalReport:
     """Hear clips as a microphone would give them, and compare what was understood with what was said.
 
     A clip that cannot be read is reported in `failed`, and the others go on. Raises AudioError when none can.
     """
-    heard: list[Heard] = []
+    heard: list[ClipResult] = []
     failed: list[str] = []
     for n_done, clip in enumerate(clips, start=1):
         try:
@@ -80,7 +80,7 @@ def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Prog
     return report_on(heard, failed)
 
 
-def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+def hear(recognizer: Recognizer, clip: Clip) -> ClipResult:
     """Push one clip through the streaming path: 80 ms at a time, then the flush."""
     samples, spans = _read(clip, recognizer.sample_rate)
     n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)
@@ -104,11 +104,11 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans), meaning=meaning)
 
 
-def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float, language: str = "") -> Heard:
+def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float, language: str = "") -> ClipResult:
     """Count the words of a clip of `seconds` that were not understood."""
     reference = normalize_text(said, language)
     edits = word_edits(reference, heard)
-    return Heard(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
+    return ClipResult(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
 
 
 def _read(clip: Clip, sample_rate: int) -> tuple[Samples, list[Span]]:
@@ -132,18 +132,18 @@ def same_words(reference: str, hypothesis: str) -> list[tuple[int, int]]:
     ]
 
 
-def times_report(heard: Iterable[Heard]) -> TimesReport:
+def times_report(heard: Iterable[ClipResult]) -> TimesReport:
     """Compare word times with those that clips of `timed_clips` are made by."""
     return report_times((one.spans, one.words, same_words(one.reference, one.hypothesis)) for one in heard if one.spans)
 
 
-def partials_report(heard: Iterable[Heard]) -> tuple[Shown, Shown]:
+def partials_report(heard: Iterable[ClipResult]) -> tuple[PartialStats, PartialStats]:
     """Count the words shown and taken back: all of partials, and only those that they call stable."""
     shown = [(count_shown(one.events), count_shown(one.events, stable=True)) for one in heard]
-    return sum((normal for normal, _ in shown), Shown()), sum((stable for _, stable in shown), Shown())
+    return sum((normal for normal, _ in shown), PartialStats()), sum((stable for _, stable in shown), PartialStats())
 
 
-def rated_words(heard: Iterable[Heard]) -> tuple[list[float], list[bool]]:
+def rated_words(heard: Iterable[ClipResult]) -> tuple[list[float], list[bool]]:
     """List the confidence of every word told, and whether it was right."""
     confidences, right = list[float](), list[bool]()
     for one in heard:
@@ -173,12 +173,12 @@ def word_edits(reference: str, hypothesis: str) -> tuple[tuple[str, str], ...]:
     return tuple(edits)
 
 
-def compare(report: Report, other: Report) -> Comparison:
+def compare(report: EvalReport, other: EvalReport) -> Comparison:
     """Set two models' reports over the same clips side by side."""
     return compare_heard(report.heard, other.heard)
 
 
-def compare_heard(heard: Sequence[Heard], other: Sequence[Heard]) -> Comparison:
+def compare_heard(heard: Sequence[ClipResult], other: Sequence[ClipResult]) -> Comparison:
     """Set what was made of the same clips in two ways side by side."""
     errors = np.array([one.errors for one in heard])
     other_errors = np.array([one.errors for one in other])
@@ -210,7 +210,7 @@ def _ratios(errors: npt.NDArray[np.int64], words: npt.NDArray[np.int64]) -> npt.
     return np.divide(errors, words, out=np.full(len(words), np.nan), where=words > 0)
 
 
-def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
+def report_on(heard: Sequence[ClipResult], failed: Sequence[str]) -> EvalReport:
     """Sum up what was made of clips; `failed` says which could not be heard. Raises AudioError when none could."""
     if not heard:
         raise AudioError(f"None of {len(failed)} clips could be heard:\n  " + "\n  ".join(failed[:MAX_FAULTS]))
@@ -221,7 +221,7 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
     with_text = [one for one in heard if one.reference or one.meaning is None]
     has_letters = any(one.reference for one in with_text)
     cer = jiwer.cer([one.reference for one in with_text], [one.hypothesis for one in with_text]) if has_letters else None
-    return Report(
+    return EvalReport(
         heard=tuple(heard),
         failed=tuple(failed),
         wer=float(errors.sum() / words.sum()) if has_letters else None,

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.binary import MOST_CODE, Compiled, open_compiled
+from edgeseq.lm.binary import MOST_CODE, CompiledFile, open_compiled
 from edgeseq.lm.ngrams import Level, letters
 
 Context = tuple[int, ...]
@@ -166,7 +166,7 @@ class LanguageModel:
         return low + step * value
 
 
-def _by_row(compiled: Compiled, name: str) -> ByRow:
+def _by_row(compiled: CompiledFile, name: str) -> ByRow:
     """Give a function from row to value."""
     view = compiled.sections[name]
     if name not in compiled.header["scales"]:

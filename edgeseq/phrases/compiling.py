@@ -20,7 +20,7 @@ from itertools import pairwise
 from edgeseq.phrases.automaton import EPSILON, Dfa, Nfa, TooLargeError, determinize, minimize
 from edgeseq.phrases.content import Phrase, Phrases, Slot
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
+from edgeseq.phrases.graph import IntentMark, Mark, PhraseGraph, SlotMark, WeightMark, WordMark
 from edgeseq.phrases.graph_making import TokenAutomaton, to_graph
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
@@ -146,8 +146,8 @@ class _Joiner:
     def _add_phrase(self, nfa: Nfa, intent: str, phrase: Phrase, end: int) -> None:
         (state,) = self._add(nfa, phrase.node, {0: 0}, counting=False).values()
         for slot, value in phrase.slots:
-            state = self._add_symbol(nfa, state, Filled(slot, 0, "value", value))
-        nfa.add_arc(state, self._number(Meant(intent, math.log(phrase.weight))), end)
+            state = self._add_symbol(nfa, state, SlotMark(slot, 0, "value", value))
+        nfa.add_arc(state, self._number(IntentMark(intent, math.log(phrase.weight))), end)
 
     def _number(self, symbol: str | Mark) -> int:
         key = (type(getattr(symbol, "value", None)), symbol)  # 1, 1.0 and True are equal, and yet other values
@@ -178,7 +178,7 @@ class _Joiner:
         ends: list[tuple[int, int]] = []
         for option, weight in zip(node.options, node.weights, strict=True):
             for n, state in self._add(nfa, option, starts, counting).items():
-                ends.append((n, state if weight == 1 else self._add_symbol(nfa, state, Weighted(math.log(weight)))))
+                ends.append((n, state if weight == 1 else self._add_symbol(nfa, state, WeightMark(math.log(weight)))))
         return _join(nfa, ends)
 
     def _add_copy(self, nfa: Nfa, part: Dfa, starts: Ends, counting: bool) -> Ends:
@@ -222,7 +222,7 @@ class _Joiner:
         end = nfa.add_state()
         for node, kind, value in contents:
             for n, state in self._add(nfa, node, {0: 0}, counting=True).items():
-                nfa.add_arc(state, self._number(Filled(slot, 0 if kind == "value" else n, kind, value)), end)
+                nfa.add_arc(state, self._number(SlotMark(slot, 0 if kind == "value" else n, kind, value)), end)
         return determinize(nfa, {end})
 
 
@@ -257,7 +257,7 @@ def _intents_early(dfa: Dfa, symbols: list[str | Mark]) -> Dfa:
     between: dict[tuple[int, int], int] = {}
     for state, leaving in enumerate(dfa.arcs):
         for symbol, target in leaving:
-            if isinstance(symbols[symbol], Meant):
+            if isinstance(symbols[symbol], IntentMark):
                 if only[state] is not None:
                     final[state] = True
                     continue
@@ -282,7 +282,7 @@ def _only_intent(dfa: Dfa, symbols: list[str | Mark]) -> list[int | None]:
     """Find for each state the one mark of an intent that all ways from it end with; None where there are several."""
     only: list[int | None] = [None] * len(dfa)
     for state in reversed(range(len(dfa))):
-        seen = {symbol if isinstance(symbols[symbol], Meant) else only[target] for symbol, target in dfa.arcs[state]}
+        seen = {symbol if isinstance(symbols[symbol], IntentMark) else only[target] for symbol, target in dfa.arcs[state]}
         only[state] = seen.pop() if len(seen) == 1 else None
     return only
 
@@ -331,7 +331,7 @@ class _Speller:
         return [
             (units, mark)
             for text in spellings.get(word, (word,))
-            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, n_words(text)))]
+            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(WordMark(word, n_words(text)))]
             for units in map(self._joined, ways(text, tokens))
         ]
 

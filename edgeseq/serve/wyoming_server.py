@@ -51,7 +51,7 @@ LATEST_MS = 2**53
 """of time stamps that clients give"""
 
 
-class Listener:
+class WyomingListener:
     """Wyoming at one address."""
 
     def __init__(self, context: Context, n_connections: int) -> None:
@@ -118,9 +118,9 @@ class Listener:
             self._connections.discard(task)
 
 
-async def start(context: Context, uri: str, n_connections: int | None = None) -> Listener:
+async def start(context: Context, uri: str, n_connections: int | None = None) -> WyomingListener:
     """Speak Wyoming at an address, with so many connections at once. Raises OSError where that is not possible."""
-    listener = Listener(context, n_connections or context.hub.limits.connections)
+    listener = WyomingListener(context, n_connections or context.hub.limits.connections)
     await listener.listen(uri)
     return listener
 
