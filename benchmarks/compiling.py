@@ -70,7 +70,7 @@ COMPETITORS: Mapping[str, Callable[[Training], None]] = {
 
 
 @dataclass
-class Taken:
+class StepTimes:
     """Times of a competitor's steps."""
 
     wall: list[float] = field(default_factory=list)
@@ -80,14 +80,16 @@ class Taken:
     losses: list[float] = field(default_factory=list)
 
 
-def measure(recipe: Recipe, names: list[str], steps: int, on_progress: Progress = lambda done, total: None) -> dict[str, Taken]:
+def measure(
+    recipe: Recipe, names: list[str], steps: int, on_progress: Progress = lambda done, total: None
+) -> dict[str, StepTimes]:
     """Let the competitors `names` train for `steps` after the first, which are listed too."""
     batches = load_batches(recipe)
     fabric = processes.start(accelerator="cpu", devices=1)
     trainings = {name: begin(recipe, batches, fabric, range(recipe.train.batch_size)) for name in names}
     for name, training in trainings.items():
         COMPETITORS[name](training)
-    taken = {name: Taken() for name in names}
+    taken = {name: StepTimes() for name in names}
     drawn = random.Random(0)
     for step in range(WARM_UP_STEPS + steps):
         batch = batches[step]
@@ -101,7 +103,7 @@ def measure(recipe: Recipe, names: list[str], steps: int, on_progress: Progress 
     return taken
 
 
-def to_table(taken: Mapping[str, Taken]) -> str:
+def to_table(taken: Mapping[str, StepTimes]) -> str:
     """Lay the times out for people; a time below 1 is shorter than that of the trainer as it is."""
     eager = taken[EAGER]
     head = ("compiled", "ms/step", "time/as it is", "quartiles", "by cpu time", "s to compile", "last loss")

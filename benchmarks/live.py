@@ -58,7 +58,7 @@ class Line:
     text: str
 
 
-class Listener:
+class ListenProcess:
     """`edgeseq listen` as a program; its lines are kept with their times."""
 
     def __init__(self, server: SoundServer, *options: str) -> None:
@@ -105,7 +105,7 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class TestSound:
     """Strings of words in one long sound."""
 
     samples: Floats
@@ -117,7 +117,7 @@ class Spoken:
     """seconds, of each string"""
 
 
-def spoken_strings(recordings: Sequence[Recording], n_words: int, rate: int, seed: int = 0) -> Spoken:
+def spoken_strings(recordings: Sequence[Recording], n_words: int, rate: int, seed: int = 0) -> TestSound:
     """Join `n_words` words to strings with pauses between them."""
     strings = connect(recordings, seed)
     order = np.random.default_rng(seed).permutation(len(strings))
@@ -133,7 +133,7 @@ def spoken_strings(recordings: Sequence[Recording], n_words: int, rate: int, see
         pieces += [samples, np.zeros(round(PAUSE_SECONDS * rate), np.float32)]
         n_samples += len(samples) + len(pieces[-1])
         n_taken += len(string.recordings)
-    return Spoken(np.concatenate(pieces), rate, tuple(texts), tuple(ends), tuple(starts))
+    return TestSound(np.concatenate(pieces), rate, tuple(texts), tuple(ends), tuple(starts))
 
 
 def _word_ends(string: Any, rate: int) -> Iterator[float]:
@@ -198,7 +198,7 @@ def words(samples: Floats, rate: int, sink: tuple[int, int]) -> tuple[int, int, 
     with tempfile.TemporaryDirectory() as folder, sound_server(*sink) as server:
         path = Path(folder) / "spoken.wav"
         soundfile.write(path, samples, rate)
-        listener = Listener(server)
+        listener = ListenProcess(server)
         time.sleep(0.5)
         server.speak(path)
         time.sleep(1.0)
@@ -218,12 +218,12 @@ class Latencies:
     """from the end of a word to the first event that shows it"""
 
 
-def latencies(spoken: Spoken, *options: str) -> Latencies:
+def latencies(spoken: TestSound, *options: str) -> Latencies:
     """Speak strings into the microphone, and see when words are told."""
     with tempfile.TemporaryDirectory() as folder, sound_server() as server:
         path = Path(folder) / "spoken.wav"
         soundfile.write(path, spoken.samples, spoken.rate)
-        listener = Listener(server, *options)
+        listener = ListenProcess(server, *options)
         with _said_at(server) as first_heard:
             time.sleep(0.5)
             server.speak(path)
@@ -234,7 +234,7 @@ def latencies(spoken: Spoken, *options: str) -> Latencies:
     return _judge(spoken, [(at - began, event) for at, event in listener.told()])
 
 
-def _judge(spoken: Spoken, told: Sequence[tuple[float, dict[str, Any]]]) -> Latencies:
+def _judge(spoken: TestSound, told: Sequence[tuple[float, dict[str, Any]]]) -> Latencies:
     to_final, to_partial = [], []
     limits = (*spoken.starts[1:], float("inf"))
     for text, ends, start, limit in zip(spoken.texts, spoken.word_ends, spoken.starts, limits, strict=True):
@@ -252,7 +252,7 @@ def _judge(spoken: Spoken, told: Sequence[tuple[float, dict[str, Any]]]) -> Late
 def idle(seconds: float, *options: str) -> dict[str, float]:
     """Listen to silence; returns the share of one core that each process takes, and its memory in MB, by name."""
     with sound_server() as server:
-        listener = Listener(server, *options)
+        listener = ListenProcess(server, *options)
         time.sleep(SETTLE_SECONDS)
         pids = {"listen": listener.process.pid, "recorder": _child(listener.process.pid)}
         before, began = {name: _processor_seconds(pid) for name, pid in pids.items()}, time.monotonic()
@@ -270,7 +270,7 @@ def recovery(sent: signal.Signals, away_seconds: float) -> tuple[float, float, f
     Returns seconds until that was noticed, from its return until sound is heard again, and until Ctrl-C ended it.
     """
     with sound_server() as server:
-        listener = Listener(server)
+        listener = ListenProcess(server)
         time.sleep(1.0)
         began = time.monotonic()
         server.process.send_signal(sent)
@@ -308,7 +308,7 @@ def _quantiles(values: Sequence[float]) -> str:
     return f"median {1000 * median:.0f} ms, 95 % {1000 * most:.0f} ms, most {1000 * max(values):.0f} ms (n {len(values)})"
 
 
-def _print_words(spoken: Spoken | None, clip: Path) -> None:
+def _print_words(spoken: TestSound | None, clip: Path) -> None:
     sounds = [(clip.name, *soundfile.read(clip, dtype="float32"))]
     if spoken is not None:
         sounds.append(("strings", spoken.samples, spoken.rate))
@@ -321,7 +321,7 @@ def _print_words(spoken: Spoken | None, clip: Path) -> None:
             typer.echo(f"{name}, {sink[0]} Hz x {sink[1]}: {n_differ} of {n_words} words differ ({share:.2f} %)")
 
 
-def _print_latency(spoken: Spoken) -> None:
+def _print_latency(spoken: TestSound) -> None:
     for options in ((), ("--no-gate",)):
         found = latencies(spoken, *options)
         name = " ".join(options) or "default"

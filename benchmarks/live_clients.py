@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Spoken:
+class StreamTimes:
     """What came of one stream; times in seconds of the machine's steady clock."""
 
     due: list[float]
@@ -64,7 +64,7 @@ def is_vosk(url: str) -> bool:
     return "vosk" in url
 
 
-async def speak_all(plan: Plan) -> list[Spoken]:
+async def speak_all(plan: Plan) -> list[StreamTimes]:
     """Open all streams, begin at random within `spread_seconds`, and speak in real time."""
     drawn = random.Random(plan.seed)
     sounds = [np.load(path) for path in plan.sounds]
@@ -84,12 +84,12 @@ async def speak_all(plan: Plan) -> list[Spoken]:
         return await asyncio.gather(*streams)
 
 
-async def _speak(ws: aiohttp.ClientWebSocketResponse, vosk: bool, samples: Floats, plan: Plan, began: float) -> Spoken:
+async def _speak(ws: aiohttp.ClientWebSocketResponse, vosk: bool, samples: Floats, plan: Plan, began: float) -> StreamTimes:
     content = samples.astype("<i2").tobytes() if vosk else (samples / np.float32(PCM16_SCALE)).astype("<f4").tobytes()
     n_message = round(plan.message_seconds * plan.rate)
     n_bytes = n_message * (2 if vosk else 4)
     messages = [content[at : at + n_bytes] for at in range(0, len(content), n_bytes)]
-    spoken = Spoken([began + n * n_message / plan.rate for n in range(1, len(messages) + 1)], [], [])
+    spoken = StreamTimes([began + n * n_message / plan.rate for n in range(1, len(messages) + 1)], [], [])
     reading = asyncio.create_task(_read(ws, spoken))
     for due, message in zip(spoken.due, messages, strict=True):
         await asyncio.sleep(due - time.monotonic())
@@ -101,7 +101,7 @@ async def _speak(ws: aiohttp.ClientWebSocketResponse, vosk: bool, samples: Float
     return spoken
 
 
-async def _read(ws: aiohttp.ClientWebSocketResponse, spoken: Spoken) -> None:
+async def _read(ws: aiohttp.ClientWebSocketResponse, spoken: StreamTimes) -> None:
     while (message := await ws.receive()).type is aiohttp.WSMsgType.TEXT:
         spoken.answers.append((time.monotonic(), message.data))
     if ws.close_code != aiohttp.WSCloseCode.OK:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 from hypothesis import strategies as st
 
-from edgeseq.phrases.file import Phrases, parse_phrases
+from edgeseq.phrases.content import Phrases
+from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.notation import Choice, Node, Sequence, Word
 from edgeseq.phrases.numbers import number_words
 from edgeseq.phrases.trellis import SHARED_SOUND_PRICE

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgeseq.data.corpora import Request, importer
+from edgeseq.data.corpora import ImportRequest, importer
 from edgeseq.data.manifest import read_manifest
 
 ENGLISH = Path(__file__).parent.parent / "recipes" / "english"
@@ -29,7 +29,7 @@ def test_prompts_are_spelled_as_they_are_said(tmp_path):
         rows.append(f'R_1,{path},24,Female,Indian,Zoë-Ann Li,+91 20,"48 Ridge Road"')
     (tmp_path / "metadata.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     assert spell(tmp_path).stdout == f"{tmp_path / 'train.csv'}: 2 recordings\n"
-    imported = importer("folder")(Request("folder", tmp_path / "out", tmp_path / "train.csv"))
+    imported = importer("folder")(ImportRequest("folder", tmp_path / "out", tmp_path / "train.csv"))
     lines = read_manifest(next(iter(imported.manifests)))
     assert [line.text for line in lines] == ["z o e a n n l i", "nine one two zero"]
     assert {(line.speaker, line.extra["age"], line.extra["gender"]) for line in lines} == {("R_1", "24", "female")}

@@ -17,11 +17,11 @@ from edgeseq.bench.runtimes import PEERS
 from edgeseq.bench.streams import compare_streams
 from edgeseq.bench.synthetic import BenchNetwork, find_form, write_edgeseq
 from edgeseq.bench.timing import BURST_SECONDS, Progress
-from edgeseq.export.forms import Form
+from edgeseq.export.forms import GraphForm
 
 
 @dataclass(frozen=True)
-class Wanted:
+class NetworkBench:
     """What to measure of every network."""
 
     chunk_steps: Sequence[int]
@@ -35,7 +35,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Report:
+class NetworkReport:
     """All figures."""
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
@@ -87,10 +87,10 @@ class Report:
 
 
 def bench_networks(
-    networks: Sequence[BenchNetwork], wanted: Wanted, *, on_progress: Progress = lambda done, total: None
-) -> Report:
+    networks: Sequence[BenchNetwork], wanted: NetworkBench, *, on_progress: Progress = lambda done, total: None
+) -> NetworkReport:
     """Measure each network at each chunk length. Raises UsageError for an unknown target."""
-    report = Report()
+    report = NetworkReport()
     cases = [(network, steps) for network in networks for steps in wanted.chunk_steps]
     for done, (network, steps) in enumerate(cases):
         on_progress(done, len(cases))
@@ -106,6 +106,6 @@ def bench_networks(
     return report
 
 
-def _profile(network: BenchNetwork, chunk_steps: int, form: Form) -> Profile:
+def _profile(network: BenchNetwork, chunk_steps: int, form: GraphForm) -> Profile:
     with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
         return profile_graph(write_edgeseq(network, chunk_steps, form, Path(folder) / "edgeseq.onnx"), chunk_steps)

@@ -32,7 +32,7 @@ from edgeseq.bench.runtimes import (
 )
 from edgeseq.bench.synthetic import BenchNetwork, find_form, write_edgeseq, write_peer
 from edgeseq.bench.timing import BURST_SECONDS, Bursts, Clock, Progress, interleave, paired_ratio
-from edgeseq.export.forms import Form
+from edgeseq.export.forms import GraphForm
 
 ROUNDS = 20
 CHECKED_CHUNKS = 8
@@ -118,7 +118,7 @@ def compare(
     )
 
 
-def _edgeseq(network: BenchNetwork, chunk_steps: int, form: Form, folder: Path) -> Contender:
+def _edgeseq(network: BenchNetwork, chunk_steps: int, form: GraphForm, folder: Path) -> Contender:
     path = write_edgeseq(network, chunk_steps, form, folder / f"edgeseq-{form.bits}-{chunk_steps}.onnx")
     return Contender(EDGESEQ, form.bits, path, str(form))
 

@@ -19,7 +19,7 @@ from edgeseq.bench.runtimes import Floats
 from edgeseq.bench.shape import Shape
 from edgeseq.export.auto import AUTO, time_forms
 from edgeseq.export.builder import MICROSOFT
-from edgeseq.export.forms import FLOAT, Form, choose_form
+from edgeseq.export.forms import FLOAT, GraphForm, choose_form
 from edgeseq.export.graph import build_layers_graph
 from edgeseq.export.products import reorder_gates
 from edgeseq.training.cells import CELLS
@@ -91,14 +91,14 @@ def trained_network(path: Path) -> tuple[BenchNetwork, int]:
     return network, max(1, round(recipe.export.chunk_ms / 1000 / step_seconds))
 
 
-def find_form(network: BenchNetwork, chunk_steps: int, bits: int, target: str) -> Form:
+def find_form(network: BenchNetwork, chunk_steps: int, bits: int, target: str) -> GraphForm:
     """Choose the form of edgeseq's graph as `edgeseq export --target` does. Raises UsageError for an unknown target."""
     if target == AUTO:
         return min(time_forms(network.trunk, network.head, chunk_steps, bits).items(), key=lambda timed: timed[1])[0]
     return choose_form(target, bits, sum(weights.numel() for weights in network.trunk.parameters()), chunk_steps)
 
 
-def write_edgeseq(network: BenchNetwork, chunk_steps: int, form: Form, path: Path) -> Path:
+def write_edgeseq(network: BenchNetwork, chunk_steps: int, form: GraphForm, path: Path) -> Path:
     """Write the graph that `edgeseq export` would build."""
     return _save(build_layers_graph(network.trunk, network.head, chunk_steps, form, limit=network.limit), path)
 

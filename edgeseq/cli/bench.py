@@ -15,7 +15,7 @@ from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edgeseq.bench.network import Report, Wanted
+    from edgeseq.bench.network import NetworkBench, NetworkReport
     from edgeseq.bench.synthetic import BenchNetwork
 
 DEFAULT_CHUNK_STEPS = 4
@@ -158,7 +158,7 @@ def _bench_networks(
     target: str,
     rounds: int,
     chart: Path | None,
-) -> Report:
+) -> NetworkReport:
     """Draw or load the networks, measure them, draw the chart."""
     from edgeseq.bench.chart import check_matplotlib, draw_chart
     from edgeseq.bench.shape import parse_shape
@@ -167,7 +167,7 @@ def _bench_networks(
     if chart is not None:
         check_matplotlib()
     try:
-        from edgeseq.bench.network import Wanted, bench_networks
+        from edgeseq.bench.network import NetworkBench, bench_networks
         from edgeseq.bench.synthetic import draw_network, trained_network
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
@@ -180,7 +180,7 @@ def _bench_networks(
     else:
         network, own_steps = trained_network(_weights(model))
         networks = [network]
-    wanted: Wanted = Wanted(chunk_steps or [own_steps], bits, peers, streams, profile, target, rounds)
+    wanted: NetworkBench = NetworkBench(chunk_steps or [own_steps], bits, peers, streams, profile, target, rounds)
     with progress("Measuring", unit="networks") as show:
         report = bench_networks(networks, wanted, on_progress=show)
     if chart is not None:

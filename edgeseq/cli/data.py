@@ -20,7 +20,7 @@ from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from edgeseq.data.check import Report, Spelling
+    from edgeseq.data.check import DataReport, Spelling
 
 app = typer.Typer(
     help="Bring or make recordings, as manifests to train on and measure with.",
@@ -57,14 +57,14 @@ def import_(
 
     Example: edgeseq data import librispeech --parts train-clean-100,dev-clean
     """
-    from edgeseq.data.corpora import Request, importer
+    from edgeseq.data.corpora import ImportRequest, importer
 
     import_corpus = importer(corpus)
     source = source or (_already_here(corpus) if corpus == "fsdd" else None)
     folder = out or Path("data") / corpus
     with _sigterm_as_interrupt():
         try:
-            imported = import_corpus(Request(corpus, folder, source, tuple(_split(parts)), words_only, progress))
+            imported = import_corpus(ImportRequest(corpus, folder, source, tuple(_split(parts)), words_only, progress))
         except KeyboardInterrupt:
             say("\nStopped; the same command goes on from here.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -158,7 +158,7 @@ def _spelling(tokens: str) -> Spelling:
     return Spelling(task.tokens, recipe.row_samples / recipe.frontend.sample_rate)
 
 
-def _show_report(report: Report) -> None:
+def _show_report(report: DataReport) -> None:
     from edgeseq.data.check import STOPS
 
     about = report.to_dict()

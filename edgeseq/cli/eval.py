@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgeseq.data.jobs import Outcome
     from edgeseq.data.manifest import Recording
     from edgeseq.data.noisy import Noise
-    from edgeseq.evaluation.evaluate import Comparison, Report
+    from edgeseq.evaluation.clip_results import Comparison, EvalReport
     from edgeseq.evaluation.reference_clips import Clip
     from edgeseq.evaluation.results import Results
     from edgeseq.stream.recognizer import Recognizer
@@ -106,8 +106,8 @@ def evaluate(
     from edgeseq.evaluation.evaluate import check_texts
     from edgeseq.evaluation.reference_clips import noisy_clips, single_clips
 
-    asked = Asked(times, partials, calibration or picture is not None, picture)
-    if compare and asked != Asked():
+    asked = Measures(times, partials, calibration or picture is not None, picture)
+    if compare and asked != Measures():
         raise UsageError("--compare counts errors alone; leave out --times, --partials, --calibration and --picture.")
     background = _noise(noise, snr, times)
     seeds = seeds_of(connected or (ALL_PASSES if compare else "0" if times else ""))
@@ -177,7 +177,7 @@ def _tell_unknown_words(recognizer: Recognizer, recordings: list[Recording]) -> 
 
 
 @dataclass(frozen=True)
-class Asked:
+class Measures:
     """What to measure besides error rates."""
 
     times: bool = False
@@ -186,7 +186,7 @@ class Asked:
     picture: Path | None = None
 
 
-def _results(report: Report, recognizer: Recognizer, asked: Asked) -> Results:
+def _results(report: EvalReport, recognizer: Recognizer, asked: Measures) -> Results:
     """Measure what was asked for; draw the picture."""
     from edgeseq.evaluation.results import measure
 
@@ -227,9 +227,10 @@ def _hear(
     jobs: int | None = None,
     journal_file: Path | None = None,
     uncalibrated: bool = False,
-) -> Report:
+) -> EvalReport:
     from edgeseq.data.jobs import Journal, run
-    from edgeseq.evaluation.evaluate import Heard, evaluate, report_on
+    from edgeseq.evaluation.clip_results import ClipResult
+    from edgeseq.evaluation.evaluate import evaluate, report_on
     from edgeseq.stream.serialization import from_plain
 
     with progress(f"Hearing with {hearing.model}", unit="clips") as show:
@@ -244,7 +245,7 @@ def _hear(
                 outcomes[key] = outcome
                 show(len(outcomes), len(items))
     told = [outcomes[key] for key in items]
-    heard = [from_plain(one.result, [Heard]) for one in told if one.fault is None]
+    heard = [from_plain(one.result, [ClipResult]) for one in told if one.fault is None]
     failed = [f"{clip.text!r}: {one.fault}" for clip, one in zip(clips, told, strict=True) if one.fault is not None]
     return report_on(heard, failed)
 
@@ -273,7 +274,7 @@ def _digest(clip: Clip) -> str:
     return hashlib.sha256(repr(clip).encode()).hexdigest()[:16]
 
 
-def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_json: bool) -> None:
+def _show_comparison(report: EvalReport, other: EvalReport, names: tuple[str, str], as_json: bool) -> None:
     from edgeseq.evaluation.evaluate import compare
 
     comparison = compare(report, other)
@@ -284,7 +285,7 @@ def _show_comparison(report: Report, other: Report, names: tuple[str, str], as_j
         say(f"{names[0]}\n{_table(report)}\n\n{names[1]}\n{_table(other)}\n\n{_verdict(comparison)}")
 
 
-def _table(report: Report, rejected: bool = False) -> str:
+def _table(report: EvalReport, rejected: bool = False) -> str:
     lines = [
         *_rates(report),
         *([] if report.understanding is None else report.understanding.to_lines()),
@@ -301,7 +302,7 @@ def _table(report: Report, rejected: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _rates(report: Report) -> list[str]:
+def _rates(report: EvalReport) -> list[str]:
     """Say how many words and letters are wrong, and in how many clips without words some were heard."""
     lines = []
     if report.wer is not None and report.ci95 is not None:

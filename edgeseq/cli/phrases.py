@@ -18,7 +18,7 @@ from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from edgeseq.data.manifest import Recording
-    from edgeseq.phrases.file import Phrases
+    from edgeseq.phrases.content import Phrases
     from edgeseq.phrases.graph import Reading
     from edgeseq.tokens.table import TokenTable
 
@@ -57,8 +57,9 @@ def check(
     Example: edgeseq phrases check recipes/phrases/house.yaml
     """
     from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
-    from edgeseq.phrases.compiling import to_graph, to_tokens, to_words
+    from edgeseq.phrases.compiling import to_tokens, to_words
     from edgeseq.phrases.file import read_phrases
+    from edgeseq.phrases.graph_making import to_graph
     from edgeseq.phrases.spelling import guess_words
 
     began = time.perf_counter()
@@ -273,7 +274,7 @@ def bench(
 
 def _tokens(phrases: Phrases, model: str | None, bits: int | None) -> TokenTable:
     """Give a model's tokens, or the letters of the file itself."""
-    from edgeseq.phrases.file import all_nodes, words
+    from edgeseq.phrases.content import all_nodes, words
     from edgeseq.phrases.numbers import NUMBER_WORDS
     from edgeseq.tokens.table import TokenTable
 

@@ -14,7 +14,7 @@ from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from edgeseq.report.explaining import Explained
+    from edgeseq.report.explaining import ExplainedClip
 
 REPORT = "report.html"
 
@@ -75,7 +75,7 @@ def explain(
     except ModuleNotFoundError as fault:
         raise _missing(fault) from fault
     explainer = explaining.of_weights(run) if run is not None else explaining.of_model(model)
-    explained: list[Explained] = [explainer.explain(path, text, start) for path in files]
+    explained: list[ExplainedClip] = [explainer.explain(path, text, start) for path in files]
     explaining.write(out, explained, explainer.name)
     for one in explained:
         say(f"{one.name}: {one.text or '(nothing)'}", err=True)

@@ -91,7 +91,7 @@ def transcribe(
     with stop_on_signals() as stop:
         hearing = Hearing(model, bits, search, phrases, phrase_threshold, reject)
         if jobs is not None or journal is not None:
-            wanted = Wanted(hearing, rate, form, figures, len(files) > 1 and out_dir is None)
+            wanted = TranscribeRequest(hearing, rate, form, figures, len(files) > 1 and out_dir is None)
             raise typer.Exit(_transcribe_many(wanted, list(zip(files, targets, strict=True)), jobs, journal, stop))
         recognizer = hearing.recognizer()
         spell = speller(figures, recognizer.metadata.language)
@@ -130,7 +130,7 @@ def _targets(files: list[str], form: Format, out_dir: Path | None) -> list[Path 
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TranscribeRequest:
     """What is wanted of each file: plain values, for any process."""
 
     hearing: Hearing
@@ -162,7 +162,7 @@ class Wanted:
 
 
 def _transcribe_many(
-    wanted: Wanted, targets: list[tuple[str, Path | None]], jobs: int | None, journal_file: Path | None, stop: Stop
+    wanted: TranscribeRequest, targets: list[tuple[str, Path | None]], jobs: int | None, journal_file: Path | None, stop: Stop
 ) -> int:
     """Write down files of an archive, in their order, as they are finished; returns the exit code."""
     from edgeseq.data.jobs import Journal, run

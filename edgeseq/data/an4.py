@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseq.data.folder import Spoken, measure_found, read_text
+from edgeseq.data.folder import FolderItem, measure_found, read_text
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
 from edgeseq.whole_file import write_whole
@@ -43,7 +43,7 @@ def read(folder: Path, names: Sequence[str], made: Path, notes: list[str]) -> It
         sound = Path("wav") / FOLDERS[name]
         found = _recordings(folder / sound)
         spoken = [
-            Spoken(_readable(found.get(key, folder / sound / key), made), text, speaker)
+            FolderItem(_readable(found.get(key, folder / sound / key), made), text, speaker)
             for key, speaker, text in _lines(_transcripts(folder, name), notes)
         ]
         yield name, measure_found(name, spoken, f"{sound}/", notes)

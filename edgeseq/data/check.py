@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from edgeseq.data.manifest import Recording, read_manifest
-from edgeseq.data.measure import Measured, file_digest, measure_all
+from edgeseq.data.measure import FileFacts, file_digest, measure_all
 from edgeseq.decoding.ctc import rows_needed
 from edgeseq.errors import ManifestError
 from edgeseq.tokens.normalizing import invisible, normalize_text
@@ -50,12 +50,12 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """All that was looked at and found."""
 
     manifest: Path
     recordings: tuple[Recording, ...]
-    measured: tuple[Measured, ...]
+    measured: tuple[FileFacts, ...]
     """one a recording"""
     findings: tuple[Finding, ...]
     decoded: bool
@@ -114,7 +114,7 @@ def check(
     decode: bool = True,
     jobs: int = 1,
     on_progress: Progress = lambda done, total: None,
-) -> Report:
+) -> DataReport:
     """Look at a manifest's files, decoded or by their headers alone, at its texts, and at what test manifests share with it.
 
     Without `spelling` the characters of its own texts, in `language`, are the tokens.
@@ -134,7 +134,7 @@ def check(
     ]
     order = {kind: place for place, kind in enumerate((*STOPS, *HURTS))}
     findings.sort(key=lambda finding: order[finding.kind])
-    return Report(manifest, tuple(recordings), tuple(own), tuple(findings), decode, spelling.tokens.language)
+    return DataReport(manifest, tuple(recordings), tuple(own), tuple(findings), decode, spelling.tokens.language)
 
 
 def _read(manifest: Path) -> list[Recording]:
@@ -150,7 +150,7 @@ def level_db(amplitude: float) -> float:
     return 20 * math.log10(max(amplitude, 1e-10))
 
 
-def _sound_findings(recordings: Sequence[Recording], measured: Sequence[Measured]) -> Iterator[Finding]:
+def _sound_findings(recordings: Sequence[Recording], measured: Sequence[FileFacts]) -> Iterator[Finding]:
     n_stretches = Counter((recording.path, recording.within) for recording in recordings)
     for recording, found in zip(recordings, measured, strict=True):
         if found.fault:
@@ -199,9 +199,9 @@ def _text_findings(recordings: Iterable[Recording], spelling: Spelling) -> Itera
 
 def _repeated(
     recordings: Sequence[Recording],
-    own: Sequence[Measured],
+    own: Sequence[FileFacts],
     others: Sequence[Recording],
-    foreign: Sequence[Measured],
+    foreign: Sequence[FileFacts],
     normalize: Callable[[str], str],
 ) -> Iterator[Finding]:
     """Find recordings that are there twice, under one name or several, and those that are in a test manifest, too."""
@@ -227,7 +227,7 @@ def _repeated(
             )
 
 
-def _sound_keys(recordings: Sequence[Recording], measured: Sequence[Measured]) -> list[Any]:
+def _sound_keys(recordings: Sequence[Recording], measured: Sequence[FileFacts]) -> list[Any]:
     """Give a key for each recording, equal where the sound is; None where it cannot be read or is all zeros.
 
     Decoded, it is the samples' digest. Of headers alone, files of one size and length are digested.

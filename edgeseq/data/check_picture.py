@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgeseq.data.check import Report, level_db
+from edgeseq.data.check import DataReport, level_db
 from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.output.drawing import import_matplotlib
 
 BINS = 60
 
 
-def draw_picture(report: Report, path: Path) -> None:
+def draw_picture(report: DataReport, path: Path) -> None:
     """Draw histograms; of levels only where sound was decoded.
 
     Raises MissingExtraError without matplotlib, UsageError for a suffix that it cannot write, OSError.

@@ -47,7 +47,7 @@ def untold(what: str, unit: str) -> Iterator[Progress]:
 
 
 @dataclass(frozen=True)
-class Request:
+class ImportRequest:
     """What is to be imported, and to where."""
 
     name: str
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """What an import gave."""
 
     manifests: Mapping[Path, int]
@@ -78,7 +78,7 @@ class Imported:
 class ImportCorpus(Protocol):
     """Writes manifests of a corpus."""
 
-    def __call__(self, request: Request) -> Imported:
+    def __call__(self, request: ImportRequest) -> ImportResult:
         """Import the corpus; raises EdgeseqError where that cannot be."""
 
 
@@ -90,7 +90,7 @@ def importer(name: str) -> ImportCorpus:
     return function
 
 
-def given_source(request: Request, wanted: str) -> Path:
+def given_source(request: ImportRequest, wanted: str) -> Path:
     """Say where the data is that a request names; raises UsageError where it names none or nothing that exists."""
     if request.source is None or not request.source.exists():
         seen = "no --from" if request.source is None else f"{request.source}, which does not exist"
@@ -104,12 +104,12 @@ def missing(package: str) -> MissingExtraError:
 
 
 def write_splits(
-    request: Request,
+    request: ImportRequest,
     splits: Mapping[str, Iterable[Recording]],
     folder: Path,
     licence: str,
     left_out: Iterable[str] = (),
-) -> Imported:
+) -> ImportResult:
     """Write one manifest a split, named by it, its lines in the order of files.
 
     What has no text is left out and counted. Raises ManifestError where no split has a recording.
@@ -129,7 +129,7 @@ def write_splits(
     if not manifests:
         listed = "".join(f"\n  {note}" for note, _ in Counter(notes).most_common(20))
         raise ManifestError(f"{folder}: no recording with a text in it was found.{listed}")
-    return Imported(manifests, folder, licence, tuple(notes))
+    return ImportResult(manifests, folder, licence, tuple(notes))
 
 
 def under_licence(recordings: Iterable[Recording], licence: str) -> list[Recording]:
@@ -159,7 +159,7 @@ def only_words(text: str) -> str:
     return " ".join(word for word in (word.strip("'-") for word in spelled.split()) if word)
 
 
-def choose_parts(request: Request, found: Iterable[str], where: Path) -> list[str]:
+def choose_parts(request: ImportRequest, found: Iterable[str], where: Path) -> list[str]:
     """Take the parts that a request names out of those found, or all; raises UsageError for one that is not there."""
     names = list(found)
     absent = [part for part in request.parts if part not in names]

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.engines import ENGINES, Engine, Request, Voice, run_program
+from edgeseq.data.engines import ENGINES, Engine, SynthesisRequest, Voice, run_program
 from edgeseq.errors import UsageError
 from edgeseq.untrusted import parse_yaml
 
@@ -57,13 +57,13 @@ class EngineOfFile:
         """List the voices of the file; none where the program is not installed."""
         return self.known if shutil.which(self.command[0]) else ()
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+    def speak(self, requests: Sequence[SynthesisRequest], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run the program once a request."""
         for request, file in zip(requests, files, strict=True):
             put_in = self._values(request, file)
             run_program([part.format_map(put_in) for part in self.command], [file], stop, self.stdin.format_map(put_in))
 
-    def _values(self, request: Request, file: Path) -> dict[str, str | float]:
+    def _values(self, request: SynthesisRequest, file: Path) -> dict[str, str | float]:
         return {
             "text": request.text,
             "xml_text": html.escape(request.text, quote=False),

@@ -49,7 +49,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Request:
+class SynthesisRequest:
     """What to say and how."""
 
     text: str
@@ -74,7 +74,7 @@ class Engine(Protocol):
     def voices(self) -> tuple[Voice, ...]:
         """List the English voices, always in the same order; empty when the program is not installed."""
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+    def speak(self, requests: Sequence[SynthesisRequest], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Write one WAV file a request; a file that is missing afterwards was not spoken.
 
         `stop` is asked now and then; when it says so, the program that speaks is ended.
@@ -98,7 +98,7 @@ class EspeakNg:
         names = [f"{a}+{v}" if v else a for a in sorted(set(accents)) for v in ["", *sorted(set(variants))]]
         return tuple(Voice(self.name, name, self.licence) for name in names)
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+    def speak(self, requests: Sequence[SynthesisRequest], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run espeak-ng once a request (it starts in milliseconds)."""
         for request, file in zip(requests, files, strict=True):
             # Measured on f3 and m3: 45 points of -p are about 0.8 octaves; 175 words a minute is the default.
@@ -126,7 +126,7 @@ class Flite:
             names.discard("kal")
         return tuple(Voice(self.name, name, self.licence, pitched=name != "rms") for name in sorted(names))
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+    def speak(self, requests: Sequence[SynthesisRequest], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run flite once a request (it starts in milliseconds)."""
         for request, file in zip(requests, files, strict=True):
             stretch = f"duration_stretch={1 / request.speed:.3f}"
@@ -155,14 +155,14 @@ class Festival:
         names = [name for name in self.known if name in installed]
         return tuple(Voice(self.name, name, self.licence, pitched=name not in self.unpitched) for name in names)
 
-    def speak(self, requests: Sequence[Request], files: Sequence[Path], stop: Callable[[], bool]) -> None:
+    def speak(self, requests: Sequence[SynthesisRequest], files: Sequence[Path], stop: Callable[[], bool]) -> None:
         """Run festival once over a Scheme script of all requests; one that fails does not stop the others."""
         script = files[0].with_suffix(".scm")
         said = "".join(self._say(request, file) for request, file in zip(requests, files, strict=True))
         script.write_text(_FESTIVAL_BEGIN + said, encoding="utf-8")
         run_program([self.name, "-b", str(script)], files, stop, seconds=SECONDS_TO_SPEAK + 5.0 * len(requests))
 
-    def _say(self, request: Request, file: Path) -> str:
+    def _say(self, request: SynthesisRequest, file: Path) -> str:
         say = f"(say {_scheme_string(request.text)} {_scheme_string(str(file))})"
         pitch, speed = f"{request.pitch:.3f}", f"{request.speed:.3f}"
         manner = f"(voice_{request.voice.name}) (manner {pitch} {speed})"

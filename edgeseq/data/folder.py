@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, choose_parts, given_source, write_splits
 from edgeseq.data.manifest import Recording
 from edgeseq.data.stored_sound import whole_file
 from edgeseq.errors import AudioError, ManifestError
@@ -34,7 +34,7 @@ MAX_FAULTS = 20
 
 
 @dataclass(frozen=True)
-class Spoken:
+class FolderItem:
     """A file, and what is said in it."""
 
     path: Path
@@ -44,7 +44,7 @@ class Spoken:
     """other keys of its line"""
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Write manifests of a folder: a split a table (CSV, TSV), or its recordings that have a .txt of the same name."""
     source = given_source(request, "a folder of recordings, or a table of them (CSV or TSV)")
     notes: list[str] = []
@@ -68,8 +68,8 @@ def import_corpus(request: Request) -> Imported:
     return write_splits(request, splits, source if source.is_dir() else source.parent, "yours to say", notes)
 
 
-def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[Spoken]]:
-    splits: dict[str, list[Spoken]] = {}
+def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[FolderItem]]:
+    splits: dict[str, list[FolderItem]] = {}
     n_alone = 0
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUND and not p.name.startswith(".")):
         text = path.with_suffix(".txt")
@@ -78,7 +78,7 @@ def _with_text_beside(folder: Path, notes: list[str]) -> dict[str, list[Spoken]]
             continue
         inner = path.relative_to(folder).parts[0]
         split = inner if inner in SPLITS else WHOLE
-        splits.setdefault(split, []).append(Spoken(path, read_text(text)))
+        splits.setdefault(split, []).append(FolderItem(path, read_text(text)))
     if n_alone:
         notes.append(f"{n_alone:,} sound files have no .txt beside them")
     if not splits:
@@ -97,7 +97,7 @@ def read_text(path: Path) -> str:
         raise ManifestError(f"{path}: not text in UTF-8 ({fault.reason} at byte {fault.start}). Save it as UTF-8.") from None
 
 
-def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
+def read_table(table: Path, folder: Path | None = None) -> list[FolderItem]:
     """Read a table with a line of column names, its paths counted from `folder`, by default its own.
 
     Raises ManifestError for a table without a column of paths or of texts.
@@ -113,7 +113,7 @@ def read_table(table: Path, folder: Path | None = None) -> list[Spoken]:
     speaker = _column(columns, SPEAKER_COLUMNS)
     people = {key: column for key, names in PEOPLE_COLUMNS.items() if (column := _column(columns, names))}
     return [
-        Spoken(
+        FolderItem(
             folder / (row[path] or ""),
             row[text] or "",
             (row[speaker] or None) if speaker else None,
@@ -143,7 +143,7 @@ def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
     return next((column for name in names for column in columns if column.strip().lower() == name), None)
 
 
-def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
+def measure(lines: Iterable[FolderItem], faults: list[str]) -> Iterator[Recording]:
     """Read the files' lengths; what is no sound goes to `faults`."""
     for spoken in lines:
         if not spoken.path.is_file():
@@ -157,7 +157,7 @@ def measure(lines: Iterable[Spoken], faults: list[str]) -> Iterator[Recording]:
         yield Recording(spoken.path, seconds, spoken.text.strip(), speaker=spoken.speaker, extra=spoken.extra)
 
 
-def measure_found(split: str, spoken: Sequence[Spoken], where: str, notes: list[str]) -> list[Recording]:
+def measure_found(split: str, spoken: Sequence[FolderItem], where: str, notes: list[str]) -> list[Recording]:
     """Measure the files of a split that are there; `notes` counts those that are not in `where`, and names what is no sound."""
     there = [one for one in spoken if one.path.is_file()]
     if len(there) < len(spoken):

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgeseq.data.corpora import Imported, Progress, Request, under_licence
+from edgeseq.data.corpora import ImportRequest, ImportResult, Progress, under_licence
 from edgeseq.data.download import download
 from edgeseq.data.manifest import Recording, write_manifest
 from edgeseq.data.stored_sound import whole_file
@@ -31,7 +31,7 @@ BY_HAND = (
 )
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Import what `import_recordings` does; the corpus has no parts to choose from, and no punctuation."""
     if request.parts:
         raise UsageError(f"{NAME} has no parts to choose from; it is small. Leave --parts out.")
@@ -45,7 +45,7 @@ def import_recordings(
     *,
     url: str = URL,
     on_progress: Progress = lambda done, total: None,
-) -> Imported:
+) -> ImportResult:
     """Write train.jsonl and test.jsonl to `out`.
 
     `source` is a folder that holds the recordings (they stay there) or the corpus's zip file (unpacked to
@@ -61,7 +61,7 @@ def import_recordings(
     return write_splits([r for r in recordings if isinstance(r, Recording)], out, folder)
 
 
-def write_splits(recordings: Iterable[Recording], out: Path, folder: Path) -> Imported:
+def write_splits(recordings: Iterable[Recording], out: Path, folder: Path) -> ImportResult:
     """Write the two manifests of the corpus's own split."""
     train: list[Recording] = []
     test: list[Recording] = []
@@ -69,7 +69,7 @@ def write_splits(recordings: Iterable[Recording], out: Path, folder: Path) -> Im
         (test if _index(recording.path) < N_TEST else train).append(recording)
     write_manifest(out / "train.jsonl", under_licence(train, LICENCE))
     write_manifest(out / "test.jsonl", under_licence(test, LICENCE))
-    return Imported({out / "train.jsonl": len(train), out / "test.jsonl": len(test)}, folder, LICENCE)
+    return ImportResult({out / "train.jsonl": len(train), out / "test.jsonl": len(test)}, folder, LICENCE)
 
 
 def _recordings_folder(out: Path, source: Path | None, url: str, on_progress: Progress) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.corpora import Imported, Progress, Request, choose_parts, given_source, missing, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, Progress, choose_parts, given_source, missing, write_splits
 from edgeseq.data.folder import SPEAKER_COLUMNS, TEXT_COLUMNS
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import AudioError, ManifestError
@@ -18,7 +18,7 @@ LABEL_COLUMNS = (*TEXT_COLUMNS, "normalized_text", "label")
 """The first of these that there is gives the text; a class label its name."""
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Write a manifest of each split; sound that the data set holds in itself is written to files, as it is."""
     try:
         import datasets

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, choose_parts, given_source, write_splits
 from edgeseq.data.lhotse_sets import find_file, import_lhotse, of_supervision, warnings_noted
 from edgeseq.data.manifest import Recording
 from edgeseq.data.stored_sound import whole_file
@@ -15,7 +15,7 @@ from edgeseq.errors import AudioError, ManifestError
 NEEDED = ("wav.scp", "text", "utt2spk")
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Write a manifest of each data directory: the folder given, or those in it, by their names."""
     import_lhotse()
     source = given_source(request, "a data directory (one with a wav.scp), or a folder of some")

@@ -17,7 +17,7 @@ import jiwer
 
 from edgeseq.data.clips import read_clip
 from edgeseq.data.corpora import only_words
-from edgeseq.data.folder import SOUND, Spoken, measure
+from edgeseq.data.folder import SOUND, FolderItem, measure
 from edgeseq.data.jobs import Journal, Outcome, run
 from edgeseq.data.manifest import SHAR_INDEX, Recording, find_data, read_manifest, write_manifest
 from edgeseq.data.teacher_file import Teacher
@@ -97,7 +97,7 @@ def recordings_of(source: Path) -> tuple[list[Recording], list[str]]:
         return read_manifest(find_data(source), allow_empty_text=True), []
     files = sorted(path for path in source.rglob("*") if path.suffix.lower() in SOUND and not path.name.startswith("."))
     faults: list[str] = []
-    recordings = list(measure([Spoken(path, "") for path in files], faults))
+    recordings = list(measure([FolderItem(path, "") for path in files], faults))
     if not recordings:
         why = f"no sound files, but {faults[0]}" if faults else "no sound files"
         raise ManifestError(f"{source}: holds {why}.\n  Wanted: files that end in {' '.join(SOUND)}, or a manifest.")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, missing, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, choose_parts, given_source, missing, write_splits
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
 
@@ -46,7 +46,7 @@ def warnings_noted(notes: list[str]) -> Iterator[None]:
         root.removeHandler(handler)
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Write manifests of Lhotse's own: each file of cuts, or of recordings with the supervisions beside it, is a split."""
     lhotse = import_lhotse()
     source = given_source(request, "CUTS.jsonl.gz, or a folder of cuts or of recordings with supervisions")

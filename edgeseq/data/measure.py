@@ -33,7 +33,7 @@ LOUD = 0.1
 
 
 @dataclass(frozen=True)
-class Measured:
+class FileFacts:
     """One recording's file, and the stretch of it that the recording names."""
 
     fault: str = ""
@@ -53,7 +53,7 @@ class Measured:
     """of the stretch's samples, mono; "" where only headers were read"""
 
 
-def measure_all(recordings: Sequence[Recording], decode: bool, jobs: int, on_progress: Progress) -> list[Measured]:
+def measure_all(recordings: Sequence[Recording], decode: bool, jobs: int, on_progress: Progress) -> list[FileFacts]:
     """Measure recordings, in their order, in `jobs` processes (0: one a core)."""
     jobs = jobs or len(os.sched_getaffinity(0))
     if jobs == 1 or len(recordings) < FEW:
@@ -78,34 +78,36 @@ def _repeat(decode: bool) -> Iterator[bool]:
         yield decode
 
 
-def _measure_part(recordings: list[Recording], decode: bool) -> list[Measured]:
+def _measure_part(recordings: list[Recording], decode: bool) -> list[FileFacts]:
     return [measure(recording, decode) for recording in recordings]
 
 
-def _counted(measured: Iterable[Measured], total: int, on_progress: Progress) -> Iterator[Measured]:
+def _counted(measured: Iterable[FileFacts], total: int, on_progress: Progress) -> Iterator[FileFacts]:
     for number, one in enumerate(measured, start=1):
         on_progress(number, total)
         yield one
 
 
-def measure(recording: Recording, decode: bool) -> Measured:
+def measure(recording: Recording, decode: bool) -> FileFacts:
     """Open one recording's file, and read its stretch if it is to be decoded; never raises for a bad file."""
     try:
         n_bytes = recording.within[1] if recording.within else recording.path.stat().st_size
         with open_sound(recording) as sound:
             rate, n_frames = sound.samplerate, sound.frames
-            header = Measured("", n_frames / rate, rate, n_bytes, n_frames)
+            header = FileFacts("", n_frames / rate, rate, n_bytes, n_frames)
             if decode:
                 return _with_levels(header, stretch_of(sound, recording).samples)
             if round(recording.offset * rate) >= n_frames:
-                return Measured(f"holds {n_frames / rate:.2f} s; no sound at {recording.offset:g} s")
+                return FileFacts(f"holds {n_frames / rate:.2f} s; no sound at {recording.offset:g} s")
             if sound.n_promised > n_frames:
-                return Measured(f"breaks off {(sound.n_promised - n_frames) / rate:.2f} s before the end that its header tells")
+                return FileFacts(
+                    f"breaks off {(sound.n_promised - n_frames) / rate:.2f} s before the end that its header tells"
+                )
             return header
     except AudioError as fault:
-        return Measured(_reason(fault, recording))
+        return FileFacts(_reason(fault, recording))
     except OSError as fault:
-        return Measured(fault.strerror or str(fault))
+        return FileFacts(fault.strerror or str(fault))
 
 
 def _reason(fault: AudioError, recording: Recording) -> str:
@@ -118,10 +120,10 @@ def _reason(fault: AudioError, recording: Recording) -> str:
     return line
 
 
-def _with_levels(header: Measured, samples: npt.NDArray[np.float32]) -> Measured:
+def _with_levels(header: FileFacts, samples: npt.NDArray[np.float32]) -> FileFacts:
     power = float(np.dot(samples, samples))
     peak = float(max(samples.max(), -samples.min())) if len(samples) else 0.0
-    return Measured(
+    return FileFacts(
         "",
         header.file_seconds,
         header.sample_rate,

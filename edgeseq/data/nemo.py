@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeseq.data.corpora import Imported, Request, choose_parts, given_source, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, choose_parts, given_source, write_splits
 from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import ManifestError
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Check NeMo's manifests and write them anew, with paths relative to where they are then: each file is a split."""
     source = given_source(request, "MANIFEST.json, or a folder of them")
     files = {path.stem: path for path in (_manifests(source) if source.is_dir() else [source])}

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeseq.data import an4, commonvoice, speechocean
 from edgeseq.data.archives import is_archive, stem, unpack
-from edgeseq.data.corpora import Imported, Request, choose_parts, under_licence, write_splits
+from edgeseq.data.corpora import ImportRequest, ImportResult, choose_parts, under_licence, write_splits
 from edgeseq.data.download import download
 from edgeseq.data.lhotse_sets import import_lhotse, of_supervision, warnings_noted
 from edgeseq.data.manifest import DATA_VARIABLE, Recording
@@ -71,7 +71,7 @@ class PublicCorpus:
     needs_lhotse: bool = True
 
 
-def import_corpus(request: Request) -> Imported:
+def import_corpus(request: ImportRequest) -> ImportResult:
     """Write manifests of a public corpus, fetching and unpacking what is not here."""
     corpus = CORPORA[request.name]
     if corpus.needs_lhotse:
@@ -91,7 +91,7 @@ def import_corpus(request: Request) -> Imported:
     return write_splits(request, splits, folders[0], corpus.licence, notes)
 
 
-def _corpus_folders(corpus: PublicCorpus, request: Request) -> list[Path]:
+def _corpus_folders(corpus: PublicCorpus, request: ImportRequest) -> list[Path]:
     """Find the corpus in the folder given, in $EDGESEQ_DATA, or in what is unpacked from archives given or fetched."""
     source = request.source
     if source is None:
@@ -138,7 +138,7 @@ def _known_archives(corpus: PublicCorpus, folder: Path, parts: Sequence[str]) ->
     return [path for path in there if path.name in wanted]
 
 
-def _fetch(corpus: PublicCorpus, request: Request, unpacked: Path) -> None:
+def _fetch(corpus: PublicCorpus, request: ImportRequest, unpacked: Path) -> None:
     if not corpus.archives:
         raise UsageError(f"{request.name} has no address that it can be fetched from without asking.{_by_hand(corpus)}")
     named = [part for part in request.parts if part in corpus.archives]
@@ -156,7 +156,7 @@ def _fetch(corpus: PublicCorpus, request: Request, unpacked: Path) -> None:
         target.unlink()
 
 
-def _unpack(corpus: PublicCorpus, request: Request, archive: Path, unpacked: Path) -> None:
+def _unpack(corpus: PublicCorpus, request: ImportRequest, archive: Path, unpacked: Path) -> None:
     with request.stage(f"Unpacking {archive.name}", "bytes") as show:
         unpack(archive, unpacked / stem(archive), nested=corpus.nested, on_progress=show)
 

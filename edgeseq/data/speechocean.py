@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeseq.data.folder import Spoken, measure_found, read_text
+from edgeseq.data.folder import FolderItem, measure_found, read_text
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError
 
@@ -36,7 +36,7 @@ def read(folder: Path, names: Sequence[str], _made: Path, notes: list[str]) -> I
         yield name, measure_found(name, _spoken(folder, name), f"{SOUND}/", notes)
 
 
-def _spoken(folder: Path, split: str) -> list[Spoken]:
+def _spoken(folder: Path, split: str) -> list[FolderItem]:
     files, texts, speakers = (_read_pairs(folder / split / table) for table in NEEDED)
     ages, genders = (_read_pairs(folder / split / table, needed=False) for table in ("spk2age", "spk2gender"))
     spoken = []
@@ -45,7 +45,7 @@ def _spoken(folder: Path, split: str) -> list[Spoken]:
         about: dict[str, Any] = {"age": _years(ages.get(speaker or "")), "gender": genders.get(speaker or "")}
         known = {key: value for key, value in about.items() if value}
         spoken.append(
-            Spoken(folder / file, texts.get(name, "").lower(), SPEAKER_PREFIX + speaker if speaker else None, extra=known)
+            FolderItem(folder / file, texts.get(name, "").lower(), SPEAKER_PREFIX + speaker if speaker else None, extra=known)
         )
     return spoken
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.data.clips import write_clip
-from edgeseq.data.engines import ENGINES, INSTALL, LOOK_SECONDS, Engine, Request, Voice, find_engine
+from edgeseq.data.engines import ENGINES, INSTALL, LOOK_SECONDS, Engine, SynthesisRequest, Voice, find_engine
 from edgeseq.data.manifest import Recording, read_manifest, write_manifest
 from edgeseq.errors import EdgeseqError, UsageError
 
@@ -55,7 +55,7 @@ class Utterance:
     text: str
     number: int
     """among the files of this text, from 0"""
-    request: Request
+    request: SynthesisRequest
 
     @property
     def name(self) -> str:
@@ -158,7 +158,7 @@ def draw(text: str, number: int, seed: int, voices: Mapping[str, Sequence[Voice]
     voice = of_engine[int(random.integers(len(of_engine)))]
     pitch = round(2 ** random.uniform(*PITCH_OCTAVES), 3) if voice.pitched else 1.0
     speed = round(2 ** random.uniform(*SPEED_OCTAVES), 3) if voice.paced else 1.0
-    return Utterance(text, number, Request(text, voice, pitch, speed))
+    return Utterance(text, number, SynthesisRequest(text, voice, pitch, speed))
 
 
 def synthesize(

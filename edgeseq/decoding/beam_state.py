@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from edgeseq.decoding.beam_words import Said
+from edgeseq.decoding.beam_words import BeamToken
 from edgeseq.decoding.fusion import FusionState
 from edgeseq.events import Word
 
-Beam = tuple[int, float, float, int, int, float, tuple[Said, ...], FusionState, float]
+Beam = tuple[int, float, float, int, int, float, tuple[BeamToken, ...], FusionState, float]
 """One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
 its row, -1 if it is of the utterance before; its highest posterior; the tokens before it, since what was told; the state of
 language; its weight since then, natural log)"""
@@ -39,7 +39,7 @@ class BeamState:
     """the last of the tokens of those words"""
 
 
-def tokens_of(beam: Beam) -> tuple[Said, ...]:
+def tokens_of(beam: Beam) -> tuple[BeamToken, ...]:
     """List the tokens of a prefix that are not told yet."""
     last, step, peak, past = beam[3:7]
     return (*past, (last, step, peak)) if step >= 0 else past

@@ -9,7 +9,7 @@ from edgeseq.decoding.fusion import Fusion, FusionState
 from edgeseq.events import Word
 from edgeseq.tokens.table import WORD_START
 
-Said = tuple[int, int, float]
+BeamToken = tuple[int, int, float]
 """One token of a prefix: its id, the row at which it was likeliest to begin, its highest posterior since."""
 
 BLOCK = 64
@@ -17,7 +17,7 @@ BLOCK = 64
 
 
 @dataclass(frozen=True)
-class Spelled:
+class PrefixWord:
     """A word of a prefix."""
 
     text: str
@@ -42,11 +42,11 @@ class BeamWords:
         """Whether a lexicon says which word a spelling is, by the state of language before it."""
         return self.fusion.lexicon is not None
 
-    def of(self, tokens: tuple[Said, ...], root: FusionState | None) -> tuple[Word, ...]:
+    def of(self, tokens: tuple[BeamToken, ...], root: FusionState | None) -> tuple[Word, ...]:
         """Give the words of tokens, with times; `root` is the state of language before them, if words are named."""
         return tuple(self._timed(word) for word in self._named(self._spelled(tokens), root))
 
-    def _named(self, words: list[Spelled], root: FusionState | None) -> list[Spelled]:
+    def _named(self, words: list[PrefixWord], root: FusionState | None) -> list[PrefixWord]:
         """Put the lexicon's words for their spellings; leave out what is none (the last, while it is being said)."""
         if not self.are_named or root is None:
             return words
@@ -62,21 +62,21 @@ class BeamWords:
                 context = self.fusion.context_after(name, context)
         return named
 
-    def _spelled(self, tokens: tuple[Said, ...]) -> list[Spelled]:
+    def _spelled(self, tokens: tuple[BeamToken, ...]) -> list[PrefixWord]:
         """Join tokens to words: one that begins with `▁` opens a word, and so does the first."""
-        words: list[list[Said]] = []
+        words: list[list[BeamToken]] = []
         for said in tokens:
             if not words or self.opens[said[0]]:
                 words.append([])
             words[-1].append(said)
         return [spelled for word in words if (spelled := self._join(word)).text]
 
-    def _join(self, tokens: list[Said]) -> Spelled:
+    def _join(self, tokens: list[BeamToken]) -> PrefixWord:
         text = "".join(self._texts[token] for token, *_ in tokens).replace(WORD_START, "")
         log_posterior = sum(math.log(max(peak, 1e-30)) for *_, peak in tokens) / len(tokens)
-        return Spelled(text, tokens[0][1], tokens[-1][1], min(1.0, math.exp(log_posterior)))
+        return PrefixWord(text, tokens[0][1], tokens[-1][1], min(1.0, math.exp(log_posterior)))
 
-    def _timed(self, word: Spelled) -> Word:
+    def _timed(self, word: PrefixWord) -> Word:
         """Give times by the middle of the first and the last token's row."""
         start, end = ((step + 0.5) * self._step_seconds for step in (word.first_step, word.last_step))
         return Word(word.text, start, end, word.posterior)

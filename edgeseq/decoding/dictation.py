@@ -28,7 +28,7 @@ from edgeseq.decoding.tree_search import (
     START,
     TELL_FROM,
     TOKEN,
-    Heard,
+    RowTokens,
     TreeSearch,
     TreeState,
     settle,
@@ -137,14 +137,14 @@ class DictationDecoder:
                 state = self._tell(state)
         return state
 
-    def _heard(self, row: npt.NDArray[np.float32]) -> Heard:
+    def _heard(self, row: npt.NDArray[np.float32]) -> RowTokens:
         """Find the tokens that are probable in a row. Exponentials one by one: numpy's may depend on their neighbours."""
         probabilities = np.zeros(len(row) + 1)
         tokens = [token for token, value in enumerate(row.tolist()) if value > self._log_threshold and token != self._blank_id]
         for token in tokens:
             probabilities[token] = math.exp(row[token])
         blank = math.exp(row[self._blank_id] - self.ends.weights.blank_penalty)
-        return Heard(blank, np.array(tokens, np.int64), probabilities)
+        return RowTokens(blank, np.array(tokens, np.int64), probabilities)
 
     def partial(self, state: TreeState) -> Hypothesis | None:
         """Give the likeliest words; one that is not in the lexicon yet is left out."""

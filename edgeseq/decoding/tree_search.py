@@ -42,7 +42,7 @@ LONGEST = 60
 """Words that may stay open."""
 
 
-class Heard(NamedTuple):
+class RowTokens(NamedTuple):
     """What a row holds above the threshold."""
 
     blank: float
@@ -127,7 +127,7 @@ class TreeSearch:
         numbers = np.array([[ROOT, NO_TOKEN, NOTHING, -1, -1, *self.ends.start()]], np.int64)
         return numbers, np.array([[1.0, 0.0, 0.0, 1.0, 0.0]])
 
-    def advance(self, state: TreeState, heard: Heard) -> TreeState:
+    def advance(self, state: TreeState, heard: RowTokens) -> TreeState:
         """Let every hypothesis stay or grow by a token; keep the best."""
         total = state.masses[:, BLANK] + state.masses[:, TOKEN]
         stayed = _stay(state, heard, total)
@@ -145,7 +145,7 @@ class TreeSearch:
         return replace(state, numbers=numbers, masses=masses, history=history, log_scale=log_scale, settled=False,
                        n_steps=state.n_steps + 1)  # fmt: skip
 
-    def _grow(self, state: TreeState, heard: Heard, total: Floats, floor: float) -> _Grown:
+    def _grow(self, state: TreeState, heard: RowTokens, total: Floats, floor: float) -> _Grown:
         """Go on within words."""
         node = state.numbers[:, NODE]
         counts = self.tree.n_children[node]
@@ -159,7 +159,7 @@ class TreeSearch:
         value = factor[fits] * np.where(repeats, state.masses[owner, BLANK], total[owner])
         return self._said(_Grown(state.numbers[owner], state.masses[owner]), into, said, value, heard, state.n_steps, floor)
 
-    def _close(self, state: TreeState, heard: Heard, total: Floats, floor: float) -> _Closed:
+    def _close(self, state: TreeState, heard: RowTokens, total: Floats, floor: float) -> _Closed:
         """End words, in case that the next token begins another; what is between words already is closed, too."""
         node = state.numbers[:, NODE]
         least = floor / max(float((heard.probabilities[:-1] * self._opening).max()), TINY)
@@ -184,7 +184,7 @@ class TreeSearch:
             (masses[:, BLANK] + masses[:, TOKEN]) / total[0],
         )
 
-    def _open(self, closed: _Closed, heard: Heard, step: int, floor: float) -> _Grown:
+    def _open(self, closed: _Closed, heard: RowTokens, step: int, floor: float) -> _Grown:
         """Begin words, or say the token between them; two of that have a word between."""
         tokens = heard.tokens[self._opens[heard.tokens] >= 0]
         child = self._opens[tokens]
@@ -200,7 +200,9 @@ class TreeSearch:
         begun.masses[:, PRODUCT] = begun.masses[:, PEAK] = 1.0
         return self._said(begun, child[column], tokens[column], value[owner, column], heard, step, floor)
 
-    def _said(self, before: _Grown, node: Ints, token: Ints, value: Floats, heard: Heard, step: int, floor: float) -> _Grown:
+    def _said(
+        self, before: _Grown, node: Ints, token: Ints, value: Floats, heard: RowTokens, step: int, floor: float
+    ) -> _Grown:
         """Let hypotheses (which are modified) say a token, by which they come to a node with so much probability."""
         numbers, masses = before
         numbers[:, NODE], numbers[:, LAST], numbers[:, BEGUN] = node, token, step
@@ -258,7 +260,7 @@ class TreeSearch:
         return history, numbers
 
 
-def _stay(state: TreeState, heard: Heard, total: Floats) -> _Grown:
+def _stay(state: TreeState, heard: RowTokens, total: Floats) -> _Grown:
     """Hear blank, or the last token go on."""
     p_last = heard.probabilities[state.numbers[:, LAST]]
     masses = state.masses.copy()

@@ -12,7 +12,7 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jiwer
@@ -22,12 +22,11 @@ import numpy.typing as npt
 from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import MAX_FAULTS, Recording
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluation.intervals import wilson_interval
-from edgeseq.evaluation.partials import Shown, count_shown
+from edgeseq.evaluation.clip_results import ClipResult, Comparison, EvalReport
+from edgeseq.evaluation.partials import PartialStats, count_shown
 from edgeseq.evaluation.reference_clips import Clip
-from edgeseq.evaluation.understanding import Meaning, Understanding, compare_meanings, understood
 from edgeseq.evaluation.word_times import Span, TimedString, TimesReport, report_times
-from edgeseq.events import Event, Final, Word
+from edgeseq.events import Final
 from edgeseq.stream.recognizer import Recognizer
 from edgeseq.tokens.table import TokenTable, normalize_text
 
@@ -39,172 +38,6 @@ BOOTSTRAP_SEED = 0
 
 Progress = Callable[[int, int], None]
 """Called with the number of clips heard and to hear."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What a model made of one clip."""
-
-    reference: str
-    hypothesis: str
-    errors: int
-    """words substituted, deleted, inserted"""
-    n_words: int
-    """of the reference"""
-    edits: tuple[tuple[str, str], ...]
-    """(said, heard), "" where a word was inserted or deleted"""
-    seconds: float
-    """of sound"""
-    compute_seconds: float
-    """in step and flush, without reading and resampling"""
-    chunk_ms: tuple[float, ...] = field(default=(), repr=False)
-    """time of each step of 80 ms"""
-    events: tuple[Event, ...] = field(default=(), repr=False)
-    """all that was told, in order"""
-    spans: tuple[Span, ...] = field(default=(), repr=False)
-    """when the words of the reference are said, where that is known; seconds"""
-    meaning: Meaning | None = None
-    """what is meant, where that is known"""
-
-    @property
-    def words(self) -> tuple[Word, ...]:
-        """List the words told for good."""
-        return tuple(word for event in self.events if isinstance(event, Final) for word in event.words)
-
-    @property
-    def is_right(self) -> bool:
-        """Tell whether the text is the reference; where there is only a meaning, whether that was understood."""
-        if self.meaning is not None and not self.reference:
-            return self.meaning.is_like(understood(self.events))
-        return self.hypothesis == self.reference
-
-    @property
-    def is_wordless(self) -> bool:
-        """Tell whether nothing is said in the clip."""
-        return not self.n_words and self.meaning is None
-
-
-@dataclass(frozen=True)
-class WithoutWords:
-    """What was made of clips in which nothing is said."""
-
-    clips: int
-    accepted: int
-    """those in which words were heard"""
-    inserted: int
-    """words heard in them"""
-
-    @property
-    def share(self) -> float:
-        """Fraction of the clips that was accepted."""
-        return self.accepted / self.clips
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        """The 95 % interval of `share` ."""
-        return wilson_interval(self.accepted, self.clips)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the figures as `edgeseq eval --json` prints them."""
-        return {
-            "clips": self.clips,
-            "accepted": self.accepted,
-            "share": round(self.share, 5),
-            "ci95": [round(bound, 5) for bound in self.ci95],
-            "inserted": self.inserted,
-        }
-
-
-@dataclass(frozen=True)
-class Report:
-    """Figures of one model over some clips."""
-
-    heard: tuple[Heard, ...] = field(repr=False)
-    failed: tuple[str, ...]
-    """clips that could not be heard, and why"""
-    wer: float | None
-    """fraction, not percent; None where the references hold no word"""
-    cer: float | None
-    """fraction, spaces counted; None where the references hold no letter"""
-    errors: int
-    words: int
-    right: int
-    """clips whose text is exactly the reference"""
-    clips: int
-    ci95: tuple[float, float] | None
-    """of `wer`, by bootstrap over clips"""
-    rtf: float
-    """compute time by time of sound, reading and resampling excluded"""
-    p99_ms: float
-    """99 % of 80 ms chunks take less"""
-    rss_mb: float
-    """largest memory of this process so far, in 10^6 bytes"""
-
-    @property
-    def silent(self) -> int:
-        """Count the clips of which nothing was given out."""
-        return sum(not heard.hypothesis for heard in self.heard)
-
-    @property
-    def without_words(self) -> WithoutWords | None:
-        """What was made of the clips without words; None where there are none."""
-        wordless = [heard for heard in self.heard if heard.is_wordless]
-        if not wordless:
-            return None
-        accepted = sum(bool(heard.hypothesis) for heard in wordless)
-        return WithoutWords(len(wordless), accepted, sum(heard.errors for heard in wordless))
-
-    @property
-    def understanding(self) -> Understanding | None:
-        """How many of the clips whose meaning is known were understood; None where there are none."""
-        return compare_meanings([(one.meaning, understood(one.events)) for one in self.heard if one.meaning is not None])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the figures as `edgeseq eval --json` prints them."""
-        digits = {"wer": 5, "cer": 5, "rtf": 5, "p99_ms": 3, "rss_mb": 1}
-        keys = ("wer", "cer", "errors", "words", "right", "clips", "ci95", "rtf", "p99_ms", "rss_mb")
-        figures = {key: getattr(self, key) for key in keys}
-        wordless = self.without_words
-        return {
-            **{key: round(v, digits[key]) if key in digits and v is not None else v for key, v in figures.items()},
-            "ci95": None if self.ci95 is None else [round(bound, 5) for bound in self.ci95],
-            "failed": len(self.failed),
-            **({} if wordless is None else {"without_words": wordless.to_dict()}),
-            **({} if self.understanding is None else {"understanding": self.understanding.to_dict()}),
-        }
-
-    def confusions(self, most: int = 10) -> list[tuple[str, str, int]]:
-        """List the most frequent errors: said, heard, how often."""
-        counts = Counter(edit for heard in self.heard for edit in heard.edits)
-        return [(said, heard, n) for (said, heard), n in counts.most_common(most)]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models over the same clips."""
-
-    errors: int
-    """of the model"""
-    other_errors: int
-    """of the one it is compared with"""
-    words: int
-    ci95: tuple[float, float]
-    """of the net extra errors, by paired bootstrap over clips"""
-
-    @property
-    def net_extra_errors(self) -> int:
-        """Errors that the model makes beyond the other's; negative where it is better."""
-        return self.errors - self.other_errors
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the figures as `edgeseq eval --compare --json` prints them."""
-        return {
-            "errors": self.errors,
-            "other_errors": self.other_errors,
-            "words": self.words,
-            "net_extra_errors": self.net_extra_errors,
-            "net_extra_ci95": [round(bound, 2) for bound in self.ci95],
-        }
 
 
 def check_texts(recordings: Iterable[Recording], tokens: TokenTable) -> None:
@@ -231,12 +64,12 @@ def words_outside(recordings: Iterable[Recording], tokens: TokenTable) -> Counte
     return Counter({word: count for word, count in words.items() if word not in tokens.pronunciations})
 
 
-def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> Report:
+def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> EvalReport:
     """Hear clips as a microphone would give them, and compare what was understood with what was said.
 
     A clip that cannot be read is reported in `failed`, and the others go on. Raises AudioError when none can.
     """
-    heard: list[Heard] = []
+    heard: list[ClipResult] = []
     failed: list[str] = []
     for n_done, clip in enumerate(clips, start=1):
         try:
@@ -247,7 +80,7 @@ def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Prog
     return report_on(heard, failed)
 
 
-def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+def hear(recognizer: Recognizer, clip: Clip) -> ClipResult:
     """Push one clip through the streaming path: 80 ms at a time, then the flush."""
     samples, spans = _read(clip, recognizer.sample_rate)
     n_chunk = round(CHUNK_SECONDS * recognizer.sample_rate)
@@ -271,11 +104,11 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
     return replace(compared, chunk_ms=tuple(chunk_ms), events=tuple(events), spans=tuple(spans), meaning=meaning)
 
 
-def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float, language: str = "") -> Heard:
+def compare_texts(said: str, heard: str, seconds: float, compute_seconds: float, language: str = "") -> ClipResult:
     """Count the words of a clip of `seconds` that were not understood."""
     reference = normalize_text(said, language)
     edits = word_edits(reference, heard)
-    return Heard(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
+    return ClipResult(reference, heard, len(edits), len(reference.split()), edits, seconds, compute_seconds)
 
 
 def _read(clip: Clip, sample_rate: int) -> tuple[Samples, list[Span]]:
@@ -299,18 +132,18 @@ def same_words(reference: str, hypothesis: str) -> list[tuple[int, int]]:
     ]
 
 
-def times_report(heard: Iterable[Heard]) -> TimesReport:
+def times_report(heard: Iterable[ClipResult]) -> TimesReport:
     """Compare word times with those that clips of `timed_clips` are made by."""
     return report_times((one.spans, one.words, same_words(one.reference, one.hypothesis)) for one in heard if one.spans)
 
 
-def partials_report(heard: Iterable[Heard]) -> tuple[Shown, Shown]:
+def partials_report(heard: Iterable[ClipResult]) -> tuple[PartialStats, PartialStats]:
     """Count the words shown and taken back: all of partials, and only those that they call stable."""
     shown = [(count_shown(one.events), count_shown(one.events, stable=True)) for one in heard]
-    return sum((normal for normal, _ in shown), Shown()), sum((stable for _, stable in shown), Shown())
+    return sum((normal for normal, _ in shown), PartialStats()), sum((stable for _, stable in shown), PartialStats())
 
 
-def rated_words(heard: Iterable[Heard]) -> tuple[list[float], list[bool]]:
+def rated_words(heard: Iterable[ClipResult]) -> tuple[list[float], list[bool]]:
     """List the confidence of every word told, and whether it was right."""
     confidences, right = list[float](), list[bool]()
     for one in heard:
@@ -340,12 +173,12 @@ def word_edits(reference: str, hypothesis: str) -> tuple[tuple[str, str], ...]:
     return tuple(edits)
 
 
-def compare(report: Report, other: Report) -> Comparison:
+def compare(report: EvalReport, other: EvalReport) -> Comparison:
     """Set two models' reports over the same clips side by side."""
     return compare_heard(report.heard, other.heard)
 
 
-def compare_heard(heard: Sequence[Heard], other: Sequence[Heard]) -> Comparison:
+def compare_heard(heard: Sequence[ClipResult], other: Sequence[ClipResult]) -> Comparison:
     """Set what was made of the same clips in two ways side by side."""
     errors = np.array([one.errors for one in heard])
     other_errors = np.array([one.errors for one in other])
@@ -377,7 +210,7 @@ def _ratios(errors: npt.NDArray[np.int64], words: npt.NDArray[np.int64]) -> npt.
     return np.divide(errors, words, out=np.full(len(words), np.nan), where=words > 0)
 
 
-def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
+def report_on(heard: Sequence[ClipResult], failed: Sequence[str]) -> EvalReport:
     """Sum up what was made of clips; `failed` says which could not be heard. Raises AudioError when none could."""
     if not heard:
         raise AudioError(f"None of {len(failed)} clips could be heard:\n  " + "\n  ".join(failed[:MAX_FAULTS]))
@@ -388,7 +221,7 @@ def report_on(heard: Sequence[Heard], failed: Sequence[str]) -> Report:
     with_text = [one for one in heard if one.reference or one.meaning is None]
     has_letters = any(one.reference for one in with_text)
     cer = jiwer.cer([one.reference for one in with_text], [one.hypothesis for one in with_text]) if has_letters else None
-    return Report(
+    return EvalReport(
         heard=tuple(heard),
         failed=tuple(failed),
         wer=float(errors.sum() / words.sum()) if has_letters else None,

@@ -15,7 +15,7 @@ from edgeseq.events import Event
 
 
 @dataclass(frozen=True)
-class Shown:
+class PartialStats:
     """Words that partials showed."""
 
     words: int = 0
@@ -30,16 +30,16 @@ class Shown:
         """Share of the forms shown that were taken back, 0 to 1."""
         return self.taken_back / self.words if self.words else 0.0
 
-    def __add__(self, other: Shown) -> Shown:
+    def __add__(self, other: PartialStats) -> PartialStats:
         """Count both."""
-        return Shown(self.words + other.words, self.grown + other.grown, self.taken_back + other.taken_back)
+        return PartialStats(self.words + other.words, self.grown + other.grown, self.taken_back + other.taken_back)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the figures as `edgeseq eval --partials --json` prints them."""
         return {"words": self.words, "grown": self.grown, "taken_back": self.taken_back, "rate": round(self.rate, 5)}
 
 
-def count_shown(events: Iterable[Event], *, stable: bool = False) -> Shown:
+def count_shown(events: Iterable[Event], *, stable: bool = False) -> PartialStats:
     """Follow the events of one stream; with `stable`, of partials only the words that they call stable are shown.
 
     >>> from edgeseq.events import Final, Partial, Word
@@ -48,7 +48,7 @@ def count_shown(events: Iterable[Event], *, stable: bool = False) -> Shown:
     >>> count_shown(events)
     Shown(words=3, grown=1, taken_back=1)
     """
-    total, shown = Shown(), tuple[str, ...]()
+    total, shown = PartialStats(), tuple[str, ...]()
     for event in events:
         words = tuple(word.word for word in event.words)
         if event.type == "final":
@@ -56,7 +56,7 @@ def count_shown(events: Iterable[Event], *, stable: bool = False) -> Shown:
             shown = ()
         else:
             new = words[: event.stable] if stable else words  # type: ignore[union-attr]  # a Partial
-            total += _replaced(shown, new) + Shown(words=_count_new(shown, new))
+            total += _replaced(shown, new) + PartialStats(words=_count_new(shown, new))
             shown = new
     return total
 
@@ -65,8 +65,8 @@ def _count_new(shown: Sequence[str], words: Sequence[str]) -> int:
     return sum(before != now for before, now in zip_longest(shown, words, fillvalue="") if now)
 
 
-def _replaced(shown: Sequence[str], words: Sequence[str]) -> Shown:
+def _replaced(shown: Sequence[str], words: Sequence[str]) -> PartialStats:
     """Count the words shown that gave way."""
     changes = [(before, now) for before, now in zip_longest(shown, words, fillvalue="") if before and before != now]
     grown = sum(now.startswith(before) for before, now in changes)
-    return Shown(grown=grown, taken_back=len(changes) - grown)
+    return PartialStats(grown=grown, taken_back=len(changes) - grown)

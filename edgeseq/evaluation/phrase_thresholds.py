@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Heard:
+class PhraseResult:
     """What was nearest to a phrase in one recording."""
 
     recording: Recording
@@ -128,18 +128,18 @@ def hear_nearest(
     decoder: PhraseDecoder,
     recordings: Sequence[Recording],
     on_progress: Progress = lambda done, total: None,
-) -> list[Heard]:
+) -> list[PhraseResult]:
     """Hear recordings, each as a stream of its own, and give the nearest phrases, however far."""
     nearest = PhraseDecoder(decoder.graph, recognizer.metadata, threshold=None, beam=decoder.beam, filler=decoder.filler)
     listening = recognizer.with_decoder(nearest)
     heard = []
     for recording in recordings:
-        heard.append(Heard(recording, tuple(finals_of(listening, read_clip(recording, recognizer.sample_rate)))))
+        heard.append(PhraseResult(recording, tuple(finals_of(listening, read_clip(recording, recognizer.sample_rate)))))
         on_progress(len(heard), len(recordings))
     return heard
 
 
-def choose_threshold(said: Sequence[Heard], other: Sequence[Heard], accept: float) -> Thresholds:
+def choose_threshold(said: Sequence[PhraseResult], other: Sequence[PhraseResult], accept: float) -> Thresholds:
     """Weigh thresholds; the suggested one lets through `accept` (a share) of other speech at most."""
     scores = sorted((one.best for one in other), reverse=True)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from edgeseq.decoding.decoder import kind_of
 from edgeseq.evaluation.calibration import Bin, expected_calibration_error, fit_map, reliability
-from edgeseq.evaluation.evaluate import Heard, partials_report, rated_words, times_report
-from edgeseq.evaluation.partials import Shown
+from edgeseq.evaluation.clip_results import ClipResult
+from edgeseq.evaluation.evaluate import partials_report, rated_words, times_report
+from edgeseq.evaluation.partials import PartialStats
 from edgeseq.evaluation.word_times import Errors, TimesReport
 from edgeseq.stream.recognizer import Recognizer
 
@@ -32,7 +33,7 @@ class Results:
     """What was measured; None where it was not asked for."""
 
     times: TimesReport | None = None
-    partials: tuple[Shown, Shown] | None = None
+    partials: tuple[PartialStats, PartialStats] | None = None
     """of all words, and of those that partials call stable"""
     calibration: Calibration | None = None
     measured: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,12 @@ class Results:
 
 
 def measure(
-    heard: Sequence[Heard], recognizer: Recognizer, *, times: bool = False, partials: bool = False, calibration: bool = False
+    heard: Sequence[ClipResult],
+    recognizer: Recognizer,
+    *,
+    times: bool = False,
+    partials: bool = False,
+    calibration: bool = False,
 ) -> Results:
     """Measure what is asked for on clips that were heard.
 
@@ -108,7 +114,7 @@ def _times_line(name: str, errors: Errors) -> str:
     )
 
 
-def _partials_line(name: str, shown: Shown) -> str:
+def _partials_line(name: str, shown: PartialStats) -> str:
     taken_back = f"{shown.taken_back:,} taken back ({100 * shown.rate:.2f} %)"
     return f"{name:<13} {shown.words:,} words shown, {taken_back}, {shown.grown:,} grew"
 

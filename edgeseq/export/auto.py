@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from edgeseq.export.forms import Form, candidates
+from edgeseq.export.forms import GraphForm, candidates
 from edgeseq.export.graph import build_layers_graph
 from edgeseq.model.session import open_session
 from edgeseq.training.head import Head
@@ -19,7 +19,7 @@ ROUNDS = 15
 ROUND_SECONDS = 0.01
 
 
-def time_forms(trunk: Trunk, head: Head, n_steps: int, bits: int) -> dict[Form, float]:
+def time_forms(trunk: Trunk, head: Head, n_steps: int, bits: int) -> dict[GraphForm, float]:
     """Measure each form that weights of `bits` can take: microseconds a chunk of `n_steps`, one stream, by the median.
 
     The forms take turns, so that whatever else the machine does meets them all. Raises UsageError for unknown `bits`.
@@ -32,7 +32,7 @@ def time_forms(trunk: Trunk, head: Head, n_steps: int, bits: int) -> dict[Form, 
     return {form: median(times) for form, times in zip(forms, zip(*rounds, strict=True), strict=True)}
 
 
-def _runner(trunk: Trunk, head: Head, n_steps: int, form: Form) -> Callable[[], object]:
+def _runner(trunk: Trunk, head: Head, n_steps: int, form: GraphForm) -> Callable[[], object]:
     session = open_session(build_layers_graph(trunk, head, n_steps, form).SerializeToString())
     random = np.random.default_rng(0)
     shapes = {node.name: [size if isinstance(size, int) else 1 for size in node.shape] for node in session.get_inputs()}

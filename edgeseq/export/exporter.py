@@ -14,7 +14,7 @@ from edgeseq.errors import ExportError
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.export import beside
 from edgeseq.export.auto import AUTO, time_forms
-from edgeseq.export.forms import QUANTIZATIONS, Form, choose_form
+from edgeseq.export.forms import QUANTIZATIONS, GraphForm, choose_form
 from edgeseq.export.graph import build_graph
 from edgeseq.export.proof import Progress, Proof, find_difference, find_validation, prove, refuse_difference
 from edgeseq.export.verify import Difference, verify_graph
@@ -34,7 +34,7 @@ class Exported:
     """One file that was written."""
 
     path: Path
-    form: Form
+    form: GraphForm
     size: int
     """bytes"""
     difference: Difference
@@ -51,10 +51,10 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Built:
+class VerifiedGraph:
     """A graph that does what torch does, not yet written."""
 
-    form: Form
+    form: GraphForm
     graph: onnx.ModelProto
     difference: Difference
 
@@ -110,17 +110,17 @@ def export(
     return Export(tuple(written), proof, difference)
 
 
-def build(trained: Trained, form: Form, flush: float, scores: dict[str, Any], target: str = "generic") -> Built:
+def build(trained: Trained, form: GraphForm, flush: float, scores: dict[str, Any], target: str = "generic") -> VerifiedGraph:
     """Build one graph and verify it. Raises ExportError when it differs from torch."""
     model = trained.model.cpu().eval()
     metadata = describe(trained, QUANTIZATIONS[form.bits], flush, scores, target)
     graph = build_graph(model, metadata, form)
-    return Built(form, graph, verify_graph(graph, model, metadata, form))
+    return VerifiedGraph(form, graph, verify_graph(graph, model, metadata, form))
 
 
 def prove_built(
     trained: Trained,
-    built: Sequence[Built],
+    built: Sequence[VerifiedGraph],
     flush: float,
     clips: Sequence[Clip],
     manifests: Sequence[str],
@@ -135,7 +135,7 @@ def prove_built(
     return prove(trained, metadata, graphs, clips, manifests, on_progress=on_progress)
 
 
-def find_form(target: str, bits: int, trained: Trained) -> Form:
+def find_form(target: str, bits: int, trained: Trained) -> GraphForm:
     """Choose a graph's form by its target, or for `auto` by measuring this machine. Raises UsageError."""
     model, n_steps = trained.model, trained.recipe.chunk_samples // trained.recipe.step_samples
     if target == AUTO:

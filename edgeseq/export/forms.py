@@ -24,7 +24,7 @@ SMALL_WEIGHTS = 300_000
 
 
 @dataclass(frozen=True)
-class Form:
+class GraphForm:
     """One way to compute the layers of a graph."""
 
     bits: int
@@ -41,10 +41,10 @@ class Form:
         return f"{self.bits}-bit weights, {'steps written out' if self.steps == 'unrolled' else 'one operator a layer'}, {how}"
 
 
-FLOAT = Form(32, "operator", "float")
+FLOAT = GraphForm(32, "operator", "float")
 
 
-def candidates(bits: int) -> tuple[Form, ...]:
+def candidates(bits: int) -> tuple[GraphForm, ...]:
     """List the forms that weights of `bits` can take; the first is the one that every processor computes alike.
 
     Raises UsageError for other bits than 32, 8 and 4.
@@ -53,11 +53,11 @@ def candidates(bits: int) -> tuple[Form, ...]:
         raise UsageError(f"{bits} bits a weight: there are {', '.join(map(str, BITS))}.")
     if bits == 32:
         return (FLOAT,)
-    forms = (Form(bits, "unrolled", "integer"), Form(bits, "operator", "float"))
-    return (*forms, Form(4, "unrolled", "blocks")) if bits == 4 else forms
+    forms = (GraphForm(bits, "unrolled", "integer"), GraphForm(bits, "operator", "float"))
+    return (*forms, GraphForm(4, "unrolled", "blocks")) if bits == 4 else forms
 
 
-def choose_form(target: str, bits: int, n_weights: int, n_steps: int) -> Form:
+def choose_form(target: str, bits: int, n_weights: int, n_steps: int) -> GraphForm:
     """Choose the form for a named target; `n_weights` counts the weights of all layers, `n_steps` the steps of a chunk.
 
     Raises UsageError for an unknown target.

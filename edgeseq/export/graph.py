@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx
 
 from edgeseq.export.builder import GraphBuilder, to_numpy
-from edgeseq.export.forms import FLOAT, Form
+from edgeseq.export.forms import FLOAT, GraphForm
 from edgeseq.export.frontend import add_frontend
 from edgeseq.export.operators import add_operators
 from edgeseq.export.products import products
@@ -20,7 +20,7 @@ from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.trunk import Trunk
 
 
-def build_graph(model: SequenceModel, metadata: ModelMetadata, form: Form = FLOAT) -> onnx.ModelProto:
+def build_graph(model: SequenceModel, metadata: ModelMetadata, form: GraphForm = FLOAT) -> onnx.ModelProto:
     """Build the streaming graph of `model`, for chunks as long as `metadata` says, its layers computed as `form` says."""
     graph = GraphBuilder()
     chunk = metadata.chunk_samples
@@ -32,7 +32,7 @@ def build_graph(model: SequenceModel, metadata: ModelMetadata, form: Form = FLOA
     return graph.finish(metadata.name, metadata.to_strings())
 
 
-def build_layers_graph(trunk: Trunk, head: Head, n_steps: int, form: Form = FLOAT, limit: float = 5.0) -> onnx.ModelProto:
+def build_layers_graph(trunk: Trunk, head: Head, n_steps: int, form: GraphForm = FLOAT, limit: float = 5.0) -> onnx.ModelProto:
     """Build the streaming graph of trunk and head alone, for measuring.
 
     Input `features` float32 `[batch, n_steps, n_in]`, clamped to plus or minus `limit`; states and output as in a model.
@@ -43,7 +43,7 @@ def build_layers_graph(trunk: Trunk, head: Head, n_steps: int, form: Form = FLOA
     return graph.finish("layers", {})
 
 
-def add_trunk(graph: GraphBuilder, trunk: Trunk, frames: str, n_steps: int, form: Form, limit: float) -> str:
+def add_trunk(graph: GraphBuilder, trunk: Trunk, frames: str, n_steps: int, form: GraphForm, limit: float) -> str:
     """Add the recurrent layers: `[batch, n_frames, n_features]`, or stacked, to the last layer's outputs."""
     if form.steps == "operator":
         return add_operators(graph, trunk, graph.node("Reshape", frames, graph.integers(0, n_steps, -1)), form)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from edgeseq.export.builder import GraphBuilder, to_numpy
-from edgeseq.export.forms import Form
+from edgeseq.export.forms import GraphForm
 from edgeseq.export.products import float_weight, reorder_gates
 from edgeseq.export.shaping import add_clip, add_norm
 from edgeseq.training.state import GRAPH_PREFIX
 from edgeseq.training.trunk import PROJECTION_LIMIT, RecurrentLayer, Trunk
 
 
-def add_operators(graph: GraphBuilder, trunk: Trunk, inputs: str, form: Form) -> str:
+def add_operators(graph: GraphBuilder, trunk: Trunk, inputs: str, form: GraphForm) -> str:
     """Add all layers; `[batch, n_steps, n_in]` to `[batch, n_steps, output_size]`. Weights are stored in `form.bits` bits."""
     sequence = graph.node("Transpose", inputs, perm=[1, 0, 2])
     for index, layer in enumerate(trunk.recurrent_layers):
@@ -21,7 +21,7 @@ def add_operators(graph: GraphBuilder, trunk: Trunk, inputs: str, form: Form) ->
     return graph.node("Transpose", sequence, perm=[1, 0, 2])
 
 
-def _add_operator(graph: GraphBuilder, trunk: Trunk, index: int, sequence: str, form: Form) -> str:
+def _add_operator(graph: GraphBuilder, trunk: Trunk, index: int, sequence: str, form: GraphForm) -> str:
     size, cell = trunk.hidden_size, trunk.cell
     w_ih, w_hh, b_ih, b_hh = (reorder_gates(w, cell.operator_gates) for w in trunk.recurrent_layers[index].cell_weights())
     axis = graph.integers(0)  # the direction, of which there is one
@@ -44,7 +44,7 @@ def _add_operator(graph: GraphBuilder, trunk: Trunk, index: int, sequence: str, 
     return graph.node("Squeeze", outputs, graph.integers(1))  # [n_steps, 1, batch, size]
 
 
-def _shape(graph: GraphBuilder, layer: RecurrentLayer, sequence: str, form: Form) -> str:
+def _shape(graph: GraphBuilder, layer: RecurrentLayer, sequence: str, form: GraphForm) -> str:
     if layer.layer_norm:
         sequence = add_norm(graph, sequence, layer.rnn.hidden_size)
     if layer.projection is None:

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from edgeseq.export.builder import MICROSOFT, GraphBuilder, to_numpy
-from edgeseq.export.forms import Form
+from edgeseq.export.forms import GraphForm
 from edgeseq.export.simulation import LARGEST, ZERO_POINT
 from edgeseq.training.weight_grids import (
     BLOCK,
@@ -102,7 +102,7 @@ class BlockProducts:
         )
 
 
-def products(form: Form) -> Products:
+def products(form: GraphForm) -> Products:
     """Give what `form` multiplies with, for steps that are written out."""
     return BlockProducts() if form.product == "blocks" else IntegerProducts(form.bits)
 

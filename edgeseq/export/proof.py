@@ -21,7 +21,8 @@ import torch
 from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import find_data, read_manifest
 from edgeseq.errors import ExportError, ManifestError
-from edgeseq.evaluation.evaluate import Comparison, Heard, compare_heard
+from edgeseq.evaluation.clip_results import ClipResult, Comparison
+from edgeseq.evaluation.evaluate import compare_heard
 from edgeseq.evaluation.reference_clips import Clip, single_clips
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
@@ -69,10 +70,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Tally:
-    """Errors of one kind, words or phones, in each way: the `Heard` of the same clips, by way."""
+    """Errors of one kind, words or phones, in each way: the `ClipResult` of the same clips, by way."""
 
     unit: str
-    heard: Mapping[str, Sequence[Heard]] = field(repr=False)
+    heard: Mapping[str, Sequence[ClipResult]] = field(repr=False)
 
     @property
     def total(self) -> int:
@@ -245,7 +246,7 @@ def hear_whole(
     judge: Judge,
     clips: Sequence[Clip],
     on_progress: Progress = lambda way, done, total: None,
-) -> list[Sequence[Heard]]:
+) -> list[Sequence[ClipResult]]:
     """Hear each clip in one piece, with as much silence behind it as a stream's flush has; returns what was counted in it."""
     heard = []
     for n_done, clip in enumerate(clips, start=1):
@@ -263,7 +264,7 @@ def hear_streamed(
     clips: Sequence[Clip],
     way: str,
     on_progress: Progress = lambda way, done, total: None,
-) -> tuple[list[Sequence[Heard]], Speed]:
+) -> tuple[list[Sequence[ClipResult]], Speed]:
     """Hear each clip chunk by chunk; returns what was counted in it, and how quick that was."""
     metadata, name = network.metadata, network.signature.rows.name
     heard, chunk_ms, seconds = [], [], 0.0

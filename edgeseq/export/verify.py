@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeseq.errors import ExportError
-from edgeseq.export.forms import Form, Product
+from edgeseq.export.forms import GraphForm, Product
 from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
 from edgeseq.model.metadata import ModelMetadata
@@ -48,7 +48,7 @@ class Difference:
     """the largest mean of a trial"""
 
 
-def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMetadata, form: Form) -> Difference:
+def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMetadata, form: GraphForm) -> Difference:
     """Compare log-probs and final state with torch (quantized: with its simulation) from random starts.
 
     Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
@@ -64,7 +64,7 @@ def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMe
     return worst
 
 
-def _refuse_difference(found: Difference, metadata: ModelMetadata, form: Form) -> None:
+def _refuse_difference(found: Difference, metadata: ModelMetadata, form: GraphForm) -> None:
     largest, mean = TOLERANCES[form.product]
     if not (found.rows <= largest and found.state <= largest and found.rows_mean <= mean):  # also for NaN
         raise ExportError(
@@ -81,7 +81,7 @@ def _compare(
     model: SequenceModel,
     stored: Trunk,
     metadata: ModelMetadata,
-    form: Form,
+    form: GraphForm,
     batch: int,
     split: Sequence[int],
     seed: int,
@@ -125,7 +125,7 @@ def _run_torch(model: SequenceModel, audio: Tensor, state: State, split: Sequenc
     return torch.cat(parts, dim=1), state
 
 
-def _run_simulation(model: SequenceModel, stored: Trunk, audio: Tensor, state: State, form: Form) -> tuple[Tensor, State]:
+def _run_simulation(model: SequenceModel, stored: Trunk, audio: Tensor, state: State, form: GraphForm) -> tuple[Tensor, State]:
     frames, samples = model.frontend.step(audio, state[SAMPLES])
     outputs, after = simulate(stored, frames, state, model.frontend.limit, form.product)
     return model.head(outputs), {**after, SAMPLES: samples}

@@ -57,7 +57,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompiledFile:
     """An open file."""
 
     path: Path
@@ -152,7 +152,7 @@ def _coded(values: npt.NDArray[np.float64]) -> tuple[Section, list[float], float
     return Section("H", codes), [low, step], error
 
 
-def open_compiled(path: Path) -> Compiled:
+def open_compiled(path: Path) -> CompiledFile:
     """Map a compiled model into memory.
 
     Raises LanguageModelError for another file, another version, and one that is damaged or cut short: whatever leads out of a
@@ -187,7 +187,7 @@ def open_compiled(path: Path) -> Compiled:
         check_sections(header, sections)
     except ValueError as fault:
         raise _damaged(path, fault) from fault
-    return Compiled(path, header, sections)
+    return CompiledFile(path, header, sections)
 
 
 def _read_header(path: Path, text: bytes) -> dict[str, Any]:

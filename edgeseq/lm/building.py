@@ -38,7 +38,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """A model and what became of its texts."""
 
     ngrams: Ngrams
@@ -50,7 +50,7 @@ class Built:
     n_units: int
 
 
-def build(texts: Sequence[Path], plan: Plan, on_progress: Progress = lambda done, total: None) -> Built:
+def build(texts: Sequence[Path], plan: Plan, on_progress: Progress = lambda done, total: None) -> BuildResult:
     """Build a model. Raises LanguageModelError for texts without words, and for a size that the words alone exceed."""
     vocabulary = _vocabulary(texts, plan)
     groups = [[text] for text in texts] if plan.tune else [list(texts)]
@@ -66,7 +66,7 @@ def build(texts: Sequence[Path], plan: Plan, on_progress: Progress = lambda done
         ngrams = _prune(ngrams, shares, plan, plan.size_mb)
     fallbacks = sorted({order for one in estimates for order in one.fallbacks})
     n_sentences, n_units = (sum(getattr(one, name) for one in estimates) for name in ("n_sentences", "n_units"))
-    return Built(ngrams, weights if plan.tune else (), tuple(fallbacks), n_sentences, n_units)
+    return BuildResult(ngrams, weights if plan.tune else (), tuple(fallbacks), n_sentences, n_units)
 
 
 def _vocabulary(texts: Sequence[Path], plan: Plan) -> list[str] | None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.binary import MOST_CODE, Compiled, open_compiled
+from edgeseq.lm.binary import MOST_CODE, CompiledFile, open_compiled
 from edgeseq.lm.compiled_header import scale_of
 from edgeseq.lm.ngrams import Level, letters
 
@@ -167,15 +167,16 @@ class LanguageModel:
         return value if scale is None else scale[0] + scale[1] * value
 
 
-def _by_row(compiled: Compiled, name: str) -> ByRow:
+def _by_row(compiled: CompiledFile, name: str) -> ByRow:
     """Give a function from row to value."""
     view = compiled.sections[name]
     scale = scale_of(compiled.header, name)
     if scale is None:
         return view.__getitem__
     low, step = scale
-    book = memoryview((low + step * np.arange(MOST_CODE + 1)).astype(np.float64))
-    return lambda row: book[view[row]]
+    book: Any = low + step * np.arange(MOST_CODE + 1, dtype=np.float64)
+    values = memoryview(book)
+    return lambda row: values[view[row]]
 
 
 def perplexity(log10_probs: Iterable[float]) -> float:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeseq.phrases.automaton import TooLargeError, count_paths, without
-from edgeseq.phrases.compiling import MAX_STATES, TokenAutomaton, WordAutomaton
-from edgeseq.phrases.file import Phrases, all_nodes, references, words
+from edgeseq.phrases.compiling import MAX_STATES, WordAutomaton
+from edgeseq.phrases.content import Phrases, all_nodes, references, words
 from edgeseq.phrases.graph import Mark, PhraseGraph, Reading, read_way
+from edgeseq.phrases.graph_making import TokenAutomaton
 from edgeseq.tokens.table import TokenTable
 
 MAX_PAIRS = 200_000
@@ -21,7 +22,7 @@ MAX_AMBIGUITIES = 5
 
 
 @dataclass(frozen=True)
-class Count:
+class SentenceCount:
     """How many different sentences there are."""
 
     n: int
@@ -38,13 +39,13 @@ class Ambiguity:
     second: Reading
 
 
-def count_sentences(automaton: WordAutomaton) -> Count:
+def count_sentences(automaton: WordAutomaton) -> SentenceCount:
     """Count the sentences, each once, however many ways there are to understand it."""
     is_mark = [not isinstance(symbol, str) for symbol in automaton.symbols]
     try:
-        return Count(count_paths(without(automaton.dfa, is_mark, MAX_STATES)), True)
+        return SentenceCount(count_paths(without(automaton.dfa, is_mark, MAX_STATES)), True)
     except TooLargeError:
-        return Count(count_paths(automaton.dfa), False)
+        return SentenceCount(count_paths(automaton.dfa), False)
 
 
 def examples(graph: PhraseGraph, n: int, seed: int = 0) -> list[Reading]:

@@ -17,12 +17,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-
 from edgeseq.phrases.automaton import EPSILON, Dfa, Nfa, TooLargeError, determinize, minimize
+from edgeseq.phrases.content import Phrase, Phrases, Slot
 from edgeseq.phrases.faults import Fault, PhraseError, Place
-from edgeseq.phrases.file import Phrase, Phrases, Slot
-from edgeseq.phrases.graph import Filled, Mark, Meant, PhraseGraph, Said, Weighted
+from edgeseq.phrases.graph import IntentMark, Mark, PhraseGraph, SlotMark, WeightMark, WordMark
+from edgeseq.phrases.graph_making import TokenAutomaton, to_graph
 from edgeseq.phrases.notation import Choice, Node, NumberRange, Reference, Sequence, Word
 from edgeseq.phrases.numbers import number_phrases
 from edgeseq.phrases.spelling import check_spelling, guess_words, n_words, ways
@@ -44,16 +43,6 @@ class WordAutomaton:
     dfa: Dfa
     symbols: tuple[str | Mark, ...]
     """what the numbers on arcs stand for"""
-
-
-@dataclass(frozen=True)
-class TokenAutomaton:
-    """All phrases as tokens and marks: symbols above those of tokens stand in `marks`."""
-
-    dfa: Dfa
-    said: tuple[tuple[int, bool], ...]
-    """what symbols of tokens stand for: token, whether it opens a word"""
-    marks: tuple[Mark, ...]
 
 
 def compile_phrases(phrases: Phrases, tokens: TokenTable, max_states: int = MAX_STATES) -> PhraseGraph:
@@ -157,8 +146,8 @@ class _Joiner:
     def _add_phrase(self, nfa: Nfa, intent: str, phrase: Phrase, end: int) -> None:
         (state,) = self._add(nfa, phrase.node, {0: 0}, counting=False).values()
         for slot, value in phrase.slots:
-            state = self._add_symbol(nfa, state, Filled(slot, 0, "value", value))
-        nfa.add_arc(state, self._number(Meant(intent, math.log(phrase.weight))), end)
+            state = self._add_symbol(nfa, state, SlotMark(slot, 0, "value", value))
+        nfa.add_arc(state, self._number(IntentMark(intent, math.log(phrase.weight))), end)
 
     def _number(self, symbol: str | Mark) -> int:
         key = (type(getattr(symbol, "value", None)), symbol)  # 1, 1.0 and True are equal, and yet other values
@@ -189,7 +178,7 @@ class _Joiner:
         ends: list[tuple[int, int]] = []
         for option, weight in zip(node.options, node.weights, strict=True):
             for n, state in self._add(nfa, option, starts, counting).items():
-                ends.append((n, state if weight == 1 else self._add_symbol(nfa, state, Weighted(math.log(weight)))))
+                ends.append((n, state if weight == 1 else self._add_symbol(nfa, state, WeightMark(math.log(weight)))))
         return _join(nfa, ends)
 
     def _add_copy(self, nfa: Nfa, part: Dfa, starts: Ends, counting: bool) -> Ends:
@@ -233,7 +222,7 @@ class _Joiner:
         end = nfa.add_state()
         for node, kind, value in contents:
             for n, state in self._add(nfa, node, {0: 0}, counting=True).items():
-                nfa.add_arc(state, self._number(Filled(slot, 0 if kind == "value" else n, kind, value)), end)
+                nfa.add_arc(state, self._number(SlotMark(slot, 0 if kind == "value" else n, kind, value)), end)
         return determinize(nfa, {end})
 
 
@@ -268,7 +257,7 @@ def _intents_early(dfa: Dfa, symbols: list[str | Mark]) -> Dfa:
     between: dict[tuple[int, int], int] = {}
     for state, leaving in enumerate(dfa.arcs):
         for symbol, target in leaving:
-            if isinstance(symbols[symbol], Meant):
+            if isinstance(symbols[symbol], IntentMark):
                 if only[state] is not None:
                     final[state] = True
                     continue
@@ -293,7 +282,7 @@ def _only_intent(dfa: Dfa, symbols: list[str | Mark]) -> list[int | None]:
     """Find for each state the one mark of an intent that all ways from it end with; None where there are several."""
     only: list[int | None] = [None] * len(dfa)
     for state in reversed(range(len(dfa))):
-        seen = {symbol if isinstance(symbols[symbol], Meant) else only[target] for symbol, target in dfa.arcs[state]}
+        seen = {symbol if isinstance(symbols[symbol], IntentMark) else only[target] for symbol, target in dfa.arcs[state]}
         only[state] = seen.pop() if len(seen) == 1 else None
     return only
 
@@ -342,7 +331,7 @@ class _Speller:
         return [
             (units, mark)
             for text in spellings.get(word, (word,))
-            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(Said(word, n_words(text)))]
+            for mark in [None if text == word and tokens.kind != "phones" else self._add_mark(WordMark(word, n_words(text)))]
             for units in map(self._joined, ways(text, tokens))
         ]
 
@@ -395,101 +384,3 @@ class _Speller:
         for first, end, token in self._arcs(units):
             if end in new or end == len(units):
                 self.nfa.add_arc(places[first], token, places[end])
-
-
-def to_graph(automaton: TokenAutomaton, tokens: TokenTable) -> PhraseGraph:
-    """Move marks onto arcs and make a node of each token with which a state is entered."""
-    return _GraphMaker(automaton, tokens).make()
-
-
-@dataclass(frozen=True)
-class _Beyond:
-    """What can be reached from a state by marks alone."""
-
-    arcs: tuple[tuple[int, int, float, tuple[int, ...]], ...]
-    """(symbol of a token, state behind it, weight, marks before it)"""
-    end: tuple[float, tuple[int, ...]] | None
-    """(weight, marks) if a phrase may end"""
-
-
-class _GraphMaker:
-    def __init__(self, automaton: TokenAutomaton, tokens: TokenTable) -> None:
-        self.automaton = automaton
-        self.tokens = tokens
-        self.known: dict[int, _Beyond] = {}
-        self.outputs: dict[tuple[int, ...], int] = {(): 0}
-
-    def make(self) -> PhraseGraph:
-        """Walk all nodes in order of their states, so that arcs lead on."""
-        entered = self._entered()
-        numbers = {node: number for number, node in enumerate(entered)}
-        first_arc, target, weight, output = [0], [], [], []
-        end_weight, end_output = np.full(len(entered), -np.inf), np.zeros(len(entered), dtype=np.int32)
-        for number, (state, _) in enumerate(entered):
-            beyond = self._beyond(state)
-            best: dict[int, tuple[float, tuple[int, ...]]] = {}
-            for symbol, after, arc_weight, marks in beyond.arcs:
-                node = numbers[after, symbol]
-                if node not in best or arc_weight > best[node][0]:
-                    best[node] = (arc_weight, marks)
-            for node in sorted(best):
-                target.append(node)
-                weight.append(best[node][0])
-                output.append(self._output(best[node][1]))
-            first_arc.append(len(target))
-            if beyond.end is not None and number > 0:
-                end_weight[number], end_output[number] = beyond.end[0], self._output(beyond.end[1])
-        return PhraseGraph(
-            tokens=self.tokens.symbols,
-            phones=self.tokens.kind == "phones",
-            label=np.array([self.automaton.said[symbol][0] for _, symbol in entered], dtype=np.int32),
-            opens=np.array([self.automaton.said[symbol][1] for _, symbol in entered], dtype=np.bool_),
-            first_arc=np.array(first_arc, dtype=np.int32),
-            target=np.array(target, dtype=np.int32),
-            weight=np.array(weight, dtype=np.float64),
-            output=np.array(output, dtype=np.int32),
-            end_weight=end_weight,
-            end_output=end_output,
-            outputs=tuple(tuple(self._mark(symbol) for symbol in marks) for marks in self.outputs),
-        )
-
-    def _entered(self) -> list[tuple[int, int]]:
-        """List nodes as (state, symbol of a token), by state; first the one before any phrase."""
-        start = (0, self.tokens.blank_id)
-        by_state: dict[int, set[int]] = {}
-        pending = [0]
-        seen = {0}
-        while pending:
-            for symbol, after, _, _ in self._beyond(pending.pop()).arcs:
-                by_state.setdefault(after, set()).add(symbol)
-                if after not in seen:
-                    seen.add(after)
-                    pending.append(after)
-        return [start, *((state, symbol) for state in sorted(by_state) for symbol in sorted(by_state[state]))]
-
-    def _beyond(self, state: int) -> _Beyond:
-        if state not in self.known:
-            self.known[state] = self._walk(state)
-        return self.known[state]
-
-    def _walk(self, start: int) -> _Beyond:
-        """Follow marks until tokens or an end; of two ways to the same end the heavier, else the earlier counts."""
-        arcs: list[tuple[int, int, float, tuple[int, ...]]] = []
-        end: tuple[float, tuple[int, ...]] | None = None
-        pending: list[tuple[int, float, tuple[int, ...]]] = [(start, 0.0, ())]
-        while pending:
-            state, weight, marks = pending.pop(0)
-            if self.automaton.dfa.final[state] and (end is None or weight > end[0]):
-                end = (weight, marks)
-            for symbol, after in self.automaton.dfa.arcs[state]:
-                if symbol < len(self.automaton.said):
-                    arcs.append((symbol, after, weight, marks))
-                else:
-                    pending.append((after, weight + getattr(self._mark(symbol), "log_weight", 0.0), (*marks, symbol)))
-        return _Beyond(tuple(arcs), end)
-
-    def _mark(self, symbol: int) -> Mark:
-        return self.automaton.marks[symbol - len(self.automaton.said)]
-
-    def _output(self, marks: tuple[int, ...]) -> int:
-        return self.outputs.setdefault(marks, len(self.outputs))

@@ -37,7 +37,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Said:
+class WordMark:
     """The last `n_words` that were spelled stand for one word of the phrase file."""
 
     text: str
@@ -45,7 +45,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Filled:
+class SlotMark:
     """A slot takes a value: of the last `n_words` if `kind` is "text" or "number", `value` if it is "value"."""
 
     slot: str
@@ -55,7 +55,7 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class Meant:
+class IntentMark:
     """The phrase belongs to this intent."""
 
     intent: str
@@ -63,18 +63,18 @@ class Meant:
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightMark:
     """A prior, added to the score; natural logarithm."""
 
     log_weight: float
 
 
-Mark = Said | Filled | Meant | Weighted
-_KINDS: dict[str, type[Mark]] = {kind.__name__: kind for kind in (Said, Filled, Meant, Weighted)}
+Mark = WordMark | SlotMark | IntentMark | WeightMark
+_KINDS: dict[str, type[Mark]] = {kind.__name__: kind for kind in (WordMark, SlotMark, IntentMark, WeightMark)}
 
 
 @dataclass(frozen=True)
-class Spoken:
+class PathWord:
     """One word of a way through the graph."""
 
     text: str
@@ -88,7 +88,7 @@ class Spoken:
 class Reading:
     """What a way through the graph means."""
 
-    words: tuple[Spoken, ...]
+    words: tuple[PathWord, ...]
     intent: str | None
     slots: dict[str, Any]
 
@@ -221,7 +221,7 @@ class _WayReader:
     """Joins tokens to words and follows the marks between them."""
 
     def __init__(self) -> None:
-        self.words: list[Spoken] = []
+        self.words: list[PathWord] = []
         self.spelled = ""
         self.first = self.last = 0
         self.intent: str | None = None
@@ -235,26 +235,26 @@ class _WayReader:
         self.spelled += symbol.removeprefix(WORD_START)
         self.last = position
 
-    def closed(self) -> list[Spoken]:
+    def closed(self) -> list[PathWord]:
         """List the words, the one that is being spelled included."""
-        return [*self.words, Spoken(self.spelled, self.first, self.last)] if self.spelled else self.words
+        return [*self.words, PathWord(self.spelled, self.first, self.last)] if self.spelled else self.words
 
     def mark(self, marks: Sequence[Mark]) -> None:
         """Follow marks; they speak of the words up to here."""
         if not marks:
             return
-        if any(isinstance(mark, Said | Filled) for mark in marks):
+        if any(isinstance(mark, WordMark | SlotMark) for mark in marks):
             self.words, self.spelled = self.closed(), ""
         for mark in marks:
-            if isinstance(mark, Said):
+            if isinstance(mark, WordMark):
                 replaced = self.words[-mark.n_words :]
-                self.words[-mark.n_words :] = [Spoken(mark.text, replaced[0].first, replaced[-1].last)]
-            elif isinstance(mark, Filled):
+                self.words[-mark.n_words :] = [PathWord(mark.text, replaced[0].first, replaced[-1].last)]
+            elif isinstance(mark, SlotMark):
                 self.slots[mark.slot] = self._value(mark)
-            elif isinstance(mark, Meant):
+            elif isinstance(mark, IntentMark):
                 self.intent = mark.intent
 
-    def _value(self, mark: Filled) -> Any:
+    def _value(self, mark: SlotMark) -> Any:
         if mark.kind == "value":
             return mark.value
         words = [word.text for word in self.words[len(self.words) - mark.n_words :]]

@@ -29,7 +29,7 @@ from edgeseq.decoding.decoder import Hypothesis
 from edgeseq.errors import UsageError
 from edgeseq.events import Word
 from edgeseq.model.metadata import CtcMetadata
-from edgeseq.phrases.graph import PhraseGraph, Reading, Said
+from edgeseq.phrases.graph import PhraseGraph, Reading, WordMark
 from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
 from edgeseq.phrases.word_loop import LoopState, word_loop
 
@@ -127,7 +127,7 @@ class PhraseDecoder:
         self._silent = [metadata.blank_id, metadata.token_table.word_start_id] if graph.phones else [metadata.blank_id]
         self._loop = word_loop(metadata.token_table) if graph.phones else None
         self._longest_said = max(
-            [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, Said)], default=1
+            [mark.n_words for marks in graph.outputs for mark in marks if isinstance(mark, WordMark)], default=1
         )
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from edgeseq.phrases.content import Phrases, all_nodes, is_phones, phones_of, references, words
 from edgeseq.phrases.faults import Fault, Place
-from edgeseq.phrases.file import Phrases, all_nodes, is_phones, phones_of, references, words
 from edgeseq.phrases.notation import NumberRange
 from edgeseq.phrases.numbers import number_phrases
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable

@@ -14,7 +14,7 @@ from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.model.network import Network
 from edgeseq.models import find_model
 from edgeseq.report import pictures
-from edgeseq.report.page import LONGEST_PICTURE_SECONDS, Shown, cell_statistics, show, write_page
+from edgeseq.report.page import LONGEST_PICTURE_SECONDS, ReportUtterance, cell_statistics, show, write_page
 from edgeseq.report.svg import figure, to_png
 from edgeseq.report.trace import Floats, Trace, metadata_of, trace, trace_file
 from edgeseq.sound.audio import read_blocks
@@ -23,7 +23,7 @@ from edgeseq.training.weights import WEIGHTS_FILE, Trained, load_trained
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedClip:
     """One recording, and all that is known of how it was heard."""
 
     name: str
@@ -47,7 +47,7 @@ class Explainer:
     network: Network
     trained: Trained | None
 
-    def explain(self, path: Path, said: str | None = None, start: float = 0.0) -> Explained:
+    def explain(self, path: Path, said: str | None = None, start: float = 0.0) -> ExplainedClip:
         """Hear a recording, at most 20 s of it from `start` (seconds) on.
 
         Raises AudioError when it cannot be read or less than 50 ms is left.
@@ -59,7 +59,7 @@ class Explainer:
         final: Final = Recognizer(self.network).transcribe(samples)
         part = len(samples) < len(every)
         name = f"{path.name}, {start:g} to {start + len(samples) / rate:g} s" if part else path.name
-        return Explained(name, samples, traced, final.words, said)
+        return ExplainedClip(name, samples, traced, final.words, said)
 
 
 def of_weights(path: Path) -> Explainer:
@@ -80,19 +80,19 @@ def of_model(model: str) -> Explainer:
     return Explainer(network.metadata.name, network, None)
 
 
-def write(path: Path, explained: Sequence[Explained], model: str) -> None:
+def write(path: Path, explained: Sequence[ExplainedClip], model: str) -> None:
     """Write a page or, where `path` ends in .png, a picture of the first. Raises ExportError when it cannot be written."""
     if path.suffix.lower() == ".png":
         write_together(path.parent, {path.name: draw(explained[0])})
         return
-    shown: list[Shown] = [
+    shown: list[ReportUtterance] = [
         show(f"explained-{number}", one.name, one.trace, one.words, one.samples, one.said)
         for number, one in enumerate(explained)
     ]
     write_page(path, "explained.html", utterances=shown, model=model, cells=cell_statistics([one.trace for one in explained]))
 
 
-def draw(one: Explained) -> bytes:
+def draw(one: ExplainedClip) -> bytes:
     """Draw one recording as PNG."""
     with figure(10.0, pictures.trace_height(one.trace) + 0.2, dark_on_white=True) as made:
         pictures.draw_trace(made, one.trace, [(word.word, word.start, word.end) for word in one.words])

@@ -52,7 +52,7 @@ WAYS = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportUtterance:
     """One utterance as a page shows it."""
 
     title: str
@@ -123,7 +123,7 @@ def run_contents(
     }
 
 
-def show(name: str, title: str, traced: Trace, words: Sequence[Word], samples: Floats, said: str | None) -> Shown:
+def show(name: str, title: str, traced: Trace, words: Sequence[Word], samples: Floats, said: str | None) -> ReportUtterance:
     """Prepare one utterance for a page; `name` is unique there."""
     heard = " ".join(word.word for word in words)
     with figure(WIDTH, pictures.trace_height(traced)) as made:
@@ -133,7 +133,7 @@ def show(name: str, title: str, traced: Trace, words: Sequence[Word], samples: F
     notes = f"{len(samples) / traced.sample_rate:.2f} s"
     if words:
         notes += f"; confidence {' '.join(f'{word.confidence:.2f}' for word in words)}"
-    return Shown(title, notes, aligned, audio_uri(samples, traced.sample_rate), picture)
+    return ReportUtterance(title, notes, aligned, audio_uri(samples, traced.sample_rate), picture)
 
 
 def describe(title: str, traced: Trace, words: Sequence[Word]) -> str:
@@ -168,7 +168,7 @@ def cell_statistics(traces: Sequence[Trace]) -> list[CellStatistics]:
     return statistics
 
 
-def _show_all(trained: Trained, utterances: Sequence[Utterance]) -> list[tuple[Trace, Shown]]:
+def _show_all(trained: Trained, utterances: Sequence[Utterance]) -> list[tuple[Trace, ReportUtterance]]:
     rate = trained.recipe.frontend.sample_rate
     shown = []
     for number, one in enumerate(utterances):

@@ -12,7 +12,8 @@ import jiwer
 from edgeseq.data.clips import Samples, read_clip
 from edgeseq.data.manifest import Recording, find_data
 from edgeseq.errors import AudioError, ManifestError
-from edgeseq.evaluation.evaluate import Heard, hear
+from edgeseq.evaluation.clip_results import ClipResult
+from edgeseq.evaluation.evaluate import hear
 from edgeseq.evaluation.reference_clips import SingleClip
 from edgeseq.events import Word
 from edgeseq.export.torch_network import TorchNetwork
@@ -43,7 +44,7 @@ class Utterance:
     split: str
     is_training: bool
     recording: Recording
-    heard: Heard
+    heard: ClipResult
 
     @property
     def speaker(self) -> str:

@@ -34,7 +34,7 @@ class Samples:
         self._read, self._width = read, width
         self._rest = b""
         self._is_new = True
-        self._layout: wav.Layout | None = None
+        self._layout: wav.SampleLayout | None = None
         self._n_left: int | None = None
         self.rate: int | None = None
         """Hz, of a WAV that came; None for samples without a header"""
@@ -73,7 +73,7 @@ class Samples:
         self._is_new = not content and self._layout is None
         return content
 
-    def _take_wav(self, content: bytes, layout: wav.Layout) -> Floats:
+    def _take_wav(self, content: bytes, layout: wav.SampleLayout) -> Floats:
         """Decode a WAV's samples; chunks behind them are none."""
         n_there = len(content) if self._n_left is None else min(self._n_left, len(content))
         whole = n_there // layout.frame_bytes * layout.frame_bytes

@@ -42,7 +42,7 @@ WITHOUT_TOKEN = ("wyoming", "sherpa")
 """Protocols that have no place for a token."""
 
 
-class Listener(Protocol):
+class PortListener(Protocol):
     """A protocol that is spoken at a port."""
 
     port: int
@@ -107,7 +107,7 @@ class Server:
         """
         self.context, self._security, self._drain_seconds = context, security, drain_seconds
         self._addresses = [security.check(parse_address(protocol, text)) for protocol, text in listen.items()]
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, PortListener] = {}
 
     @property
     def ports(self) -> dict[str, int]:
@@ -158,7 +158,7 @@ class Server:
         self._listeners = {}
         await self.context.hub.__aexit__()
 
-    async def _listen(self, address: Address) -> Listener:
+    async def _listen(self, address: Address) -> PortListener:
         try:
             n = most_connections(self.context.hub.limits, len(self._addresses))
             if address.protocol == "wyoming":
@@ -243,7 +243,7 @@ class _HttpListener:
         await self._runner.cleanup()
 
 
-async def _listen_wyoming(context: Context, address: Address, n_connections: int) -> Listener:
+async def _listen_wyoming(context: Context, address: Address, n_connections: int) -> PortListener:
     from edgeseq.serve import wyoming_server
 
     return await wyoming_server.start(context, str(address), n_connections)

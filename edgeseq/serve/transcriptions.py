@@ -47,7 +47,7 @@ LISTS = ("timestamp_granularities", "keywords", "languages")
 
 
 @dataclass
-class Form:
+class TranscriptionForm:
     """What was sent with a file; a field a field of the form."""
 
     model: str | None = None
@@ -142,7 +142,7 @@ class Transcriber:
         finally:
             self._n_open -= 1
 
-    async def _receive(self, request: web.Request, file: SpoolFile) -> Form:
+    async def _receive(self, request: web.Request, file: SpoolFile) -> TranscriptionForm:
         """Read a form; its file goes to `file`. Raises UsageError, LimitError and FullDiskError."""
         limits = self._hub.limits
         if not request.content_type.startswith("multipart/"):
@@ -174,8 +174,8 @@ class Transcriber:
 
         return read
 
-    async def _read_form(self, reader: FormReader, file: SpoolFile) -> Form:
-        form, n_fields, n_left, has_file = Form(), 0, FORM_BYTES, False
+    async def _read_form(self, reader: FormReader, file: SpoolFile) -> TranscriptionForm:
+        form, n_fields, n_left, has_file = TranscriptionForm(), 0, FORM_BYTES, False
         while (part := await reader.next_part()) is not None:
             n_fields += 1
             await asyncio.sleep(0)  # many parts may have come at once
@@ -202,7 +202,7 @@ class Transcriber:
                 raise _too_large("the file", most)
             await file.write(piece)
 
-    async def _recognizer(self, form: Form) -> Recognizer:
+    async def _recognizer(self, form: TranscriptionForm) -> Recognizer:
         try:
             chosen = choose_model(self._hub, form.model, form.language or next(iter(form.languages), None))
         except UsageError as fault:
@@ -210,9 +210,9 @@ class Transcriber:
             raise (NoModelError(str(fault)) if is_unknown else fault) from None
         return await self._hub.work(_biased, chosen, form, self._hub.limits)
 
-    async def _whole(self, file: BinaryIO, recognizer: Recognizer, form: Form) -> web.Response:
+    async def _whole(self, file: BinaryIO, recognizer: Recognizer, form: TranscriptionForm) -> web.Response:
         """Answer when all has been heard."""
-        heard = Heard()
+        heard = FileProgress()
         async with aclosing(self._hear(file, recognizer, heard)) as pieces:
             async for _ in pieces:
                 pass
@@ -223,7 +223,7 @@ class Transcriber:
 
     async def _stream(self, request: web.Request, file: BinaryIO, recognizer: Recognizer) -> web.StreamResponse:
         """Answer by server-sent events while the file is heard."""
-        heard, about = Heard(), recognizer.metadata
+        heard, about = FileProgress(), recognizer.metadata
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         try:
             async with aclosing(self._hear(file, recognizer, heard)) as pieces:
@@ -256,7 +256,7 @@ class Transcriber:
                 request.transport.abort()
             raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
 
-    async def _hear(self, file: BinaryIO, recognizer: Recognizer, heard: Heard) -> AsyncGenerator[str, None]:
+    async def _hear(self, file: BinaryIO, recognizer: Recognizer, heard: FileProgress) -> AsyncGenerator[str, None]:
         """Hear a file; give what each block of it adds to the text."""
         async with (
             self._hub.open("openai", recognizer=recognizer) as stream,
@@ -270,7 +270,7 @@ class Transcriber:
 
 
 @dataclass
-class Heard:
+class FileProgress:
     """What has been heard of a file."""
 
     text: RunningText = field(default_factory=RunningText)
@@ -289,7 +289,7 @@ class Heard:
         return Transcription(tuple(self.finals), self.n_samples / sample_rate, language)
 
 
-def _biased(chosen: Recognizer, form: Form, limits: Limits) -> Recognizer:
+def _biased(chosen: Recognizer, form: TranscriptionForm, limits: Limits) -> Recognizer:
     return biased(chosen, form.keywords, terms_of_prompt(form.prompt), limits)
 
 

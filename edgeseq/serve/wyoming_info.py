@@ -8,7 +8,7 @@ from importlib.metadata import version
 from wyoming.event import Eventable, write_event
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info, WakeModel, WakeProgram
 
-from edgeseq.phrases.graph import Meant
+from edgeseq.phrases.graph import IntentMark
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.serve.hub import Hub
 
@@ -46,7 +46,9 @@ def _wake_programs(hub: Hub) -> list[WakeProgram]:
     recognizer = hub.find(None)
     if not isinstance(recognizer.decoder, PhraseDecoder):
         return []
-    intents = sorted({mark.intent for marks in recognizer.decoder.graph.outputs for mark in marks if isinstance(mark, Meant)})
+    intents = sorted(
+        {mark.intent for marks in recognizer.decoder.graph.outputs for mark in marks if isinstance(mark, IntentMark)}
+    )
     models = [
         WakeModel(
             name=intent,

@@ -30,13 +30,14 @@ from edgeseq.serve.connections import ACCEPTED, Slots, bound_reads, current, lis
 from edgeseq.serve.context import Context
 from edgeseq.serve.discovery import Announcement, announce, is_reachable
 from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
-from edgeseq.serve.limits import BusyError, LimitError, StoppingError
+from edgeseq.serve.limits import LimitError
 from edgeseq.serve.pace import Pace
 from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.voice_watch import Change, VoiceWatch
 from edgeseq.serve.wake import WakeWords, listen_for
 from edgeseq.serve.wyoming_events import HEADER_BYTES, MOST_CHANNELS, read_event, to_samples, whole_number
 from edgeseq.serve.wyoming_info import PROGRAM, info, written
+from edgeseq.serve.wyoming_texts import code_of, sendable, text_of
 from edgeseq.sound.blocks import EMPTY, Floats
 from edgeseq.stream.recognizer import Recognizer
 
@@ -50,7 +51,7 @@ LATEST_MS = 2**53
 """of time stamps that clients give"""
 
 
-class Listener:
+class WyomingListener:
     """Wyoming at one address."""
 
     def __init__(self, context: Context, n_connections: int) -> None:
@@ -117,9 +118,9 @@ class Listener:
             self._connections.discard(task)
 
 
-async def start(context: Context, uri: str, n_connections: int | None = None) -> Listener:
+async def start(context: Context, uri: str, n_connections: int | None = None) -> WyomingListener:
     """Speak Wyoming at an address, with so many connections at once. Raises OSError where that is not possible."""
-    listener = Listener(context, n_connections or context.hub.limits.connections)
+    listener = WyomingListener(context, n_connections or context.hub.limits.connections)
     await listener.listen(uri)
     return listener
 
@@ -147,7 +148,7 @@ class Connection:
             log.info("wyoming %s: left (%s)", who, fault)
         except EdgeseqError as fault:
             self._hub.metrics.refused("wyoming", code_of(fault))
-            log.info("wyoming %s: refused: %s", who, _sendable(str(fault)))
+            log.info("wyoming %s: refused: %s", who, sendable(str(fault)))
             await self._say_last(fault)
         except Exception:
             log.exception("wyoming %s: failed", who)
@@ -181,7 +182,7 @@ class Connection:
     async def _say_last(self, fault: EdgeseqError) -> None:
         """Say why it ends, and read what still comes for a moment: a socket closed before would take the words back."""
         with suppress(ConnectionError, EdgeseqError, TimeoutError):
-            await self.send(Error(_sendable(str(fault).splitlines()[0]), code_of(fault)))
+            await self.send(Error(sendable(str(fault).splitlines()[0]), code_of(fault)))
             if self._writer.can_write_eof():
                 self._writer.write_eof()
             async with asyncio.timeout(LAST_SECONDS):
@@ -230,8 +231,8 @@ class Connection:
         elif event.type == "select-program" and event.data.get("name") != PROGRAM:
             raise UsageError(f"there is no program '{str(event.data.get('name'))[:40]}' here; there is {PROGRAM}.")
         elif event.type == "ping":
-            text = _text(event.data, "text")
-            await self.send(Pong(None if text is None else _sendable(text[:1000])))
+            text = text_of(event.data, "text")
+            await self.send(Pong(None if text is None else sendable(text[:1000])))
 
     async def _start_sound(self, event: Event) -> None:
         form = _Form.of(event)
@@ -244,7 +245,7 @@ class Connection:
     async def _purpose(self, form: _Form, began_ms: int) -> _Purpose:
         """Make what the request wants of the sound; names and words are compiled beside the event loop."""
         data = {} if self._request is None else self._request.data
-        recognizer = choose_model(self._hub, _text(data, "name"), _text(data, "language"))
+        recognizer = choose_model(self._hub, text_of(data, "name"), text_of(data, "language"))
         limits = self._hub.limits
         if self._request is not None and self._request.type == "detect":
             chosen = choose_model(self._hub, None, None)
@@ -395,22 +396,3 @@ class _Detecting:
         await self.take(EMPTY, told)
         if not self._n_hits:
             await self._connection.send(NotDetected())
-
-
-def code_of(fault: EdgeseqError) -> str:
-    """Name a fault for programs."""
-    kinds = ((StoppingError, "stopping"), (BusyError, "busy"), (LimitError, "limit"), (AudioError, "audio"))
-    return next((name for kind, name in kinds if isinstance(fault, kind)), "usage")
-
-
-def _sendable(text: str) -> str:
-    """Replace what JSON can hold and UTF-8 cannot: halves of surrogate pairs that a client sent."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def _text(data: dict[str, object], name: str) -> str | None:
-    """Read a text of an event's data, None without it. Raises UsageError."""
-    value = data.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UsageError(f"{name} {str(value)[:40]}; wanted a text.")
-    return value or None

@@ -14,7 +14,7 @@ from edgeseq.sound import wav
 from edgeseq.sound.blocks import EMPTY, WAIT_SECONDS, Floats, check_rate, checked, resample, samples_at_once
 from edgeseq.sound.containers import LONGEST_BEGINNING, WAV, recognize
 from edgeseq.sound.doubts import Mixer, log
-from edgeseq.sound.wav import Layout
+from edgeseq.sound.wav import SampleLayout
 
 PIECE_BYTES = 65_536
 BEHIND_BYTES, BEHIND_WAITS = 4096, 5
@@ -64,7 +64,7 @@ def decode(pieces: Iterator[bytes], sample_rate: int, raw_rate: int, name: str) 
     yield from resample(checked(samples, layout.rate, name), layout.rate, sample_rate)
 
 
-def find_layout(head: bytes, raw_rate: int, name: str) -> Layout | None:
+def find_layout(head: bytes, raw_rate: int, name: str) -> SampleLayout | None:
     """Tell from a stream's first bytes how its samples lie; None if more bytes are needed.
 
     Raises AudioError for a WAV that cannot be read and for other kinds of files.
@@ -80,12 +80,12 @@ def find_layout(head: bytes, raw_rate: int, name: str) -> Layout | None:
     return None if layout is None else wav.for_pipe(layout)
 
 
-def raw_layout(rate: int) -> Layout:
+def raw_layout(rate: int) -> SampleLayout:
     """Give the layout of raw samples: 16-bit little-endian mono."""
-    return Layout(rate, 1, "PCM_16", 2, 0, None)
+    return SampleLayout(rate, 1, "PCM_16", 2, 0, None)
 
 
-def _layout_of_all(head: bytes, raw_rate: int, name: str) -> Layout:
+def _layout_of_all(head: bytes, raw_rate: int, name: str) -> SampleLayout:
     """Give the layout of a stream that is over, whose first bytes did not tell it."""
     if not head:
         raise AudioError(f"{name}: ended before any sound came. Check the program that writes into it.")
@@ -94,7 +94,7 @@ def _layout_of_all(head: bytes, raw_rate: int, name: str) -> Layout:
     raise AudioError(f"{name}: ended within its header ({len(head)} bytes). Record or copy it again.")
 
 
-def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: str) -> Iterator[Floats]:
+def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: SampleLayout, name: str) -> Iterator[Floats]:
     """Blocks at the stream's own rate, of what is there but at most a second."""
     n_left, n_bytes = layout.n_bytes, 0
     mixer = Mixer(name, layout.rate)
@@ -124,7 +124,7 @@ def _decode_samples(rest: bytes, pieces: Iterator[bytes], layout: Layout, name: 
         )
 
 
-def to_floats(samples: bytes, layout: Layout) -> Floats:
+def to_floats(samples: bytes, layout: SampleLayout) -> Floats:
     """Decode whole samples: float32 `[n_samples, n_channels]` in [-1, 1]."""
     decoded, _ = soundfile.read(
         io.BytesIO(samples),

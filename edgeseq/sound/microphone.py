@@ -22,7 +22,7 @@ from edgeseq.sound.blocks import EMPTY, WAIT_SECONDS, Floats, Lost
 from edgeseq.sound.capture.devices import Device, find_microphone
 from edgeseq.sound.capture.load import Load
 from edgeseq.sound.capture.process import Message, RecorderProcess, list_microphones
-from edgeseq.sound.capture.recorder import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Opened, Request
+from edgeseq.sound.capture.recorder import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, CaptureRequest, CaptureStream
 from edgeseq.sound.capture.stream import GONE, RecordedStream
 from edgeseq.sound.doubts import Mixer
 from edgeseq.sound.resampling import LiveResampler
@@ -91,7 +91,7 @@ class Microphone:
         self.n_overruns = 0
         """that the sound system has told of"""
         self._report = report or logging.getLogger(__name__).warning
-        self._request = Request(wanted, sample_rate, min(block_seconds, LONGEST_REQUEST_SECONDS), RING_SECONDS)
+        self._request = CaptureRequest(wanted, sample_rate, min(block_seconds, LONGEST_REQUEST_SECONDS), RING_SECONDS)
         self._load = Load()
         self._told_slow = -REPORT_SECONDS
         self._given_seconds = 0.0
@@ -112,7 +112,7 @@ class Microphone:
         self._began = self._last_sign = time.monotonic()
 
     @property
-    def opened(self) -> Opened:
+    def opened(self) -> CaptureStream:
         """What is recorded: name, rate, channels, format."""
         return self._stream.opened
 
@@ -201,7 +201,7 @@ class Microphone:
         """Close it."""
         self.close()
 
-    def _wait_until_open(self, deadline: float) -> Opened:
+    def _wait_until_open(self, deadline: float) -> CaptureStream:
         while (left := deadline - time.monotonic()) > 0 and not self._process.has_ended:
             for message in self._process.read(min(left, WAIT_SECONDS)):
                 if message["type"] == "failed":
@@ -296,5 +296,5 @@ class Microphone:
         )
 
 
-def _opened(message: Message) -> Opened:
-    return Opened(**{key: value for key, value in message.items() if key != "type"})
+def _opened(message: Message) -> CaptureStream:
+    return CaptureStream(**{key: value for key, value in message.items() if key != "type"})

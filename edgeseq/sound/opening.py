@@ -17,7 +17,7 @@ import soundfile
 from edgeseq.errors import AudioError
 from edgeseq.sound import wav
 from edgeseq.sound.containers import Kind, hidden_kind, recognize
-from edgeseq.sound.wav import Layout
+from edgeseq.sound.wav import SampleLayout
 
 HEAD_BYTES = 4096
 TAIL_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class UnreadableError(AudioError):
 class SoundFile(soundfile.SoundFile):
     """An open file of sound, with what its header says beside what there is; closes all that it opened."""
 
-    def __init__(self, file: BinaryIO, layout: Layout | None, behind: str = "") -> None:
+    def __init__(self, file: BinaryIO, layout: SampleLayout | None, behind: str = "") -> None:
         """Read `file`, and own it; `layout` is that of a WAV.
 
         Where its header, or what lies behind its samples, would confuse soundfile, that is given the samples alone.
@@ -145,7 +145,7 @@ def _open(file: BinaryIO, name: str) -> SoundFile:
         raise UnreadableError(f"{name}: cannot be read as sound ({reason}).", reason, kind) from fault
 
 
-def _layout(head: bytes, size: int, name: str) -> Layout | None:
+def _layout(head: bytes, size: int, name: str) -> SampleLayout | None:
     """Give the layout of a WAV, None where soundfile or ffmpeg may know better."""
     try:
         layout = wav.find_layout(head, name)
@@ -154,7 +154,7 @@ def _layout(head: bytes, size: int, name: str) -> Layout | None:
     return None if layout is None else layout.within(size)
 
 
-def _behind(file: BinaryIO, layout: Layout | None, size: int) -> str:
+def _behind(file: BinaryIO, layout: SampleLayout | None, size: int) -> str:
     if layout is None or layout.n_bytes is None:
         return ""
     end = layout.offset + layout.n_bytes + layout.n_bytes % 2
@@ -167,7 +167,7 @@ def _behind(file: BinaryIO, layout: Layout | None, size: int) -> str:
 class _Window(io.RawIOBase):
     """The samples of a WAV, as a file of their own."""
 
-    def __init__(self, file: BinaryIO, layout: Layout) -> None:
+    def __init__(self, file: BinaryIO, layout: SampleLayout) -> None:
         super().__init__()
         self._file, self._first, self._at = file, layout.offset, 0
         n_there = max(0, _size(file) - layout.offset)

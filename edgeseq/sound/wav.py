@@ -33,7 +33,7 @@ SUBTYPES = {
 
 
 @dataclass(frozen=True)
-class Layout:
+class SampleLayout:
     """How samples lie in a stream of bytes."""
 
     rate: int
@@ -55,7 +55,7 @@ class Layout:
         """Samples of each channel that the header promises; 0 if it does not say."""
         return (self.n_bytes or 0) // self.frame_bytes
 
-    def within(self, file_bytes: int) -> Layout:
+    def within(self, file_bytes: int) -> SampleLayout:
         """Say the same of a file whose size is known: a length that fits into it is meant, however large."""
         if self.n_bytes is None or not is_placeholder(self.n_bytes):
             return self
@@ -78,10 +78,10 @@ def is_placeholder(n_bytes: int) -> bool:
     return n_bytes == 0 or abs(n_bytes - 2 * GIB) <= NEAR_BYTES or 4 * GIB - NEAR_BYTES <= n_bytes <= 4 * GIB - 1
 
 
-def find_layout(head: bytes, name: str) -> Layout | None:
+def find_layout(head: bytes, name: str) -> SampleLayout | None:
     """Read a WAV's header; None if more bytes are needed.
 
-    Its `n_bytes` may still be a placeholder: `Layout.within` and `for_pipe` say what it means. Raises AudioError for a
+    Its `n_bytes` may still be a placeholder: `SampleLayout.within` and `for_pipe` say what it means. Raises AudioError for a
     WAV that is not read here.
     """
     at, form, long_size = 12, None, None
@@ -103,12 +103,12 @@ def find_layout(head: bytes, name: str) -> Layout | None:
     return None
 
 
-def for_pipe(layout: Layout) -> Layout:
+def for_pipe(layout: SampleLayout) -> SampleLayout:
     """Say the same of a stream: whatever may be a placeholder is one."""
     return replace(layout, n_bytes=None) if is_placeholder(layout.n_bytes or 0) else layout
 
 
-def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
+def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> SampleLayout:
     tag, n_channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", form)
     if tag == EXTENSIBLE and len(form) >= 26:
         tag = struct.unpack_from("<H", form, 24)[0]
@@ -119,7 +119,7 @@ def _layout(form: bytes, offset: int, n_bytes: int, name: str) -> Layout:
             "from a pipe.\n"
             "  Wanted PCM of 8 to 32 bits, float, A-law or mu-law; `ffmpeg -i - -f wav -` converts."
         )
-    return Layout(rate, n_channels, subtype, bits // 8, offset, n_bytes)
+    return SampleLayout(rate, n_channels, subtype, bits // 8, offset, n_bytes)
 
 
 def left_behind(tail: bytes, n_bytes: int) -> str:

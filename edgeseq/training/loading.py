@@ -44,7 +44,7 @@ def load_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> It
 
 def _make_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
-        Handed(batches),
+        BatchArrays(batches),
         batch_size=None,  # a batch is made whole
         sampler=steps,
         num_workers=workers,
@@ -88,7 +88,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class Handed(Dataset["Batch | EdgeseqError"]):
+class BatchArrays(Dataset["Batch | EdgeseqError"]):
     """Batches as workers hand them over: what cannot be read comes as an error, to be raised where the training runs."""
 
     def __init__(self, batches: JoinedBatches) -> None:

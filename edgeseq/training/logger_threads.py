@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentSteps:
     """What a tool has of a run."""
 
     run: str | None = None
@@ -95,12 +95,12 @@ def _metric_name(measure: str, manifest: str) -> str:
     return "/".join([measure, *(re.sub(r"[^A-Za-z0-9_. -]", "_", part) for part in parts)])
 
 
-def read_sent(path: Path) -> Sent:
+def read_sent(path: Path) -> SentSteps:
     """Read what a tool has been sent; nothing where there is no such file. Raises EdgeseqError for one that is broken."""
     if not path.exists():
-        return Sent()
+        return SentSteps()
     try:
-        return Sent(**json.loads(path.read_text(encoding="utf-8")))
+        return SentSteps(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as fault:
         raise EdgeseqError(f"{path}: cannot be read ({fault}).\n  Remove it, and a new run is begun there.") from fault
 
@@ -113,7 +113,7 @@ def in_short(fault: BaseException) -> str:
 class Follower:
     """Sends a run's rows to one tool, in a thread of its own."""
 
-    def __init__(self, title: str, tool: Tool, sent: Sent, kept: Path | None = None) -> None:
+    def __init__(self, title: str, tool: Tool, sent: SentSteps, kept: Path | None = None) -> None:
         """Go on after what is `sent`, which is written to the file `kept`."""
         self._title, self._tool, self._sent, self._kept = title, tool, sent, kept
         self._queue: SimpleQueue[Row | None] = SimpleQueue()
@@ -187,7 +187,7 @@ class Follower:
         lacking = [row for row in rows if self._sent.lacks(row)]
         if lacking:
             self._tool.send(lacking)
-        self._sent = Sent(self._sent.run, {**self._sent.steps, **{row.kind: row.step for row in lacking}})
+        self._sent = SentSteps(self._sent.run, {**self._sent.steps, **{row.kind: row.step for row in lacking}})
         if self._kept is not None:
             write_whole(self._kept, json.dumps(asdict(self._sent)).encode())
 

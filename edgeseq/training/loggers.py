@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeseq.errors import EdgeseqError, MissingExtraError
 from edgeseq.training.lightning_import import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
-from edgeseq.training.logger_threads import Follower, Row, Sent, Tool, in_short, read_sent
+from edgeseq.training.logger_threads import Follower, Row, SentSteps, Tool, in_short, read_sent
 from edgeseq.training.recipe import Recipe
 
 PROJECT = "edgeseq"
@@ -45,13 +45,13 @@ def begin_loggers(recipe: Recipe, folder: Path, first_step: int, past: Sequence[
     `past` holds the lines of the steps before; they go to those that lack them. Raises EdgeseqError for a logger that cannot
     begin; nothing is left running then.
     """
-    followers = [Follower("TensorBoard", _begin_tensorboard(folder, first_step), Sent())]
+    followers = [Follower("TensorBoard", _begin_tensorboard(folder, first_step), SentSteps())]
     try:
         for kind in dict.fromkeys(recipe.train.loggers):
             kept = folder / f"{kind}.json"
-            sent = read_sent(kept) if first_step > 1 else Sent()
+            sent = read_sent(kept) if first_step > 1 else SentSteps()
             tool = _begin(kind, recipe, folder, sent.run)
-            followers.append(Follower(TITLES[kind], tool, Sent(tool.run, sent.steps), kept))
+            followers.append(Follower(TITLES[kind], tool, SentSteps(tool.run, sent.steps), kept))
             for line in past:
                 followers[-1].follow(line)
     except BaseException:

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="networks are drawn with torch")
 pytest.importorskip("onnx", reason="graphs are built with onnx")
 from edgeseq.bench import peers  # noqa: E402
-from edgeseq.bench.network import Wanted, bench_networks  # noqa: E402
+from edgeseq.bench.network import NetworkBench, bench_networks  # noqa: E402
 from edgeseq.bench.peers import Contender, compare, judge, try_one  # noqa: E402
 from edgeseq.bench.runtimes import EDGESEQ, PEERS, TORCH, find_runtime, run_chunks  # noqa: E402
 from edgeseq.bench.shape import parse_shape  # noqa: E402
@@ -209,7 +209,7 @@ def test_trained_weights_are_taken(tmp_path):
 
 
 def test_a_report_of_everything():
-    wanted = Wanted([1, 2], [8], peers=False, streams=[2], profile=True, **QUICK)
+    wanted = NetworkBench([1, 2], [8], peers=False, streams=[2], profile=True, **QUICK)
     report = bench_networks([draw("gru:1x8")], wanted)
     assert list(report.comparisons) == [
         "gru:1x8, 1 step a chunk",

@@ -8,15 +8,15 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks.compiling import EAGER, WARM_UP_STEPS, Taken, measure, to_table
+from benchmarks.compiling import EAGER, WARM_UP_STEPS, StepTimes, measure, to_table
 from benchmarks.training import bench_recipe, with_steps
 from edgeseq.training.recipe_file import parse_recipe
 
 
 def test_times_are_compared_step_by_step_after_those_that_compile():
     """The last step is slow for both: paired, the ratio stays."""
-    eager = Taken([0.1] * WARM_UP_STEPS + [0.1, 0.1, 0.4], [0.2] * (WARM_UP_STEPS + 3), [5.0, 4.0])
-    compiled = Taken([3.05] + [0.05] * (WARM_UP_STEPS - 1) + [0.05, 0.05, 0.2], [0.3] * (WARM_UP_STEPS + 3), [5.0, 4.5])
+    eager = StepTimes([0.1] * WARM_UP_STEPS + [0.1, 0.1, 0.4], [0.2] * (WARM_UP_STEPS + 3), [5.0, 4.0])
+    compiled = StepTimes([3.05] + [0.05] * (WARM_UP_STEPS - 1) + [0.05, 0.05, 0.2], [0.3] * (WARM_UP_STEPS + 3), [5.0, 4.5])
     line = to_table({EAGER: eager, "network": compiled}).splitlines()[-1].split()
     assert line == ["network", "50.0", "0.500", "0.500-0.500", "1.500", "2.4", "4.5000"]
 

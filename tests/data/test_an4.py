@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from edgeseq.data.corpora import Request, importer
+from edgeseq.data.corpora import ImportRequest, importer
 from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import ManifestError
 
@@ -29,7 +29,7 @@ def path(corpus, name):
 
 
 def bring(corpus):
-    return importer("an4")(Request("an4", corpus.parent / "out", corpus))
+    return importer("an4")(ImportRequest("an4", corpus.parent / "out", corpus))
 
 
 @pytest.mark.parametrize("order", ["<i2", ">i2"])

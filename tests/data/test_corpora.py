@@ -16,7 +16,7 @@ import soundfile
 
 from edgeseq.data import public_corpora
 from edgeseq.data.archives import unpack
-from edgeseq.data.corpora import MODULES, Request, importer, only_words
+from edgeseq.data.corpora import MODULES, ImportRequest, importer, only_words
 from edgeseq.data.download import digest_of, download
 from edgeseq.data.manifest import read_manifest
 from edgeseq.data.public_corpora import CORPORA, Archive
@@ -205,7 +205,7 @@ LAYOUTS = {
 
 
 def bring(name, tmp_path, source, **words):
-    return importer(name)(Request(name, tmp_path / "out", source, **words))
+    return importer(name)(ImportRequest(name, tmp_path / "out", source, **words))
 
 
 def check(imported, out, expected):

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from edgeseq.data.cut import Aligner, Span, cut_words
-from edgeseq.data.engines import Flite, Request
+from edgeseq.data.engines import Flite, SynthesisRequest
 from edgeseq.data.manifest import Recording, read_manifest
 from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
 
@@ -24,7 +24,7 @@ def sentence(tmp_path_factory):
     if importlib.util.find_spec("pocketsphinx") is None:
         pytest.skip("pocketsphinx is not installed")
     file = tmp_path_factory.mktemp("sentences") / "s.wav"
-    Flite().speak([Request(SENTENCE, voices[-1], 1.0, 0.9)], [file], lambda: False)
+    Flite().speak([SynthesisRequest(SENTENCE, voices[-1], 1.0, 0.9)], [file], lambda: False)
     return Recording(file, soundfile.info(file).duration, SENTENCE, speaker="flite")
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from edgeseq.data import synth
 from edgeseq.data.engine_file import engines_with, read_engine
-from edgeseq.data.engines import Request
+from edgeseq.data.engines import SynthesisRequest
 from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import UsageError
 
@@ -66,7 +66,7 @@ def test_speed_and_pitch_reach_the_program(tmp_path):
     assert voice.pitched and voice.paced
     manners = {"slow": (1.0, 0.7), "fast": (1.0, 1.5), "low": (0.6, 1.0), "high": (1.9, 1.0)}
     files = {name: tmp_path / f"{name}.wav" for name in manners}
-    requests = [Request("nine nine nine", voice, *manner) for manner in manners.values()]
+    requests = [SynthesisRequest("nine nine nine", voice, *manner) for manner in manners.values()]
     engine.speak(requests, list(files.values()), never)
     spoken = {name: soundfile.read(file) for name, file in files.items()}
     assert len(spoken["slow"][0]) > 1.4 * len(spoken["fast"][0])
@@ -90,7 +90,7 @@ def test_another_program_speaks_without_a_pitch_of_its_own(tmp_path):
     drawn = [synth.draw("one", number, 0, {engine.name: [voice]}) for number in range(20)]
     assert {u.request.pitch for u in drawn} == {1.0} and len({u.request.speed for u in drawn}) == 20
     file = tmp_path / "a.wav"
-    engine.speak([Request("one two", voice, 1.0, 1.0)], [file], never)
+    engine.speak([SynthesisRequest("one two", voice, 1.0, 1.0)], [file], never)
     samples, rate = soundfile.read(file)
     assert 0.4 < len(samples) / rate < 4 and np.abs(samples).max() > 0.05
 
@@ -100,14 +100,14 @@ def test_text_may_be_wrapped_in_markup(tmp_path):
     values = {"command": ["sh", "-c", "cat > $0", "{file}"], "stdin": '<speed level="{speed:.0f}">{xml_text}</speed>'}
     text = yaml.safe_dump({"name": "echo", "licence": "CC0-1.0", "voices": ["one"], "own_speed": 100, **values})
     engine = read_engine(described(tmp_path, text))
-    engine.speak([Request("this & that", engine.voices()[0], 1.0, 1.25)], [tmp_path / "a.txt"], never)
+    engine.speak([SynthesisRequest("this & that", engine.voices()[0], 1.0, 1.25)], [tmp_path / "a.txt"], never)
     assert (tmp_path / "a.txt").read_text() == '<speed level="125">this &amp; that</speed>'
 
 
 def test_a_program_that_fails_leaves_nothing(tmp_path):
     text = "{name: bad, licence: x, command: [sh, -c, 'echo half > $0; exit 1', '{file}'], stdin: '{text}', voices: [one]}"
     engine = read_engine(described(tmp_path, text))
-    engine.speak([Request("one", engine.voices()[0], 1.0, 1.0)], [tmp_path / "a.wav"], never)
+    engine.speak([SynthesisRequest("one", engine.voices()[0], 1.0, 1.0)], [tmp_path / "a.wav"], never)
     assert not (tmp_path / "a.wav").exists()
 
 

@@ -11,7 +11,7 @@ import soundfile
 
 import edgeseq.data.synth as synth
 from edgeseq.data.engine_file import EngineOfFile
-from edgeseq.data.engines import ENGINES, Request, Voice, run_program
+from edgeseq.data.engines import ENGINES, SynthesisRequest, Voice, run_program
 from edgeseq.data.manifest import read_manifest
 from edgeseq.errors import EdgeseqError, UsageError
 
@@ -208,7 +208,9 @@ def test_each_program_speaks_and_heeds_the_speed(engine, tmp_path):
         pytest.skip(f"{engine.name} is not installed, or has no voices")
     chosen = [voices[0], voices[-1]]
     text = 'seven "eight" \\ nine'  # what Scheme would read as more than text
-    requests = [Request(text, voice, 1.2 if voice.pitched else 1.0, speed) for voice in chosen for speed in (0.75, 1.4)]
+    requests = [
+        SynthesisRequest(text, voice, 1.2 if voice.pitched else 1.0, speed) for voice in chosen for speed in (0.75, 1.4)
+    ]
     files = [tmp_path / f"{n}.wav" for n in range(len(requests))]
     engine.speak(requests, files, never)
     lengths = []
@@ -226,11 +228,11 @@ def test_one_that_cannot_be_spoken_does_not_stop_the_others(tmp_path):
         pytest.skip("festival is not installed, or has no voices")
     files = [tmp_path / "nowhere" / "a.wav", tmp_path / "b.wav"]
     files[0].parent.mkdir()
-    requests = [Request("one", voices[0], 1.0, 1.0)] * 2
+    requests = [SynthesisRequest("one", voices[0], 1.0, 1.0)] * 2
     engine.speak(requests, [files[0], files[1]], never)
     assert all(file.exists() for file in files)
     gone = [tmp_path / "a.wav", tmp_path / "gone" / "b.wav", tmp_path / "c.wav"]
-    engine.speak([Request("one", voices[-1], 1.0, 1.0)] * 3, gone, never)
+    engine.speak([SynthesisRequest("one", voices[-1], 1.0, 1.0)] * 3, gone, never)
     assert [file.exists() for file in gone] == [True, False, True]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from edgeseq.data.manifest import Recording
-from edgeseq.evaluation.phrase_thresholds import Heard, choose_threshold
+from edgeseq.evaluation.phrase_thresholds import PhraseResult, choose_threshold
 from edgeseq.events import Final
 
 
 def _heard(score, text="yes", said="yes", **extra):
     final = Final(text, 0.0, 1.0, 1.0, (), "answer", {"word": text}, score)
-    return Heard(Recording(Path("a.wav"), 1.0, said, extra=extra), () if score is None else (final,))
+    return PhraseResult(Recording(Path("a.wav"), 1.0, said, extra=extra), () if score is None else (final,))
 
 
 SAID = [_heard(score) for score in (-0.05, -0.1, -0.2, -0.4, -0.9)] + [_heard(-0.01, text="no")]

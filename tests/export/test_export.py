@@ -11,7 +11,7 @@ import torch
 from edgeseq.errors import ExportError, ModelError
 from edgeseq.export import exporter, frontend, products
 from edgeseq.export.exporter import describe, export
-from edgeseq.export.forms import FLOAT, Form
+from edgeseq.export.forms import FLOAT, GraphForm
 from edgeseq.export.graph import build_graph
 from edgeseq.export.simulation import quantize_rows
 from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
@@ -24,7 +24,7 @@ from edgeseq.training.weight_grids import quantize_columns
 from edgeseq.training.weights import load_trained
 
 CELLS = ("gru", "lstm", "rnn")
-INT8 = Form(8, "unrolled", "integer")
+INT8 = GraphForm(8, "unrolled", "integer")
 FORMS = {"float32": FLOAT, "int8": INT8}
 
 

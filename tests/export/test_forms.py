@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeseq.errors import UsageError
 from edgeseq.export.auto import time_forms
-from edgeseq.export.forms import BITS, TARGETS, Form, candidates, choose_form
+from edgeseq.export.forms import BITS, TARGETS, GraphForm, candidates, choose_form
 from edgeseq.export.graph import build_layers_graph
 from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
@@ -136,9 +136,9 @@ def test_targets_choose_forms():
     large, small = 5_000_000, 10_000
     for target in TARGETS:
         assert choose_form(target, 32, large, 2).steps == "operator"
-        assert choose_form(target, 8, large, 2) == Form(8, "unrolled", "integer")
-        assert choose_form(target, 8, small, 2) == Form(8, "operator", "float")
-        assert choose_form(target, 4, large, 2) == Form(4, "unrolled", "integer")
+        assert choose_form(target, 8, large, 2) == GraphForm(8, "unrolled", "integer")
+        assert choose_form(target, 8, small, 2) == GraphForm(8, "operator", "float")
+        assert choose_form(target, 4, large, 2) == GraphForm(4, "unrolled", "integer")
     single = {target: choose_form(target, 4, large, 1).product for target in TARGETS}
     assert single == {"generic": "integer", "x86": "blocks", "pi4": "integer", "pi5": "integer"}
 

@@ -16,7 +16,7 @@ import typer
 from tiny_tones import FLUSH_SECONDS
 
 from edgeseq.cli.train import train
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import ClipResult
 from edgeseq.export import exporter, finishing, proof, torch_network
 from edgeseq.export.exporter import export
 from edgeseq.export.proof import NotProvenError
@@ -161,7 +161,7 @@ def test_without_validation_recordings_the_export_says_so(make_trained, tmp_path
 
 def tally(unit, total, **errors):
     """Errors of four ways, all in one clip of so many words or phones."""
-    heard = {way: [Heard("", "", n, total, (), 1.0, 0.1)] for way, n in errors.items()}
+    heard = {way: [ClipResult("", "", n, total, (), 1.0, 0.1)] for way, n in errors.items()}
     return proof.Tally(unit, heard)
 
 

@@ -10,9 +10,10 @@ from phrase_sentences import phrase_file, phrases_of, sentences
 
 from edgeseq.errors import EdgeseqError
 from edgeseq.phrases.checking import ambiguities, count_sentences, examples, text_of, unused
-from edgeseq.phrases.compiling import compile_phrases, to_graph, to_tokens, to_words
+from edgeseq.phrases.compiling import compile_phrases, to_tokens, to_words
 from edgeseq.phrases.file import parse_phrases, read_phrases
 from edgeseq.phrases.graph import PhraseGraph
+from edgeseq.phrases.graph_making import to_graph
 from edgeseq.phrases.notation import NumberRange
 from edgeseq.phrases.numbers import number_of, number_phrases, number_words
 from edgeseq.tokens.table import TokenTable

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from phrase_sentences import phrase_file, phrases_of, random_rows, sentences, sure, viterbi_of_phones
 
 from edgeseq.phrases.checking import ambiguities, examples, text_of
-from edgeseq.phrases.compiling import compile_phrases, to_graph, to_tokens, to_words
+from edgeseq.phrases.compiling import compile_phrases, to_tokens, to_words
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
+from edgeseq.phrases.graph_making import to_graph
 from edgeseq.phrases.search import PhraseDecoder
 from edgeseq.phrases.trellis import SHARED_SOUND_PRICE
 from edgeseq.stream.serialization import pack, unpack

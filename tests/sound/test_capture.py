@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from edgeseq.sound.blocks import Lost
 from edgeseq.sound.capture.clock import MIN_LOSS_SECONDS, InputClock
 from edgeseq.sound.capture.load import Load
-from edgeseq.sound.capture.recorder import Opened
-from edgeseq.sound.capture.ring import MARGIN, Layout, Ring, shared_memory
+from edgeseq.sound.capture.recorder import CaptureStream
+from edgeseq.sound.capture.ring import MARGIN, Ring, RingLayout, shared_memory
 from edgeseq.sound.capture.stream import GONE, NOT_TAKEN, OVERRUN, TOO_SLOW, RecordedStream
 
 RATE, BLOCK = 48_000, 1920
@@ -79,7 +79,7 @@ def test_first_times_that_are_late_are_corrected():
 
 def opened(first_block=0, n_slots=16, **changes):
     fields = {"name": "test", "rate": 8000, "n_channels": 2, "sample_format": "int16", "block_samples": 80}
-    return Opened(**{**fields, **changes}, n_slots=n_slots, first_block=first_block)
+    return CaptureStream(**{**fields, **changes}, n_slots=n_slots, first_block=first_block)
 
 
 class Writer:
@@ -208,8 +208,8 @@ def test_overruns_are_counted_once():
 
 def test_memory_only_grows():
     descriptor = shared_memory()
-    large = Ring(descriptor, Layout(16, 4000))
-    Ring(descriptor, Layout(16, 100))
+    large = Ring(descriptor, RingLayout(16, 4000))
+    Ring(descriptor, RingLayout(16, 100))
     assert os.fstat(descriptor).st_size == large.layout.n_bytes
     large.write(15, 0, 0.0, 0, bytes(4000))
     assert large.read(15).content == bytes(4000)

@@ -14,8 +14,8 @@ import edgeseq.tokens.normalizing
 from edgeseq.data.check import check
 from edgeseq.data.manifest import read_manifest
 from edgeseq.decoding.hotwords import Hotword, parse_hotword
+from edgeseq.phrases.content import words as words_of
 from edgeseq.phrases.file import parse_phrases
-from edgeseq.phrases.file import words as words_of
 from edgeseq.tokens.normalizing import invisible, normalize_text
 from edgeseq.tokens.table import TokenTable
 

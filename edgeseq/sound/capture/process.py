@@ -15,7 +15,7 @@ from typing import Any
 
 from edgeseq.errors import DeviceError
 from edgeseq.sound.capture.devices import Device
-from edgeseq.sound.capture.recorder import Request
+from edgeseq.sound.capture.recorder import CaptureRequest
 from edgeseq.sound.capture.ring import shared_memory
 
 LIST_SECONDS = 10.0
@@ -32,7 +32,7 @@ Message = dict[str, Any]
 class RecorderProcess:
     """A running recorder with the ring it writes into and the pipe it speaks through."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: CaptureRequest) -> None:
         """Start it."""
         self.ring = shared_memory()
         self._messages, theirs = os.pipe()

@@ -20,7 +20,7 @@ from typing import Any
 
 from edgeseq.errors import DeviceError, EdgeseqError, UsageError
 from edgeseq.sound.capture.devices import Device, find_microphone, import_sounddevice, microphones_of
-from edgeseq.sound.capture.ring import Layout, Ring
+from edgeseq.sound.capture.ring import Ring, RingLayout
 
 DEVICE_BLOCK_SECONDS = 0.04
 """at most: what PortAudio is asked for. Larger blocks come late through a sound server, smaller ones cost more."""
@@ -40,7 +40,7 @@ INVALID_CHANNELS, INVALID_RATE, INVALID_FORMAT = -9998, -9997, -9994
 
 
 @dataclass(frozen=True)
-class Request:
+class CaptureRequest:
     """What to record."""
 
     wanted: str | int | None
@@ -53,7 +53,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Opened:
+class CaptureStream:
     """A stream that is being recorded."""
 
     name: str
@@ -68,15 +68,15 @@ class Opened:
     """its number"""
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> RingLayout:
         """How its blocks lie in the ring."""
-        return Layout(self.n_slots, self.block_samples * self.n_channels * SAMPLE_BYTES[self.sample_format])
+        return RingLayout(self.n_slots, self.block_samples * self.n_channels * SAMPLE_BYTES[self.sample_format])
 
 
 class Recorder:
     """One microphone into one ring."""
 
-    def __init__(self, request: Request, ring: int, messages: int) -> None:
+    def __init__(self, request: CaptureRequest, ring: int, messages: int) -> None:
         """Write blocks to the memory behind the descriptor `ring`, lines to the pipe `messages`."""
         self._request, self._ring_descriptor, self._messages = request, ring, messages
         self._number = 0
@@ -134,7 +134,7 @@ class Recorder:
         pieces = math.ceil(self._request.block_seconds / DEVICE_BLOCK_SECONDS - 1e-9)
         block_samples = max(1, round(rate * self._request.block_seconds / pieces))
         n_slots = max(8, math.ceil(self._request.ring_seconds * rate / block_samples))
-        opened = Opened(device.name, rate, n_channels, sample_format, block_samples, n_slots, self._number)
+        opened = CaptureStream(device.name, rate, n_channels, sample_format, block_samples, n_slots, self._number)
         self._ended.clear()
         taken = _Taken(opened, Ring(self._ring_descriptor, opened.layout), pieces)
         stream = sounddevice.RawInputStream(
@@ -183,7 +183,7 @@ class Recorder:
 class _Taken:
     """What PortAudio's thread keeps of one stream."""
 
-    opened: Opened
+    opened: CaptureStream
     ring: Ring
     pieces: int
     """blocks to an announcement"""
@@ -237,6 +237,6 @@ def main() -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        Recorder(Request(**json.loads(request)), int(ring), int(messages)).run()
+        Recorder(CaptureRequest(**json.loads(request)), int(ring), int(messages)).run()
     except BrokenPipeError:
         os._exit(0)

@@ -21,7 +21,7 @@ MARGIN = 2
 
 
 @dataclass(frozen=True)
-class Layout:
+class RingLayout:
     """How the memory is divided."""
 
     n_slots: int
@@ -62,7 +62,7 @@ def shared_memory() -> int:
 class Ring:
     """The memory, from either side."""
 
-    def __init__(self, descriptor: int, layout: Layout) -> None:
+    def __init__(self, descriptor: int, layout: RingLayout) -> None:
         """Map the memory behind a file descriptor; it grows where it is too small, and never shrinks under a reader."""
         if os.fstat(descriptor).st_size < layout.n_bytes:
             os.ftruncate(descriptor, layout.n_bytes)

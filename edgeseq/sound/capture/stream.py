@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from edgeseq.sound.blocks import Floats, Lost
 from edgeseq.sound.capture.clock import InputClock
-from edgeseq.sound.capture.recorder import Opened
+from edgeseq.sound.capture.recorder import CaptureStream
 from edgeseq.sound.capture.ring import Ring, Slot
 
 GONE = "the microphone had gone"
@@ -21,7 +21,7 @@ INT16_SCALE = np.float32(2.0**-15)
 class RecordedStream:
     """Reads what a recorder writes; remembers where it is."""
 
-    def __init__(self, opened: Opened, ring: int, heard_until: float | None = None) -> None:
+    def __init__(self, opened: CaptureStream, ring: int, heard_until: float | None = None) -> None:
         """Read from the memory behind the descriptor `ring`; sound was heard until then before (steady clock), if at all."""
         self.opened = opened
         self.newest = opened.first_block - 1

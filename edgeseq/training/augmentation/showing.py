@@ -36,7 +36,7 @@ KEYS = (*NONE_OF_IT, *WITH_PROBABILITY)
 
 
 @dataclass(frozen=True)
-class Heard:
+class AugmentedClip:
     """One way in which an utterance may be heard."""
 
     title: str
@@ -59,12 +59,12 @@ def only(recipe: Recipe, keys: Collection[str]) -> Recipe:
     return parse_recipe(values, f"augment {', '.join(keys)}")
 
 
-def as_it_is(samples: Waveform, recipe: Recipe) -> Heard:
+def as_it_is(samples: Waveform, recipe: Recipe) -> AugmentedClip:
     """Hear an utterance `[n_samples]`, at the recipe's rate, unchanged."""
-    return Heard("as it is", samples, _log_mel(samples, recipe), ())
+    return AugmentedClip("as it is", samples, _log_mel(samples, recipe), ())
 
 
-def hear(samples: Waveform, recipe: Recipe, seed: int) -> Heard:
+def hear(samples: Waveform, recipe: Recipe, seed: int) -> AugmentedClip:
     """Augment an utterance as training does at full difficulty; the tail that the recipe keeps free is appended."""
     rate = recipe.frontend.sample_rate
     rng = np.random.default_rng(seed)
@@ -76,7 +76,7 @@ def hear(samples: Waveform, recipe: Recipe, seed: int) -> Heard:
     on_mel = draw_spec_augment(frames.shape, recipe.augment.spec_augment, 1.0, RowChance(seed, 0, [0]))
     parts = [part for effect in (*of_clip, *of_row) for part in (effect.parts if isinstance(effect, Acoustics) else [effect])]
     told = [(part.key, str(part)) for part in parts]
-    return Heard(f"seed {seed}", heard, on_mel.apply(frames)[0].numpy(), (*told, ("spec_augment", on_mel.words(0))))
+    return AugmentedClip(f"seed {seed}", heard, on_mel.apply(frames)[0].numpy(), (*told, ("spec_augment", on_mel.words(0))))
 
 
 def _log_mel(samples: Waveform, recipe: Recipe) -> NDArray[np.float32]:
@@ -85,7 +85,7 @@ def _log_mel(samples: Waveform, recipe: Recipe) -> NDArray[np.float32]:
     return np.asarray(frontend.log_mel(begun)[0].numpy())
 
 
-def draw_picture(heard: Sequence[Heard], recipe: Recipe, path: Path) -> None:
+def draw_picture(heard: Sequence[AugmentedClip], recipe: Recipe, path: Path) -> None:
     """Draw waveform and log-mel of each, one under the other, on one axis of time, as PNG."""
     import_matplotlib()
     from matplotlib.figure import Figure

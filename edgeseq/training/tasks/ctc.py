@@ -12,7 +12,8 @@ from torch.nn.functional import ctc_loss
 
 from edgeseq.data.manifest import Recording
 from edgeseq.decoding.ctc import rows_needed
-from edgeseq.evaluation.evaluate import Heard, compare_texts
+from edgeseq.evaluation.clip_results import ClipResult
+from edgeseq.evaluation.evaluate import compare_texts
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.metadata import FORMATS, CtcMetadata, ModelMetadata
 from edgeseq.stream.recognizer import usual_decoder
@@ -158,14 +159,14 @@ class WordJudge:
         self.tokens, self.decoder = metadata.token_table, usual_decoder(metadata)
         self.units = ("phone", "word") if self.tokens.kind == "phones" else ("word",)
 
-    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> list[Heard]:
+    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> list[ClipResult]:
         """Count phones, where tokens are phones, and words."""
         hypothesis = self.decoder.final(self.decoder.step(rows, self.decoder.init_state()))
         words = compare_texts(clip.text, "" if hypothesis is None else hypothesis.text, seconds, 0.0, self.tokens.language)
         return [compare_phones(words, rows, self.tokens), words] if len(self.units) > 1 else [words]
 
 
-def compare_phones(heard: Heard, log_probs: Rows, tokens: TokenTable) -> Heard:
+def compare_phones(heard: ClipResult, log_probs: Rows, tokens: TokenTable) -> ClipResult:
     """Count the phones of a clip that were not understood, in place of its words; none where the lexicon lacks a word."""
     pronounced = pronunciations_of_text(heard.reference, tokens)
     if pronounced is None:

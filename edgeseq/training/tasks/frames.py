@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy, nll_loss
 
 from edgeseq.data.manifest import Recording, Segment
 from edgeseq.errors import ManifestError
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import ClipResult
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata import ModelMetadata
@@ -224,11 +224,11 @@ class RowJudge:
         """Compare as `task` decides."""
         self.task = task
 
-    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> list[Heard]:
+    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> list[ClipResult]:
         """Compare with the clip's segments."""
         wanted = self.task.labels_of(iter(clip.segments or ()), len(rows))
         n_errors = int((self.task.decide(rows) != wanted).any(axis=1).sum())
-        return [Heard("", "", n_errors, len(rows), (), seconds, 0.0)]
+        return [ClipResult("", "", n_errors, len(rows), (), seconds, 0.0)]
 
 
 def f1(found: Labels, wanted: Labels) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgeseq.data.manifest import Recording
-from edgeseq.evaluation.evaluate import Heard
+from edgeseq.evaluation.clip_results import ClipResult
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.training.metric import Metric
@@ -39,7 +39,7 @@ class Judge(Protocol):
     def units(self) -> Sequence[str]:
         """What is counted, such as `word`, the surest first."""
 
-    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> Sequence[Heard]:
+    def __call__(self, clip: Clip, rows: Rows, seconds: float) -> Sequence[ClipResult]:
         """Count the errors of a clip, once for each unit; `seconds` is how long computing took."""
         ...
 
