@@ -33,6 +33,6 @@ def _companions(root: Path, model: Path) -> list[str]:
     """List the companions that a model names in its metadata; edgeseq is not installed here, but one module suffices."""
     if not model.is_file():
         return []
-    module = runpy.run_path(str(root / "edgeseq" / "onnx_file.py"), run_name="onnx_file")
-    named = json.loads(module["summarize"](model.read_bytes()).metadata.get("edgeseq.model.companions", "{}"))
+    module = runpy.run_path(str(root / "edgeseq" / "model" / "onnx_file.py"), run_name="onnx_file")
+    named = json.loads(module["summarize"](model.read_bytes()).metadata.get("edgeseq.companions", "{}"))
     return [entry["file"] for entry in named.values() if "file" in entry]

@@ -148,7 +148,7 @@ def test_metadata_keeps_companions_and_refuses_what_cannot_be_meant():
     companions = {"language_model": entry, "something_newer": {"a": 1}}
     strings = tones.metadata(companions=companions).to_strings()
     assert ModelMetadata.from_strings(strings, "x").companions == companions
-    assert "edgeseq.model.companions" not in tones.metadata().to_strings()
+    assert "edgeseq.companions" not in tones.metadata().to_strings()
     for wrong, message in (
         ({"lexicon": "a.dict"}, "lexicon is not an object with 'file' and 'sha256'"),
         ({"lexicon": {"file": "../a.dict", "sha256": ""}}, "wanted the name of a file beside the model"),

@@ -95,5 +95,5 @@ def test_frames_that_no_client_would_send(tone_recognizer, protocol, says, caplo
 
     said, refusals = asyncio.run(run())
     assert said == ["hello abba", "zoo", "a b c", "yes"]
-    assert refusals[protocol, "audio"] > 5 and refusals[protocol, "usage"] > 5
+    assert refusals[protocol, "usage"] > 5 and (protocol == "vosk" or refusals[protocol, "audio"] > 5)  # odd bytes wait
     assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []

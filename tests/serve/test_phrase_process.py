@@ -27,7 +27,13 @@ def tokens(tmp_path_factory):
 
 def compiled(tokens, guesser):
     limits = {"seconds": 5.0, "nodes": 100, "states": 10_000}
-    request = {"text": "intents: {x: [go shado]}", "tokens": tokens.symbols, "token_details": tokens.details, **limits}
+    request = {
+        "text": "intents: {x: [go shado]}",
+        "tokens": tokens.symbols,
+        "token_details": tokens.details,
+        "language": "en",
+        **limits,
+    }
     return subprocess.run(
         [sys.executable, "-m", "edgeseq.serve.phrase_process"],
         input=json.dumps(request | {"guesser": guesser}).encode(),
