@@ -25,11 +25,14 @@ ALL = {
     "sherpa": "127.0.0.1:0",
 }
 
+MUCH_MEMORY = 64 << 30
+
 
 @asynccontextmanager
 async def serving(recognizer, listen=("vosk", "sherpa"), security=None, drain_seconds=1.0, save_audio=None, **limits):
     """Serve a recognizer; gives the server."""
     recognizers = recognizer if isinstance(recognizer, dict) else {"tones": recognizer}
+    limits = {"memory_bytes": MUCH_MEMORY, **limits}  # a test process holds torch and more
     context = Context(Hub(recognizers, Limits(**limits), save_audio=save_audio))
     wanted = {protocol: ALL[protocol] for protocol in listen}
     async with Server(context, wanted, security or Security(), drain_seconds=drain_seconds) as server:

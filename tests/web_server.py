@@ -10,7 +10,7 @@ from edgeseq.serve.hub import Hub
 from edgeseq.serve.limits import Limits
 
 
-def served(recognizers, modules, use, limits=Limits(), access=Access()):  # noqa: B008
+def served(recognizers, modules, use, limits=Limits(memory_bytes=64 << 30), access=Access()):  # noqa: B008
     """Run `use(port, hub)` beside a server with the routes of `modules`; gives what it gives."""
     recognizers = recognizers if isinstance(recognizers, dict) else {"tones": recognizers}
 

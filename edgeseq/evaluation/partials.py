@@ -46,7 +46,7 @@ def count_shown(events: Iterable[Event], *, stable: bool = False) -> PartialStat
     >>> def said(kind, *words): return kind(" ".join(words), 0, 0, 1, tuple(Word(w, 0, 0, 1) for w in words))
     >>> events = [said(Partial, "fo"), said(Partial, "four"), said(Partial, "four", "won"), said(Final, "four", "one")]
     >>> count_shown(events)
-    Shown(words=3, grown=1, taken_back=1)
+    PartialStats(words=3, grown=1, taken_back=1)
     """
     total, shown = PartialStats(), tuple[str, ...]()
     for event in events:

@@ -2,7 +2,7 @@ import doctest
 
 import pytest
 
-from edgeseq.decoding.decoder import lexicon as lexicons
+from edgeseq.decoding import lexicon as lexicons
 from edgeseq.decoding.lexicon import Lexicon, read_lexicon
 from edgeseq.errors import WordListError
 from edgeseq.tokens.table import TokenTable

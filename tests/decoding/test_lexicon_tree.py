@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.decoding.decoder import lexicon_tree
+from edgeseq.decoding import lexicon_tree
 from edgeseq.decoding.lexicon_tree import ROOT, Entries, LexiconTree
 
 SPELLED = st.lists(st.tuples(st.sampled_from(["un", "deux", "été", "x"]), st.lists(st.integers(0, 3), min_size=1, max_size=5)))

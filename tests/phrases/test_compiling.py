@@ -188,7 +188,7 @@ def test_graphs_are_written_down_and_read_back():
     other = compile_phrases(parse_phrases("intents: {a: b}"), LETTERS)
     assert other.digest != graph.digest
     content = graph.to_bytes()
-    for broken in (b"", b"no zip", content[: len(content) // 2], content.replace(b"Filled", b"Spilled"), _wrong(graph)):
+    for broken in (b"", b"no zip", content[: len(content) // 2], content.replace(b"SlotMark", b"SpotMark"), _wrong(graph)):
         with pytest.raises(EdgeseqError, match="no phrase graph"):
             PhraseGraph.from_bytes(broken)
 

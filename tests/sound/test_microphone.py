@@ -370,12 +370,12 @@ def test_the_recorder_is_small():
 
 RECORDER = """
     import numpy as np, os, types
-    from edgeseq.sound.capture.recorder import Opened, Recorder, Request, _Taken
+    from edgeseq.sound.capture.recorder import CaptureRequest, CaptureStream, Recorder, _Taken
     from edgeseq.sound.capture.ring import Ring, shared_memory
     import sounddevice as sd
     ring, (messages, ours) = shared_memory(), os.pipe()
-    opened = Opened("x", 8000, 1, "int16", 5, 16, 0)
-    recorder = Recorder(Request(None, 8000, 0.08, 10), ring, ours)
+    opened = CaptureStream("x", 8000, 1, "int16", 5, 16, 0)
+    recorder = Recorder(CaptureRequest(None, 8000, 0.08, 10), ring, ours)
     taken = _Taken(opened, Ring(ring, opened.layout), 1)
     times = types.SimpleNamespace(currentTime=5.0, inputBufferAdcTime={adc})
     for flags in (2, 0):

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeseq.errors import WordListError
+from edgeseq.tokens import packed_lexicon
 from edgeseq.tokens.packed_lexicon import MAGIC, is_packed, load_lexicon, pack, write_packed
 from edgeseq.tokens.pronunciations import pronunciations_of
-from edgeseq.tokens.table import packed_lexicon
 
 PHONES = st.lists(st.sampled_from(["AA", "B", "tʃ", "s"]), min_size=1, max_size=6).map(tuple)
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\n"), min_size=1, max_size=8)

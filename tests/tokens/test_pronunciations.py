@@ -12,8 +12,9 @@ from edgeseq.decoding.lexicon_tree import LexiconTree, phone_entries
 from edgeseq.decoding.word_ends import WordEnds
 from edgeseq.errors import ManifestError, WordListError
 from edgeseq.serve.biasing import spelled
+from edgeseq.tokens import pronunciations
 from edgeseq.tokens.pronunciations import read_entries
-from edgeseq.tokens.table import TokenTable, pronunciations
+from edgeseq.tokens.table import TokenTable
 
 LEXICON = """\
 ;;; as CMUdict writes it

@@ -11,7 +11,8 @@ from edgeseq.decoding.beam import BeamDecoder
 from edgeseq.decoding.fusion import Fusion
 from edgeseq.decoding.hotwords import Hotword, Hotwords
 from edgeseq.decoding.lexicon import Lexicon
-from edgeseq.tokens.table import WORD_START, TokenTable, subwords
+from edgeseq.tokens import subwords
+from edgeseq.tokens.table import WORD_START, TokenTable
 
 PIECES = ("<blk>", "▁", "▁t", "e", "a", "t", "ea", "▁tea", "▁te")
 TABLE = TokenTable(PIECES, scores=(0.0, -3.0, -4.0, -2.0, -2.0, -2.5, -3.5, -9.0, -4.5))
