@@ -69,6 +69,10 @@ class Decoders:
                     yield block
         finally:
             _end(process)
+            while await process.stdout.read(
+                MOST_FRAME
+            ):  # `wait` waits for the end of the pipe, which is paused while it is full
+                pass
             await process.wait()
 
     async def _next(self, out: asyncio.StreamReader) -> Floats | None:

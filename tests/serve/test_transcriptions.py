@@ -262,6 +262,31 @@ def test_a_program_that_hangs_or_burns_is_ended(command, message, monkeypatch):
         list(uploads._decode(command, file, RATE, "no sound"))
 
 
+def test_clients_that_leave_while_they_are_heard_free_their_places(tone_recognizer):
+    """More of them than files are decoded at once, each with an hour of sound, most of it waiting in pipes."""
+    content = io.BytesIO()
+    soundfile.write(content, np.zeros(3600 * 8000, np.int16), 8000, format="FLAC")
+    head = '--b\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n'
+    body = f"{head.format('model', '')}tones\r\n{head.format('file', '; filename=a')}".encode()
+    body += content.getvalue() + b"\r\n--b--\r\n"
+    about = f"Content-Length: {len(body)}\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n".encode()
+
+    async def use(port, hub):
+        for _ in range(6):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: 127.0.0.1\r\n" + about + body)
+            while not len(hub):
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.7)
+            writer.transport.abort()
+            while len(hub):
+                await asyncio.sleep(0.02)
+        async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="x", max_retries=0) as client:
+            return (await client.audio.transcriptions.create(file=("a.wav", recording("abba")), model="tones")).text
+
+    assert served(tone_recognizer, [transcriptions], use) == "abba"
+
+
 def test_a_client_that_leaves_frees_its_place(tone_recognizer):
     async def use(port, hub):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
