@@ -17,8 +17,8 @@ from edgeseq.model.companions import ROLES
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata import FRAMES, CtcMetadata, ModelMetadata
-from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes
-from edgeseq.model.signature import AUDIO, describe
+from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes, rows_of
+from edgeseq.model.signature import describe
 
 if TYPE_CHECKING:
     from edgeseq.stream.recognizer import Recognizer
@@ -163,7 +163,7 @@ def _check_words(metadata: CtcMetadata) -> str:
 
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:
-    rows = _rows_of(network, [noise])[0].astype(np.float64)
+    rows = rows_of(network, noise[None])[0].astype(np.float64)
     is_words = isinstance(network.metadata, CtcMetadata)
     if not is_words and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
         if not (rows.min() >= 0 and rows.max() <= 1):
@@ -176,8 +176,8 @@ def _check_probabilities(network: Network, noise: np.ndarray) -> str:
 
 
 def _check_neighbours(network: Network, noise: np.ndarray) -> str:
-    alone = _rows_of(network, [noise])[0]
-    beside = _rows_of(network, [noise[::-1] * 8, noise])[1]
+    alone = rows_of(network, noise[None])[0]
+    beside = rows_of(network, np.stack([noise[::-1] * 8, noise]))[1]
     off, name = np.abs(alone - beside).max(), network.metadata.signature.rows.name
     if not off < 1e-3:
         raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside a louder stream in its batch.")
@@ -201,17 +201,6 @@ def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_samp
         new, state = hearing.step(noise[start : start + n_samples], state)
         events += new
     return events, state.network
-
-
-def _rows_of(network: Network, streams: list[np.ndarray]) -> np.ndarray:
-    """Run whole chunks of equally long streams through the network; its first output, `[batch, n_rows, n_columns]`."""
-    n_chunk, name = network.metadata.chunk_samples, network.metadata.signature.rows.name
-    state, rows = network.init_state(len(streams)), []
-    for start in range(0, len(streams[0]) - n_chunk + 1, n_chunk):
-        chunks = np.stack([s[start : start + n_chunk] for s in streams])
-        outputs, state = network.step({AUDIO: chunks}, state)
-        rows.append(outputs[name])
-    return np.concatenate(rows, axis=1)
 
 
 def _user_folder() -> Path:

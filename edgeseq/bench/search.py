@@ -17,8 +17,7 @@ from edgeseq.data.manifest import find_data, read_manifest
 from edgeseq.decoding.decoder import Decoder
 from edgeseq.decoding.greedy import GreedyDecoder
 from edgeseq.evaluation.reference_clips import SingleClip
-from edgeseq.model.metadata import LOG_PROBS
-from edgeseq.model.signature import AUDIO
+from edgeseq.model.network import rows_of
 
 if TYPE_CHECKING:
     from edgeseq.evaluation.reference_clips import Clip
@@ -86,7 +85,7 @@ def bench_search(recognizer: Recognizer, beam: Decoder[Any], sounds: Sequence[Ro
     """Measure processor time (all threads of this process) of the network and of decoders over `sounds`."""
     metadata = recognizer.metadata
     began = time.process_time()
-    utterances = [_log_probs(recognizer, sound) for sound in sounds]
+    utterances = [rows_of(recognizer.network, sound[None])[0] for sound in sounds]
     network = time.process_time() - began
     n_rows = sum(map(len, utterances))
     a_chunk = metadata.chunk_samples // metadata.step_samples
@@ -105,17 +104,6 @@ def bench_search(recognizer: Recognizer, beam: Decoder[Any], sounds: Sequence[Ro
         first_beam_us=1e6 * first / n_rows,
         beam_step_us=1e6 * alone / n_rows,
     )
-
-
-def _log_probs(recognizer: Recognizer, sound: Rows) -> Rows:
-    """Run the network alone, a chunk at a time: `[n_steps, n_tokens]`."""
-    network, n_chunk = recognizer.network, recognizer.metadata.chunk_samples
-    state, rows = network.init_state(), []
-    padded = np.concatenate([sound, np.zeros(-len(sound) % n_chunk, dtype=np.float32)])
-    for start in range(0, len(padded), n_chunk):
-        outputs, state = network.step({AUDIO: padded[None, start : start + n_chunk]}, state)
-        rows.append(outputs[LOG_PROBS][0])
-    return np.concatenate(rows)
 
 
 def _time(decoder: Decoder[Any], utterances: Sequence[Rows], rows_a_partial: int) -> float:

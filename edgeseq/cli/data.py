@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli import label, record
+from edgeseq.cli import align, label, record
 from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.stopping import stop_on_signals
@@ -285,6 +285,7 @@ def synth(
 
 app.command("record")(record.record)
 app.command("label")(label.label)
+app.command("align")(align.align)
 
 
 @app.command()

@@ -74,7 +74,7 @@ def train(
         batches = trainer.load_batches(resolved)
         valid = load_validation(resolved)
         if resolved.finetune is not None:
-            load_given(resolved, resolved.finetune)
+            load_given(resolved, batches.task, resolved.finetune)
         n_recordings = sum(len(source.recordings) for source in batches.sources)
         say(f"{recipe}: fits together; {n_recordings:,} recordings, {batches.task.describe()}")
         for source, drawn in zip(resolved.data.train, batches.sources, strict=True):

@@ -6,18 +6,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgeseq.errors import ModelError
 from edgeseq.model.interface import check_interface
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.onnx_file import NotOnnxError, OnnxSummary, hash_graph, summarize
 from edgeseq.model.session import open_session
-from edgeseq.model.signature import NEXT_SUFFIX, Array, Arrays, Signature, describe
+from edgeseq.model.signature import AUDIO, NEXT_SUFFIX, Array, Arrays, Signature, describe
 from edgeseq.sound.blocks import Floats
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["Array", "Arrays", "Floats", "Network", "NetworkState", "check_content", "read_model_bytes"]
+__all__ = ["Array", "Arrays", "Floats", "Network", "NetworkState", "check_content", "read_model_bytes", "rows_of"]
 
 NetworkState = dict[str, Array]
 """Graph input `state_*` -> array with batch as axis 0. Handed in, handed back, never changed in place."""
@@ -79,6 +81,20 @@ class Network:
                 "  Export the model again."
             )
         return outputs, dict(zip(self._state_names, arrays[n_outputs:], strict=True))
+
+
+def rows_of(network: Network, streams: Floats) -> Floats:
+    """Run equally long streams, float32 `[batch, n_samples]`, alone through a network; the last chunk is filled with zeros.
+
+    Returns its first output `[batch, n_rows, n_columns]`: the rows of whole chunks.
+    """
+    n_chunk, name = network.metadata.chunk_samples, network.metadata.signature.rows.name
+    padded = np.pad(streams, ((0, 0), (0, -streams.shape[1] % n_chunk)))
+    state, rows = network.init_state(len(streams)), []
+    for start in range(0, padded.shape[1], n_chunk):
+        outputs, state = network.step({AUDIO: padded[:, start : start + n_chunk]}, state)
+        rows.append(outputs[name])
+    return np.concatenate(rows, axis=1)
 
 
 def read_model_bytes(path: Path) -> bytes:

@@ -25,9 +25,9 @@ def begin_from(model: SequenceModel, task: Task, recipe: Recipe, finetune: Finet
     """Fill `model`, made fresh for `recipe` and `task`, with the weights that `finetune` names.
 
     The frontend keeps the statistics of the given network, since its weights expect them. Raises UsageError when the two differ
-    in task, frontend or network, ModelError when the weights cannot be read.
+    in frontend or network, or in what their outputs mean, ModelError when the weights cannot be read.
     """
-    given = load_given(recipe, finetune)
+    given = load_given(recipe, task, finetune)
     weights = given.model.state_dict()
     for name, fresh in model.head.linear.state_dict().items():
         key = f"head.linear.{name}"
@@ -35,20 +35,16 @@ def begin_from(model: SequenceModel, task: Task, recipe: Recipe, finetune: Finet
     model.load_state_dict(weights)
 
 
-def load_given(recipe: Recipe, finetune: FinetuneRecipe) -> Trained:
-    """Read the weights that `finetune` names. Raises UsageError for those of another network, ModelError for what are none."""
+def load_given(recipe: Recipe, task: Task, finetune: FinetuneRecipe) -> Trained:
+    """Read the weights that `finetune` names. Raises UsageError where they do not fit, ModelError where they are none."""
     given = load_trained(find_weights(finetune.weights, "finetune.weights"))
+    refuse_other_outputs(given.task, task, finetune.weights)
     refuse_other_network(given.recipe, recipe, finetune.weights)
     return given
 
 
 def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:
-    """Raise UsageError that shows in what task, frontend and network differ."""
-    if given.task.kind != wanted.task.kind:
-        raise UsageError(
-            f"finetune.weights: {name} was trained for the task '{given.task.kind}'; this recipe's is '{wanted.task.kind}'.\n"
-            "  Name weights of the same task, or train without finetune."
-        )
+    """Raise UsageError that shows in what frontend and network differ."""
     theirs, ours = (
         {"frontend": one.frontend.model_dump(), "network": one.network.model_dump(exclude=FREE_NETWORK_KEYS)}
         for one in (given, wanted)
@@ -59,6 +55,24 @@ def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:
         raise UsageError(
             f"finetune.weights: {name} is another network than this recipe's:\n{listed}\n"
             "  Give the recipe the same frontend and network, or train without finetune."
+        )
+
+
+def refuse_other_outputs(given: Task, wanted: Task, name: str) -> None:
+    """Raise UsageError where the outputs of two tasks have nothing in common: no symbol, or not the same kind of probability.
+
+    Logits of softmax mean the same whether their probabilities (`softmax`) or log-probs (`log_softmax`) come out.
+    """
+    kinds = [activation.removeprefix("log_") for activation in (given.activation, wanted.activation)]
+    if kinds[0] != kinds[1]:
+        raise UsageError(
+            f"finetune.weights: the outputs of {name} are of the kind {kinds[0]}; this recipe's task wants {kinds[1]}.\n"
+            "  Name weights of the same task, or train without finetune."
+        )
+    if not set(given.symbols) & set(wanted.symbols):
+        raise UsageError(
+            f"finetune.weights: the outputs of {name} ({', '.join(given.symbols[:5])} ...) share no name with this recipe's "
+            f"({', '.join(wanted.symbols[:5])} ...).\n  Name weights that know some of them, or train without finetune."
         )
 
 

@@ -128,10 +128,16 @@ class Task:
         return "no recording can be used."
 
     def labels_of(self, segments: Iterator[Segment], n_rows: int) -> Labels:
-        """Label the rows whose middle lies in a segment, seconds from the start of the first row."""
+        """Label the rows whose middle lies in a segment, seconds from the start of the first row.
+
+        A segment too short to hold a row's middle labels the row that holds its own.
+        """
         labels = np.zeros((n_rows, len(self.settings.labels)), dtype=bool)
         for segment in segments:
             first, last = (int(np.ceil(time / self.row_seconds - 0.5 - 1e-9)) for time in (segment.start, segment.end))
+            if first == last:
+                first = int((segment.start + segment.end) / 2 / self.row_seconds)
+                last = first + 1
             labels[max(0, first) : max(0, last), self.settings.labels.index(segment.label)] = True
         return labels
 
