@@ -33,6 +33,7 @@ def begin_from(model: SequenceModel, task: Task, recipe: Recipe, finetune: Finet
         key = f"head.linear.{name}"
         weights[key] = join_outputs(fresh, weights[key], task.symbols, given.task.symbols)
     model.load_state_dict(weights)
+    shrink(model, finetune.shrink)
 
 
 def load_given(recipe: Recipe, task: Task, finetune: FinetuneRecipe) -> Trained:
@@ -90,3 +91,11 @@ def freeze(model: SequenceModel, n_layers: int) -> None:
     """Keep the lowest `n_layers` recurrent layers as they are from here on."""
     for layer in model.trunk.recurrent_layers[:n_layers]:
         layer.requires_grad_(False)
+
+
+@torch.no_grad()
+def shrink(model: SequenceModel, factor: float) -> None:
+    """Scale the recurrent layers' weights and biases by `factor`, so that saturated units can learn again."""
+    for layer in model.trunk.recurrent_layers:
+        for parameter in layer.rnn.parameters():
+            parameter.mul_(factor)

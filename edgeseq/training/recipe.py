@@ -255,6 +255,16 @@ class FinetuneRecipe(Part):
     """a run's folder, a checkpoint, weights.safetensors, or a released model's folder or name"""
     freeze: NonNegativeInt = 0
     """recurrent layers, from the input on, that stay as they are"""
+    shrink: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """factor on the weights of all recurrent layers: 0.5 frees units that long training has saturated (Ash and Adams 2020)"""
+
+    @model_validator(mode="after")
+    def _frozen_layers_stay(self) -> FinetuneRecipe:
+        if self.freeze and self.shrink < 1:
+            raise ValueError(
+                f"freeze ({self.freeze}) keeps layers as they are, and shrink ({self.shrink:g}) does not; leave one out"
+            )
+        return self
 
 
 class ExportRecipe(Part):

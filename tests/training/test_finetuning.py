@@ -70,6 +70,19 @@ def test_rows_of_known_symbols_are_kept_and_new_ones_begin_small(tiny_recipe, to
     assert torch.equal(tuned.model.frontend.mean, given.model.frontend.mean)
 
 
+def test_shrinking_scales_recurrent_weights_alone(tiny_recipe, base, tmp_path):
+    settings = tiny_recipe().train.model_dump() | {"steps": 1, "lr": 1e-12}
+    recipe = tiny_recipe(finetune={"weights": str(base), "shrink": 0.5}, train=settings)
+    tuned, given = run(recipe, tmp_path / "tuned").model.state_dict(), load_trained(base).model.state_dict()
+    for name, weights in given.items():
+        torch.testing.assert_close(tuned[name], (0.5 if ".rnn." in name else 1.0) * weights)
+
+
+def test_frozen_layers_are_not_shrunk(tiny_recipe):
+    with pytest.raises(RecipeError, match="leave one out"):
+        tiny_recipe(finetune={"weights": "a", "shrink": 0.5, "freeze": 1})
+
+
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_frozen_layers_stay_to_the_bit_and_the_others_do_not(tiny_recipe, tmp_path, cell):
     network = {"cell": cell, "hidden_size": 16, "num_layers": 2}
