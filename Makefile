@@ -39,12 +39,12 @@ demo: base  ## hear a recording as if it were a microphone (sets up what listeni
 	@echo "  $(VENV)/bin/edgeseq listen"
 
 test: lint  ## check everything: ruff, mypy, pytest (sets up torch and the tools, too)
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 test-full: system test  ## install with apt what tests use besides Python, then the same: nothing is skipped for want of a program
 
 test-quick: dev  ## run the tests that take seconds
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadgroup -m "not slow"
+	@$(VENV)/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: dev  ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -9,6 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Threads of torch wait for one another in loops that take a core each: where others compute as well, two are twenty times
+slower than one. It is read when torch and numpy are imported, which is later; programs that tests start inherit it."""
+
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

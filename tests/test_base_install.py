@@ -17,7 +17,6 @@ DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("base install"),
     pytest.mark.skipif(not (ROOT / "models/digits-en/model.int8.onnx").is_file(), reason="there is no model to ship"),
 ]
 

@@ -29,6 +29,8 @@ ADDRESS_SHARE = 0.75
 """of a listener's slots that one address may have"""
 BACKLOG, ACCEPTED = 1024, 16
 """connections that may wait to be taken, a thousand come in a second; that are taken before others have their turn"""
+LINGERING, LINGER_SECONDS = 16, 1.0
+"""connections of a listener that may stay open without a slot to hear why they have none, and for how long"""
 GRACE_SECONDS = 1.0
 """that a connection has to say something, before it may have to give way"""
 READ_BYTES = 32_768
@@ -87,6 +89,8 @@ class Slots:
         self._taken: dict[Slot, None] = {}
         """in the order in which they last rested"""
         self._of_address: Counter[str] = Counter()
+        self.lingering: set[_TurnedAway] = set()
+        """connections without a slot that are still open"""
 
     def __len__(self) -> int:
         """Count those that are taken."""
@@ -150,9 +154,7 @@ class _Counted(asyncio.Protocol):
         """Take a slot, or say that there is no room before anything is made for the client."""
         self._slot = self._slots.take(transport)
         if self._slot is None:
-            out = cast(asyncio.Transport, transport)
-            out.write(BUSY)
-            out.close()
+            _TurnedAway(cast(asyncio.Transport, transport), self._slots.lingering)
             return
         bound_reads(transport)
         inner = self._inner = self._make_inner()
@@ -169,6 +171,33 @@ class _Counted(asyncio.Protocol):
             self._slot.free()
         if self._inner is not None:
             self._inner.connection_lost(exc)
+
+
+class _TurnedAway(asyncio.Protocol):
+    """A connection for which there is no room: it is answered so, and may send on until it has read that.
+
+    To close it while something of it is unread is to reset it. A client that is still sending then fails instead of reading
+    the answer, and some systems throw away what they have received. So it lingers, at most LINGER_SECONDS.
+    """
+
+    def __init__(self, transport: asyncio.Transport, lingering: set[_TurnedAway]) -> None:
+        self._lingering = lingering
+        self._end: asyncio.TimerHandle | None = None
+        transport.set_protocol(self)
+        transport.write(BUSY)
+        if len(lingering) >= LINGERING:
+            transport.close()
+            return
+        lingering.add(self)
+        bound_reads(transport)
+        transport.write_eof()
+        self._end = asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Make room for another."""
+        self._lingering.discard(self)
+        if self._end is not None:
+            self._end.cancel()
 
 
 class _CountedTls(SSLProtocol):

@@ -37,7 +37,7 @@ HANDSHAKE_SECONDS = 10
 FORM_BYTES = 1 << 20
 """of an upload besides its file"""
 OTHER_FILES, FILES_A_STREAM = 96, 4
-"""that the process has open besides connections: its own, and those of each stream and upload"""
+"""that the process has open besides connections with a slot: its own, lingering ones, and those of each stream and upload"""
 WITHOUT_TOKEN = ("wyoming", "sherpa")
 """Protocols that have no place for a token."""
 

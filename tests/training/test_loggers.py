@@ -23,7 +23,6 @@ from edgeseq.training.metrics import Notice, StepReport
 from edgeseq.training.trainer import train
 
 pytestmark = [
-    pytest.mark.xdist_group("loggers"),  # their imports take seconds, once
     pytest.mark.filterwarnings("ignore:.*noload:DeprecationWarning"),  # of MLflow
 ]
 needs_mlflow = pytest.mark.skipif(not all(map(find_spec, ("mlflow", "sqlalchemy", "alembic"))), reason="needs edgeseq[mlflow]")

@@ -32,6 +32,11 @@ def test_threads_are_those_that_leave_loaders_a_core():
     assert doctest.testmod(processes).failed == 0
 
 
+def test_tests_compute_with_one_thread():
+    """Training in a test takes as many threads as the variable says; see conftest.py."""
+    assert os.environ["OMP_NUM_THREADS"] == "1" and torch.get_num_threads() == 1
+
+
 @pytest.fixture
 def folder(tmp_path, tone_corpus):
     data = {"train": [{"manifest": str(tone_corpus), "easy": True}], "valid": [str(tone_corpus)]}
