@@ -1,4 +1,4 @@
-"""What can go wrong, said so that a person can mend it.
+"""What can go wrong, said so that a person can fix it.
 
 Every message holds three things: what was seen, what was wanted, and what to do next. The command line prints
 the message alone (no traceback) and ends with `exit_code`.
@@ -32,7 +32,7 @@ def _is_mark(letter: str) -> bool:
 
 
 class EdgeseqError(Exception):
-    """Something went wrong that the user, a file or a device can mend. The command ends with exit code 1."""
+    """Something went wrong that the user, a file or a device can fix. The command ends with exit code 1."""
 
     exit_code = 1
 

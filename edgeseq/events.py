@@ -1,4 +1,4 @@
-"""What is told of sound: words, results that may still change, results that will not, detections, sound that was not heard."""
+"""What is reported about sound: words, results that may still change, final results, detections, sound that was not heard."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Partial(Result):
     type: ClassVar[str] = "partial"
 
     stable: int = 0
-    """so many leading words will not change"""
+    """this many leading words will not change"""
 
     def to_dict(self, file: str | None = None) -> dict[str, Any]:
         """Return the form that a jsonl line holds; `stable` counts the words that will not change."""
@@ -144,7 +144,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Detection:
-    """Something that is there for a while: told when it has begun, and once more when it has ended."""
+    """Something that is there for a while: reported when it has begun, and again when it has ended."""
 
     type: ClassVar[str] = "detection"
 
@@ -182,7 +182,7 @@ class Detection:
 
 
 Event = Partial | Final
-"""What a recognizer tells of sound that it has heard."""
+"""What a recognizer reports about sound that it has heard."""
 
 
 def only_stable(events: Iterable[Event | Gap]) -> Iterator[Event | Gap]:

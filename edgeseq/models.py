@@ -31,7 +31,7 @@ FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 ENVIRONMENT = "EDGESEQ_MODELS"
 PACKAGE = Path(__file__).parent
 RELEASED = PACKAGE / "released"
-"""Models that the wheel brings along."""
+"""Models in the wheel."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def open_network(network: Network) -> Recognizer | Spotter:
 def model_folders() -> list[Path]:
     """List the folders that hold models: $EDGESEQ_MODELS, the user's, the repository's, the wheel's.
 
-    Of several models of one name the first in this order is meant.
+    Among several models of one name the first in this order counts.
     """
     named = [Path(part) for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
     checkout = PACKAGE.parent

@@ -23,7 +23,7 @@ MOST_BYTES = 64 << 20
 MOST_DEPTH = 64
 """Objects and lists within each other."""
 MOST_DIGITS = 300
-"""of a whole number; beyond 308 it is no float any more"""
+"""of a whole number; beyond 308 it is not a float any more"""
 MOST_NODES = 200_000
 """of a YAML text, each alias counted as what it stands for"""
 MOST_EXACT = 2**53

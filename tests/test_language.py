@@ -27,7 +27,7 @@ PLAIN = {
     r"(?:for|by) so (?:long|much)": "for that long, by that much",
     r"(?<!there )(?<!that )(?<!which )(?:is|are) no(?! (?:more|less|worse|\w+er|matter)\b)": "is not, has no",
     r"(?:^|(?<=[.!?;:] ))(?-i:Of)(?! course\b)": "Among ..., or the subject first",
-    r"(?:^|(?<=[.!?;:] ))(?-i:Said|Shown|Seen|Heard|Counted|Refused|Found|Kept|Left out) (?:is|are|was|were|so)": "subject first",
+    r"(?:^|(?<=[.!?;:] ))(?-i:Said|Shown|Seen|Heard|Counted|Found|Kept) (?:is|are|was|were|so)": "subject first",
     r"belongs? into": "belongs in",
     r"without rights": "unprivileged",
     r"in truth": "in fact",

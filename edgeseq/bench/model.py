@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from edgeseq.stream.recognizer import Recognizer
 
 REPEATS = 5
-"""Of each measurement; the median counts, of the worst chunk the largest."""
+"""For each measurement; the median counts, for the worst chunk the largest."""
 START_CLIP_SECONDS = 1.0
 NETWORK_CHUNKS, NETWORK_ROUNDS = 50, 20
-"""Of the network alone."""
+"""For the network alone."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def time_help(repeats: int = REPEATS) -> float:
 
 
 def model_table(rows: Sequence[ModelRow]) -> str:
-    """Lay rows out side by side, a line for each figure, quartiles behind it."""
+    """Lay rows out side by side, one line for each figure, followed by its quartiles."""
     values = [row.to_dict() for row in rows]
     lines = []
     for name in (key for key in values[0] if key != "spread"):

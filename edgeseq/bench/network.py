@@ -45,12 +45,12 @@ class NetworkReport:
 
     @property
     def rows(self) -> list[NetworkRow]:
-        """Of all comparisons."""
+        """For all comparisons."""
         return [row for comparison in self.comparisons.values() for row in comparison.rows]
 
     @property
     def ratios(self) -> list[Ratio]:
-        """Of all comparisons."""
+        """For all comparisons."""
         return [ratio for comparison in self.comparisons.values() for ratio in comparison.ratios]
 
     @property

@@ -1,7 +1,7 @@
 """The same network, the same weights, the same chunks, one thread each, on edgeseq and beside it on other runtimes.
 
 Each is first tried in a process of its own: one that is missing, ends the process or computes something else is said to be so,
-and the others go on. Those that are right are then timed in turns in this process.
+and the others continue. Those that are right are then timed in turns in this process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """What stands in tables: edgeseq comes in several widths, a peer in one."""
+        """The name in tables: edgeseq comes in several widths, a peer in one."""
         return f"{self.runtime.name} {self.bits} bit" if self.runtime is EDGESEQ else self.runtime.name
 
 

@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.float32]
 FLOAT_TOLERANCE = 1e-3
 """Largest difference in log-probs from torch of a runtime that computes in float32."""
 QUANTIZED_TOLERANCE = {8: 0.6, 4: 1.2}
-"""The same of quantized weights, divided by how much torch's log-probs vary from row to row (their standard deviation). Of the
-drawn networks 8 bit stays under 0.3, while exchanged gates make more than 1.4."""
+"""The same of quantized weights, divided by how much torch's log-probs vary from row to row (their standard deviation). Among
+the drawn networks 8 bit stays under 0.3, while exchanged gates make more than 1.4."""
 
 
 class Stepper(Protocol):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.float32]
 SEED = 0
-"""Of the pass that joins single words to strings."""
+"""For the pass that joins single words to strings."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sizes of a network, as a command line gives them: `gru:4x512` is four GRU layers of 512, `p256` behind it a projection."""
+"""Sizes of a network, as a command line gives them: `gru:4x512` is four GRU layers of 512, `p256` after it a projection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shape:
 
 
 def parse_shape(text: str) -> Shape:
-    """Read `CELL:LAYERSxSIZE` or `CELL:LAYERSxSIZEpPROJECTION`. Raises UsageError when it is no shape.
+    """Read `CELL:LAYERSxSIZE` or `CELL:LAYERSxSIZEpPROJECTION`. Raises UsageError when it is not a shape.
 
     >>> parse_shape("gru:4x512p256")
     Shape(cell='gru', num_layers=4, hidden_size=512, projection_size=256)

@@ -1,6 +1,6 @@
 """Times of competitors, taken in turns, and what is said of them: medians, quartiles, ratios paired by round.
 
-Another program on the machine slows whoever is running at the moment. So everybody runs in short bursts, in a new random order
+Another program on the machine slows the one that is running at the moment. So each runs in short bursts, in a new random order
 each round, and competitors are compared within a round, where they met the same weather.
 """
 
@@ -62,7 +62,7 @@ class Bursts:
         return Spread.of(self.medians())
 
     def percentile(self, percent: float) -> float:
-        """Of all calls of all rounds."""
+        """Over all calls of all rounds."""
         return percentile([call for calls in self.rounds for call in calls], percent)
 
 
@@ -75,7 +75,7 @@ def interleave(
     clock: Clock = time.perf_counter,
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Bursts]:
-    """Time each competitor in a burst of calls a round, in an order drawn anew each round."""
+    """Time each competitor in a burst of calls a round, in an order drawn afresh each round."""
     drawn = random.Random(seed)
     taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in competitors}
     for done in range(rounds):

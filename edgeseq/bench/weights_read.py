@@ -31,7 +31,7 @@ class WeightReads:
     """the largest constant"""
 
     def least_seconds(self, bandwidth: Callable[[int], float]) -> float:
-        """Give the time that reading alone takes; `bandwidth` gives 10^9 bytes a second for a buffer of so many bytes.
+        """Give the time that reading alone takes; `bandwidth` gives 10^9 bytes a second for a buffer of that many bytes.
 
         The first reading of a constant comes from where all of them lie, another one, a step later, from where it alone fits.
         """

@@ -90,7 +90,7 @@ def _raw_samples(path: Path) -> np.ndarray:
     """Read raw samples, int16 `[n_samples]`, in whichever order of bytes gives the smoother signal."""
     content = path.read_bytes()
     if not content or len(content) % 2:
-        raise ManifestError(f"{path}: {len(content):,} bytes are no raw samples of 16 bits. Replace it, or take it away.")
+        raise ManifestError(f"{path}: {len(content):,} bytes are not raw samples of 16 bits. Replace the file, or remove it.")
     little, big = (np.frombuffer(content, order) for order in ("<i2", ">i2"))
     return (little if _roughness(little) <= _roughness(big) else big).astype(np.int16)
 

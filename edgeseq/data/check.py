@@ -35,7 +35,7 @@ DURATION_SECONDS = 0.05
 DURATION_SHARE = 0.01
 
 ROW_SECONDS = 0.04
-"""Of a row of log-probs, where nothing says otherwise."""
+"""Length of a row of log-probs, where nothing says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _repeated(
 def _sound_keys(recordings: Sequence[Recording], measured: Sequence[FileFacts]) -> list[Any]:
     """Give a key for each recording, equal where the sound is; None where it cannot be read or is all zeros.
 
-    Decoded, it is the samples' digest. Of headers alone, files of one size and length are digested.
+    Decoded, it is the samples' digest. With headers alone, files of one size and length are digested.
     """
     if any(found.digest for found in measured):
         return [found.digest if found.digest and found.peak else None for found in measured]

@@ -85,7 +85,7 @@ class ImportCorpus(Protocol):
 def importer(name: str) -> ImportCorpus:
     """Look up how a corpus is imported; raises UsageError for an unknown one."""
     if name not in MODULES:
-        raise UsageError(f"{name!r} is no corpus that edgeseq can import. Choose from: {', '.join(sorted(MODULES))}.")
+        raise UsageError(f"{name!r} is not a corpus that edgeseq can import. Choose from: {', '.join(sorted(MODULES))}.")
     function: ImportCorpus = import_module(f"edgeseq.data.{MODULES[name]}").import_corpus
     return function
 

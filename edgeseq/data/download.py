@@ -1,4 +1,4 @@
-"""Fetching one file over HTTP: whole, checked and all, or not at all; a broken-off download is gone on with."""
+"""Fetching one file over HTTP: whole, checked and all, or not at all; a download that broke off is resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def download(
     on_progress: Progress = lambda done, total: None,
     hint: str = "",
 ) -> Path:
-    """Fetch `url` to `target`, through `target`.part, which a later call goes on from.
+    """Fetch `url` to `target`, through `target`.part, which a later call resumes.
 
     `digest` is what the file must have, such as "sha256:d4dd..." or "md5:2f49...". Raises EdgeseqError when it cannot
     be fetched, `hint` then says what to do instead, or is another file, which is thrown away.
@@ -71,7 +71,7 @@ def digest_of(path: Path, algorithm: str) -> str:
 
 
 def _fetch(url: str, part: Path, on_progress: Progress) -> None:
-    """Append to `part` what is missing of it, or begin anew where the server gives the whole only."""
+    """Append to `part` what is missing of it, or start over where the server sends only the whole file."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "edgeseq"} | _range(have))
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:

@@ -108,7 +108,7 @@ def read_engine(path: Path) -> EngineOfFile:
 def _faults(entry: dict[str, Any]) -> Iterator[str]:
     for key in entry:
         if key not in KEYS:
-            yield f"{key!r} is no key; known are {', '.join(KEYS)}"
+            yield f"{key!r} is not a key; known are {', '.join(KEYS)}"
     for key in ("name", "licence"):
         if not is_text(entry.get(key)):
             yield f"{key!r}: a text is wanted, not {entry.get(key)!r}"

@@ -192,7 +192,7 @@ def find_engine(name: str, engines: Sequence[Engine]) -> Engine:
         if known.name == name:
             return known
     names = ", ".join(known.name for known in engines)
-    raise UsageError(f"{name!r} is no speech synthesizer that edgeseq knows. Choose from: {names}.")
+    raise UsageError(f"{name!r} is not a speech synthesizer that edgeseq knows. Choose from: {names}.")
 
 
 def _scheme_string(text: str) -> str:

@@ -16,7 +16,7 @@ from edgeseq.errors import AudioError, ManifestError
 
 PLAIN = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 SOUND = (*PLAIN, ".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".caf", ".amr", ".3gp")
-"""How names of sound end; what soundfile does not read (M4A and those behind it) needs ffmpeg, also in training."""
+"""How names of sound end; what soundfile does not read (M4A and those after that) needs ffmpeg, also in training."""
 TABLES = (".csv", ".tsv")
 COMMAS = (",", "\t", ";", "|")
 """What may lie between the columns of a .csv; its first line tells."""
@@ -144,7 +144,7 @@ def _column(columns: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def measure(lines: Iterable[FolderItem], faults: list[str]) -> Iterator[Recording]:
-    """Read the files' lengths; what is no sound goes to `faults`."""
+    """Read the files' lengths; what is not sound goes to `faults`."""
     for spoken in lines:
         if not spoken.path.is_file():
             faults.append(f"{spoken.path}: no such file")
@@ -158,7 +158,7 @@ def measure(lines: Iterable[FolderItem], faults: list[str]) -> Iterator[Recordin
 
 
 def measure_found(split: str, spoken: Sequence[FolderItem], where: str, notes: list[str]) -> list[Recording]:
-    """Measure the files of a split that are there; `notes` counts those that are not in `where`, and names what is no sound."""
+    """Measure the files of a split that are there; `notes` counts those not in `where`, and names what is not sound."""
     there = [one for one in spoken if one.path.is_file()]
     if len(there) < len(spoken):
         notes.append(f"{split}: {len(spoken) - len(there):,} of {len(spoken):,} lines, whose files are not in {where}")

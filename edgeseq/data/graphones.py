@@ -31,13 +31,13 @@ from edgeseq.tokens.pronunciations import Phones
 SHAPES = ((1, 1), (1, 0), (2, 1), (1, 2))
 """Letters and phones of a graphone: `a AE`, a silent `e`, `sh SH`, `x K S`."""
 PASSES = 8
-"""Of expectation maximization."""
+"""For expectation maximization."""
 LEAST_COUNT = 4
 """Entries that need a rarer graphone are left out: abbreviations, errors, foreign words."""
 ORDER = 6
 """Graphones that the model looks at together."""
 SIZE_MB = 1.5
-"""Of its file: CMUdict takes 7 MB unpruned and guesses hardly better (docs/lexicon.md)."""
+"""Size of its file: CMUdict takes 7 MB unpruned and guesses hardly better (docs/lexicon.md)."""
 BITS = 16
 FLOOR = 1e-12
 """Probability of a pair in the final alignment, at least."""

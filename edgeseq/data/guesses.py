@@ -13,7 +13,7 @@ from edgeseq.lm.guesser import Guesser, load_guesser
 from edgeseq.tokens.pronunciations import Phones
 
 LARGE_MB = 1000.0
-"""Of a guesser that nobody keeps: nothing is pruned."""
+"""For a guesser that nobody keeps: nothing is pruned."""
 SPOKEN = 8_000
 """Words of the dictionary that espeak-ng says, so that its phones are learned."""
 

@@ -1,7 +1,7 @@
 """Work on many files: in this process, or spread over many by Ray; what is finished is kept, so that a crash costs little.
 
-The work itself is a function of one item. Ray starts the processes, here or on the cluster of $RAY_ADDRESS, and starts those
-that end anew; a journal holds a JSON line for each finished item.
+The work itself is a function of one item. Ray starts the processes, here or on the cluster of $RAY_ADDRESS, and restarts those
+that end; a journal holds a JSON line for each finished item.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
 from edgeseq.untrusted import parse_json
 
 RETRIES = 2
-"""An item whose process ends is tried so many times again."""
+"""An item whose process ends is tried again this many times."""
 POLL_SECONDS = 0.5
 """So often it is asked whether to stop."""
 STORE_BYTES = 100_000_000
@@ -43,10 +43,10 @@ Opener = Callable[[], Function]
 
 
 class Journal:
-    """A file of JSON lines: first what was asked, then each finished item, so that a second run goes on."""
+    """A file of JSON lines: first what was asked, then each finished item, so that a second run continues."""
 
     def __init__(self, path: Path, asked: Mapping[str, Any]) -> None:
-        """Open or begin the file. Raises UsageError when it belongs to other work, or is no journal."""
+        """Open or begin the file. Raises UsageError when it belongs to other work, or is not a journal."""
         self.path = path
         self.done: dict[str, Any] = {}
         """results by key"""
@@ -89,7 +89,7 @@ class Journal:
         try:
             before = dict(parse_json(line, any_names=True)["asked"])
         except (ValueError, KeyError, TypeError) as fault:
-            raise UsageError(f"{self.path}: is no journal of edgeseq. Name another --journal.") from fault
+            raise UsageError(f"{self.path}: is not a journal of edgeseq. Name another --journal.") from fault
         names = dict.fromkeys([*before, *asked])
         changes = [f"    {name}: was {before.get(name)!r}, now {asked.get(name)!r}" for name in names]
         changes = [change for name, change in zip(names, changes, strict=True) if before.get(name) != asked.get(name)]
@@ -97,7 +97,7 @@ class Journal:
             listed = "\n".join(changes)
             raise UsageError(
                 f"{self.path}: is the journal of other work:\n{listed}\n"
-                "  Go on with what was asked then, or name another --journal."
+                "  Ask for the same work again, or name another --journal."
             )
 
 
@@ -124,7 +124,7 @@ def run(
 ) -> Iterator[tuple[str, Outcome]]:
     """Give the outcome of each of `items`, by key, as they are finished; those in the journal first.
 
-    Without `jobs` the work is done here, one item after the other; with `jobs`, in so many processes. It ends early when
+    Without `jobs` the work is done here, one item after the other; with `jobs`, in that many processes. It ends early when
     `stop` says so. Raises MissingExtraError where Ray is wanted and not installed, and whatever `opener` raises.
     """
     done = {} if journal is None else journal.done
@@ -170,7 +170,7 @@ def _on_ray(opener: Opener, items: Mapping[str, Any], jobs: int, stop: Callable[
         waiting = iter(items.items())
         busy: dict[Any, tuple[str, Any]] = {}
         while True:
-            # One item a process, none behind it: a file that ends its process takes no other with it.
+            # One item per process, none waiting for it: a file that ends its process takes no other with it.
             while idle and (following := next(waiting, None)) is not None:
                 key, item = following
                 worker = idle.pop()

@@ -138,7 +138,7 @@ def label(
 
 
 def why_not(answer: Answer, seconds: float, min_confidence: float) -> str:
-    """Say why an answer about `seconds` of sound is no label; "" where it is one.
+    """Say why an answer about `seconds` of sound is not a label; "" where it is one.
 
     >>> why_not(Answer("Yes, yes, yes, yes."), 2.0, 0.0), why_not(Answer("Turn it on.", 0.9), 2.0, 0.8)
     ('repeats itself', '')

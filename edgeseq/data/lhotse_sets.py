@@ -32,7 +32,7 @@ def import_lhotse() -> Any:
 
 @contextmanager
 def warnings_noted(notes: list[str]) -> Iterator[None]:
-    """Append to `notes` what is logged as a warning, which is how Lhotse's recipes tell of what they leave out."""
+    """Append to `notes` what is logged as a warning, which is how Lhotse's recipes report what they leave out."""
 
     class Note(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -92,7 +92,7 @@ def _read_set(lhotse: Any, path: Path, notes: list[str]) -> list[Recording]:
     except ManifestError:
         raise
     except Exception as fault:  # whatever Lhotse meets in a file that is not what its name says
-        raise ManifestError(f"{path}: Lhotse cannot read it ({_first_line(fault)}). Write it anew with Lhotse.") from fault
+        raise ManifestError(f"{path}: Lhotse cannot read it ({_first_line(fault)}). Write it again with Lhotse.") from fault
 
 
 def _of_cut(lhotse: Any, cut: Any, folder: Path, notes: list[str]) -> Iterator[Recording]:

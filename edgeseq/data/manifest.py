@@ -158,7 +158,7 @@ def scan_manifest(
 def write_manifest(path: str | os.PathLike[str], recordings: Iterable[Recording]) -> None:
     """Write a manifest, audio paths relative to its folder; the file appears whole or not at all.
 
-    What of a name is no text (bytes of another encoding) is escaped as JSON does, and read back as it was.
+    Bytes of a name that are not text (another encoding) are escaped as JSON does, and read back as they were.
     """
     path = Path(path)
     folder = os.path.realpath(path.parent)
@@ -219,7 +219,7 @@ def bringer(path: Path) -> str:
 
 
 def places(name: Path) -> Iterator[Path]:
-    """List where a corpus, or what is in it, is looked for."""
+    """List where a corpus, or what is in it, is searched for."""
     if not name.is_absolute():
         yield Path("data") / name
         if folder := os.environ.get(DATA_VARIABLE):

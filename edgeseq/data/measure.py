@@ -27,7 +27,7 @@ AT_A_TIME = 64
 """Recordings that a process is handed at once."""
 
 FLAT_SAMPLES = 3
-"""So many neighbours at the recording's own peak are a clipped top."""
+"""This many neighbours at the recording's own peak are a clipped top."""
 LOUD = 0.1
 """Below this peak, against full scale, nothing counts as clipped: quantization is coarse there."""
 
@@ -111,7 +111,7 @@ def measure(recording: Recording, decode: bool) -> FileFacts:
 
 
 def _reason(fault: AudioError, recording: Recording) -> str:
-    """Say why, without the name, which stands before it."""
+    """Say why, without the name, which precedes it."""
     if isinstance(fault, UnreadableError):
         return fault.reason
     line = str(fault).split("\n")[0]

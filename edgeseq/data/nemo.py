@@ -1,4 +1,4 @@
-"""NeMo's manifests, which are edgeseq's own but for where they are kept."""
+"""NeMo's manifests, which are edgeseq's own except for where they are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeseq.errors import ManifestError
 
 
 def import_corpus(request: ImportRequest) -> ImportResult:
-    """Check NeMo's manifests and write them anew, with paths relative to where they are then: each file is a split."""
+    """Check NeMo's manifests and write them again, with paths relative to where they are then: each file is a split."""
     source = given_source(request, "MANIFEST.json, or a folder of them")
     files = {path.stem: path for path in (_manifests(source) if source.is_dir() else [source])}
     if not files:

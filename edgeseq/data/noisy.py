@@ -14,12 +14,12 @@ from edgeseq.errors import AudioError
 from edgeseq.sound.audio import read_blocks
 
 SEED = 0
-"""Of the places where excerpts begin."""
+"""For the places where excerpts begin."""
 FRAME_SECONDS = 0.02
 ACTIVE_DB = 30.0
 """Frames no more than so far below the loudest are active: speech, without the pauses around it."""
 USUAL_LEVEL = 0.05
-"""RMS of speech (-26 dB of full scale), where a clip is silent and noise is to be heard all the same."""
+"""RMS of speech (-26 dB of full scale), for a silent clip in which noise is to be heard anyway."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from edgeseq.data.manifest import DATA_VARIABLE, Recording
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
 
 SEARCH_DEPTH = 3
-"""So deep below a folder the corpus's own is looked for."""
+"""How deep below a folder the corpus's own is searched for."""
 
 UNPACKED = "unpacked"
 """Folder, beside the manifests, of what was unpacked: a folder an archive."""
@@ -26,7 +26,7 @@ REWRITTEN = "recordings"
 """Folder, beside the manifests, of recordings that no file of the corpus holds in a form that can be read."""
 
 Sets = Mapping[str, Any]
-"""Of Lhotse: `recordings` and `supervisions` of one split."""
+"""Lhotse's `recordings` and `supervisions` of one split."""
 
 Read = Callable[[Path, Sequence[str], Path, list[str]], Iterator[tuple[str, list[Recording]]]]
 """Reads splits of a corpus's folder, one after the other. The second folder is for recordings that must be written in

@@ -72,7 +72,7 @@ class Prompt:
 
     @property
     def file_name(self) -> str:
-        """Of its recording, in the speaker's folder."""
+        """The name of its recording, in the speaker's folder."""
         return f"{slug(self.text)}-{self.number}.flac"
 
 
@@ -82,9 +82,9 @@ class Session:
     def __init__(
         self, texts: Sequence[str], folder: Path, speaker: str, sample_rate: int, takes: int = 1, microphone: str = ""
     ) -> None:
-        """Begin, or go on with what the manifest of `folder` says is done. Raises UsageError, ManifestError."""
+        """Begin, or continue after what the manifest of `folder` says is done. Raises UsageError, ManifestError."""
         if not re.fullmatch(r"[\w.-]+", speaker) or speaker.startswith("."):
-            raise UsageError(f"{speaker!r} is no name of a speaker. Wanted: letters, digits, '-', '_' and '.', such as anna-1.")
+            raise UsageError(f"{speaker!r} is not a speaker's name. Wanted: letters, digits, '-', '_' and '.', such as anna-1.")
         self.folder, self.speaker, self.sample_rate, self.microphone = folder, speaker, sample_rate, microphone
         manifest = folder / MANIFEST
         self._recordings = read_manifest(manifest, check_files=False) if manifest.exists() else []

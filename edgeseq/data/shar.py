@@ -44,7 +44,7 @@ def write_shar(
     if folder.exists():
         raise UsageError(f"{folder}: exists already. Name a new folder, or remove it.")
     if audio_format not in FORMATS:
-        raise UsageError(f"{audio_format!r} is no format of these archives. Choose from: {', '.join(FORMATS)}.")
+        raise UsageError(f"{audio_format!r} is not a format of these archives. Choose from: {', '.join(FORMATS)}.")
     half = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(half, ignore_errors=True)
     try:
@@ -98,7 +98,7 @@ def _unreadable(recording: Recording, fault: Exception) -> ManifestError:
 
 
 def index_shar(folder: Path, on_progress: Progress = lambda done, total: None) -> int:
-    """Write the index of a folder of Shar archives, whoever wrote them; returns the number of recordings in it.
+    """Write the index of a folder of Shar archives, from any program; returns the number of recordings in it.
 
     Each supervision of a cut is a recording. Raises ManifestError for archives that do not belong together or are cut short.
     """
@@ -117,9 +117,7 @@ def _of_shard(cuts: Path) -> Iterator[Recording]:
     named = CUTS.fullmatch(cuts.name)
     archive = cuts.with_name(f"recording{(named and named['shard']) or ''}.tar")
     if not archive.is_file():
-        raise ManifestError(
-            f"{archive}: is missing beside {cuts.name}. Copy it there (archives that are squeezed cannot be used)."
-        )
+        raise ManifestError(f"{archive}: is missing beside {cuts.name}. Copy it there (compressed archives cannot be used).")
     places = _places(archive)
     try:
         with gzip.open(cuts, "rb") if cuts.suffix == ".gz" else cuts.open("rb") as lines:
@@ -127,7 +125,7 @@ def _of_shard(cuts: Path) -> Iterator[Recording]:
                 cut = parse_json(line)
                 if cut["id"] not in places:
                     raise ManifestError(
-                        f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both anew."
+                        f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both again."
                     )
                 yield from _of_cut(cut, archive, places[cut["id"]])
     except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:

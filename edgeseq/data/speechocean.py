@@ -55,7 +55,7 @@ def _years(age: str | None) -> int | None:
 
 
 def _read_pairs(table: Path, *, needed: bool = True) -> dict[str, str]:
-    """Read a table of Kaldi's: a name, and behind it what belongs to it, "" where nothing does."""
+    """Read a table of Kaldi's: a name, and what belongs to it, "" where nothing does."""
     if not table.is_file():
         if needed:
             raise ManifestError(f"{table}: missing. Wanted: {', '.join(NEEDED)} in each split; fetch the corpus again.")

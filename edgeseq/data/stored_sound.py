@@ -65,13 +65,13 @@ def open_sound(recording: Recording) -> SoundFile:
     if len(content) < n_bytes:
         raise AudioError(
             f"{recording.path}: ends before byte {first + n_bytes:,}, where a recording should end.\n"
-            f"  Copy it again; if it was written anew: edgeseq data shar --index {recording.path.parent}"
+            f"  Copy it again; if it was written again: edgeseq data shar --index {recording.path.parent}"
         )
     return opening.open_sound(io.BytesIO(content), recording.where)
 
 
 def whole_file(path: Path) -> Whole:
-    """Measure a file. Raises AudioError for what cannot be read, breaks off, or holds no sound; its name stands in front."""
+    """Measure a file. Raises AudioError for what cannot be read, breaks off, or holds no sound; messages name it first."""
     with open_sound(Recording(path, 0.0, "")) as sound:
         rate, n_frames, n_promised = sound.samplerate, sound.frames, sound.n_promised
     if not n_frames:

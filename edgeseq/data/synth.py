@@ -1,7 +1,7 @@
 """Training speech from text: who says what, in which manner, and the files made of it.
 
-What a file says and how is a pure function of (seed, text, number, attempt), so a run that was stopped goes
-on where it was, and asking for more files a text, or for more texts, keeps the files that are there.
+What a file says and how is a pure function of (seed, text, number, attempt), so a stopped run
+resumes where it was, and asking for more files per text, or for more texts, keeps the files that are there.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SynthReport:
 
 
 def slug(text: str) -> str:
-    """Name the folder of a text; texts whose names would be alike are told apart by a checksum.
+    """Name the folder of a text; texts whose names would be alike differ by a checksum.
 
     >>> slug("three one"), slug("Three, one!")
     ('three-one', 'three-one-3a40198a')
@@ -206,7 +206,7 @@ def synthesize(
 
 
 def trim(samples: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float32]:
-    """Cut silence from both ends of `samples` [n_samples], but for 50 ms; everything when all is silent."""
+    """Cut silence from both ends of `samples` [n_samples], except 50 ms; everything when all is silent."""
     window = max(1, sample_rate // 200)  # 5 ms
     n_windows = -(-len(samples) // window)
     padded = np.pad(samples, (0, n_windows * window - len(samples)))

@@ -105,7 +105,7 @@ def read_teacher(path: Path) -> Teacher:
 def _faults(entry: dict[str, Any]) -> Iterator[str]:
     for key in entry:
         if key not in KEYS:
-            yield f"{key!r} is no key; known are {', '.join(KEYS)}"
+            yield f"{key!r} is not a key; known are {', '.join(KEYS)}"
     for key in ("name", "licence", "install"):
         if not is_text(entry.get(key)):
             yield f"{key!r}: a text is wanted, not {entry.get(key)!r}"

@@ -6,7 +6,7 @@ the path again, so that no text goes to the wrong recording:
 
     {"audio_filepath": "clips/1.wav", "text": "turn on the light", "confidence": 0.93}
 
-Lines that are no JSON objects, such as progress, are passed over.
+Lines that are not JSON objects, such as progress, are ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edgeseq.errors import TeacherError
 from edgeseq.untrusted import parse_json
 
 LAST_BYTES = 2000
-"""of standard error, in which the reason for a failure is looked for"""
+"""of standard error, in which the reason for a failure is searched for"""
 MOST_BYTES = 1_000_000
 """A program that prints more than this for one recording babbles."""
 

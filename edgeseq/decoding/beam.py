@@ -6,8 +6,8 @@ depends on the prefix alone, so it is multiplied in once, where the prefix begin
 
 Rows are taken one by one, so results do not depend on how they are cut. Probabilities are kept as such, not as logarithms, and
 scaled by powers of two before they become too small: a row costs no logarithm, and rounding never differs. Where blank is
-nearly certain, all prefixes change by one factor and nothing else is done. What all prefixes share is told and forgotten, so
-that memory and time do not grow with the utterance, but for the words themselves.
+nearly certain, all prefixes change by one factor and nothing else is done. What all prefixes share is reported and forgotten,
+so that memory and time do not grow with the utterance, except for the words themselves.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ KEY_BASE, KEY_MODULUS = 1_000_003, 2**61 - 1
 
 TELL_EVERY = 8
 TELL_FROM = 24
-"""Tokens of the best prefix after which, and then every so many, what all prefixes share is told and forgotten."""
+"""Each time the best prefix has grown by this many tokens, what all prefixes share is reported and forgotten."""
 LONGEST = 120
 """Tokens that may stay open; prefixes that differ from the best before that are dropped."""
 TAIL = 64
-"""Told tokens that are kept, so that a new language model or new hotwords know what came before."""
+"""Reported tokens that are kept, so that a new language model or new hotwords know what came before."""
 MOST_REMEMBERED = 50_000
 """Extensions whose weights are remembered, about 15 MB."""
 USUAL_BEAM = 8
@@ -57,9 +57,9 @@ class BeamOptions:
     token_threshold: float = 1e-3
     """tokens less probable than this in a row are left out of it; 0 leaves out none"""
     beam_threshold: float = 14.0
-    """prefixes more than so many nats behind the best are dropped"""
+    """prefixes more than this many nats behind the best are dropped"""
     nbest: int = 1
-    """texts that are told, the best included"""
+    """texts that are reported, the best included"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
@@ -76,7 +76,7 @@ class BeamOptions:
 
 
 class BeamDecoder:
-    """Keeps the likeliest prefixes. Read-only but for a memory of weights that only saves time; streams share it."""
+    """Keeps the likeliest prefixes. Read-only except for a memory of weights that only saves time; streams share it."""
 
     identity = "beam"
 
@@ -100,7 +100,7 @@ class BeamDecoder:
         self._n_remembered = 0
 
     def with_fusion(self, fusion: Fusion) -> BeamDecoder:
-        """Return a decoder that goes on from the states of this one with other language; open prefixes are weighed anew."""
+        """Return a decoder that continues from the states of this one with other language; open prefixes are weighed again."""
         return BeamDecoder(fusion, self.step_seconds, self.options)
 
     def with_nbest(self, n: int) -> BeamDecoder:
@@ -108,7 +108,7 @@ class BeamDecoder:
         return BeamDecoder(self.fusion, self.step_seconds, replace(self.options, nbest=n))
 
     def with_hotwords(self, hotwords: Hotwords | None) -> BeamDecoder:
-        """Return a decoder that goes on from the states of this one with other hotwords, none if None."""
+        """Return a decoder that continues from the states of this one with other hotwords, none if None."""
         old = self.fusion
         return self.with_fusion(Fusion(old.tokens, old.lm, old.lexicon, hotwords, old.weights))
 
@@ -183,7 +183,7 @@ class BeamDecoder:
         return False
 
     def prefixes(self, state: BeamState) -> list[tuple[tuple[int, ...], float]]:
-        """List the prefixes (tokens not told yet) with the natural log of their weighed probability, the likeliest first."""
+        """List the prefixes (tokens not reported yet) with the log of their weighed probability, the likeliest first."""
         return [
             (tuple(token for token, *_ in tokens_of(beam)), math.log(beam[1] + beam[2]) + state.log_scale)
             for beam in state.beams
@@ -270,14 +270,14 @@ class BeamDecoder:
         return found
 
     def _weigh_anew(self, state: BeamState) -> BeamState:
-        """Take prefixes over that another fusion weighed: what they say since what was told is weighed by this one."""
+        """Take prefixes over that another fusion weighed: what they say since the last report is weighed by this one."""
         root = self._after_tail(state.tail)
         weighed = []
         for beam in state.beams:
             weight, language = self._replay(root, [token for token, *_ in tokens_of(beam)])
             weighed.append((weight - beam[8], weight, language, beam))
         best = max(change for change, *_ in weighed)
-        if best == FORBIDDEN:  # nothing that is open may be said: keep what was heard, and begin with language anew
+        if best == FORBIDDEN:  # nothing that is open may be said: keep what was heard, and start afresh with language
             weighed = [(0.0, 0.0, self.fusion.start(), state.beams[0])]
             best = 0.0
         beams = [
@@ -289,7 +289,7 @@ class BeamDecoder:
         return replace(state, beams=tuple(beams), language=self.fusion.identity, log_scale=state.log_scale + best)
 
     def _after_tail(self, tail: tuple[int, ...]) -> FusionState:
-        """Give the state of language after what was told, from the last of its tokens."""
+        """Give the state of language after what was reported, from the last of its tokens."""
         state = self.fusion.start()
         for token in tail:
             added, after = self.fusion.extend(state, token)
@@ -321,7 +321,7 @@ class BeamDecoder:
         return min(ends[-1], len(best)) if ends else 0
 
     def _tell(self, state: BeamState) -> BeamState:
-        """Turn the words that all prefixes share to told words, and forget their tokens."""
+        """Turn the words that all prefixes share to reported words, and forget their tokens."""
         beams = state.beams
         n_shared = self._n_shared(beams)
         if n_shared == 0 and len(beams[0][6]) >= LONGEST:
@@ -380,6 +380,6 @@ class BeamDecoder:
         return tuple(others)[: self.options.nbest - 1]
 
     def _open_words(self, state: BeamState, beam: Beam) -> tuple[Word, ...]:
-        """Give the words of a prefix that are not told yet, with times."""
+        """Give the words of a prefix that are not reported yet, with times."""
         root = self._after_tail(state.tail) if self._words.are_named else None
         return self._words.of(tokens_of(beam), root)

@@ -12,7 +12,7 @@ from edgeseq.events import Word
 
 Beam = tuple[int, float, float, int, int, float, tuple[BeamToken, ...], FusionState, float]
 """One prefix: (key, probability of alignments that end in blank, of those that end in the last token; last token, -1 if none;
-its row, -1 if it is of the utterance before; its highest posterior; the tokens before it, since what was told; the state of
+its row, -1 if it is of the utterance before; its highest posterior; the tokens before it, since the last report; the state of
 language; its weight since then, natural log)"""
 
 TINY = 2.0**-200
@@ -40,7 +40,7 @@ class BeamState:
 
 
 def tokens_of(beam: Beam) -> tuple[BeamToken, ...]:
-    """List the tokens of a prefix that are not told yet."""
+    """List the tokens of a prefix that are not reported yet."""
     last, step, peak, past = beam[3:7]
     return (*past, (last, step, peak)) if step >= 0 else past
 

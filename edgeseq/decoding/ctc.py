@@ -48,7 +48,7 @@ def greedy_step(log_probs: npt.NDArray[np.floating], state: CtcState, blank_id: 
     """Decode the next rows of one stream.
 
     log_probs: `[n_steps, n_tokens]`, natural logarithm; `n_steps` may be 0.
-    Returns the tokens that begin in these rows. When the token open at the border goes on and grows surer, it
+    Returns the tokens that begin in these rows. When the token open at the border continues and grows surer, it
     comes again first, with the same `step`: `extend` replaces the former by it.
 
     >>> rows = np.log([[.9, .1], [.2, .8], [.1, .9], [.9, .1]])

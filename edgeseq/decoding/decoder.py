@@ -74,7 +74,7 @@ class Decoder(Protocol[S]):
         """Give the best hypothesis if the utterance ends here; None if nothing (or nothing allowed) was said."""
 
     def follow(self, state: S) -> S:
-        """Begin the next utterance of the same stream: nothing said yet, time goes on."""
+        """Begin the next utterance of the same stream: nothing said yet, time continues."""
 
     def n_steps(self, state: S) -> int:
         """Count the rows since the stream opened."""

@@ -56,15 +56,15 @@ class DictationOptions:
     token_threshold: float = 1e-3
     """tokens less probable than this in a row are left out of it"""
     beam_threshold: float = 12.0
-    """hypotheses more than so many nats behind the best are dropped"""
+    """hypotheses more than this many nats behind the best are dropped"""
     word_threshold: float = 9.0
-    """words end only in hypotheses less than so many nats behind the best"""
+    """words end only in hypotheses less than this many nats behind the best"""
     certain_blank: float = 0.99
     """rows with more blank than this are nothing but blank"""
     joining_penalty: float = 2.0
     """nats that a word costs before which the separator of words is left out, if the model says one at all"""
     nbest: int = 1
-    """texts that are told, the best included"""
+    """texts that are reported, the best included"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
@@ -107,7 +107,7 @@ class DictationDecoder:
         self.log_certain_blank = math.log(self.options.certain_blank)
 
     def with_hotwords(self, hotwords: Hotwords | None) -> DictationDecoder:
-        """Return a decoder that goes on from the states of this one with other hotwords, none if None."""
+        """Return a decoder that continues from the states of this one with other hotwords, none if None."""
         return DictationDecoder(self.tokens, self.step_seconds, self.ends.with_hotwords(hotwords), self.options)
 
     def with_nbest(self, n: int) -> DictationDecoder:
@@ -242,7 +242,7 @@ class DictationDecoder:
         return Word(self.tree.name(word), start, end, confidence)
 
     def _tell(self, state: TreeState) -> TreeState:
-        """Turn the words that all hypotheses share to told words, and forget what no hypothesis needs."""
+        """Turn the words that all hypotheses share to reported words, and forget what no hypothesis needs."""
         numbers, masses, history = state.numbers, state.masses, state.history
         shared = history.shared(numbers[:, PAST])
         path = history.path(int(numbers[0, PAST]))

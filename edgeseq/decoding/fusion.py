@@ -29,7 +29,7 @@ FusionState = tuple[str, Context, int]
 
 
 MOST_BEGINNINGS = 50_000
-"""Of words, that are remembered; about 10 MB."""
+"""How many words are remembered; about 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Fusion:
         """End the word being said: what its lookahead promised is replaced by what the language model says of it."""
         if text == "" or not self._spells:
             return 0.0, context
-        if text == WORD_START:  # a word without letters is no word
+        if text == WORD_START:  # a word needs letters
             allowed = self.lexicon is None or at_end
             return (-self._look_ahead(text) - self.weights.word_bonus if allowed else FORBIDDEN), context
         promised = self._look_ahead(text)

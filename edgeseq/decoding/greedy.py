@@ -25,8 +25,8 @@ class GreedyState:
 class GreedyDecoder:
     """Takes each row by itself: quick, and able to say anything that the tokens spell.
 
-    Of phones it names the words that sound exactly so; all else it tells as phones, `t-iː`. Without `▁` between words it tells
-    phones only, one by one.
+    With phones it names the words that sound exactly so; all else it writes as phones, `t-iː`. Without `▁` between words it
+    writes phones only, one by one.
     """
 
     identity = "greedy"

@@ -1,4 +1,4 @@
-"""Hotwords: names and phrases that are heard more readily, each with a boost.
+"""Hotwords: names and phrases that are recognized more easily, each with a boost.
 
 The phrases form an automaton over letters, or over phones where those are the tokens (Aho and Corasick 1975); a token of
 several letters takes several steps. While a phrase is being said, each letter earns its boost at
@@ -160,11 +160,11 @@ def read_hotwords(path: Path, language: str = "") -> list[Hotword]:
             faults.append(f"{path}:{number}: {fault}")
             continue
         if hotword.phrase in hotwords:
-            faults.append(f"{path}:{number}: '{hotword.phrase}' stands in line {hotwords[hotword.phrase][0]} already")
+            faults.append(f"{path}:{number}: '{hotword.phrase}' is in line {hotwords[hotword.phrase][0]} already")
         elif not hotword.phrase:
             faults.append(f"{path}:{number}: a boost without a phrase")
         hotwords.setdefault(hotword.phrase, (number, hotword))
-    report_faults(faults, "wanted a phrase a line, and perhaps its boost: siobhan:2")
+    report_faults(faults, "wanted one phrase per line, and perhaps its boost: siobhan:2")
     if not hotwords:
-        raise WordListError(f"{path}: no hotwords in it; wanted a phrase a line.\n  Leave --hotwords out to have none.")
+        raise WordListError(f"{path}: no hotwords in it; wanted one phrase per line.\n  Leave --hotwords out to have none.")
     return [hotword for _, hotword in hotwords.values()]

@@ -1,7 +1,7 @@
 """A list of words that may be said, each spelled as it is written or as it sounds.
 
-A lexicon file has a word a line, and after it, if the model spells it otherwise, its spelling: letters with spaces, or in one
-piece; phones, if those are the model's tokens. Several lines of one word are several pronunciations. `#` begins a comment.
+A lexicon file has one word per line, and after it, if the model spells it otherwise, its spelling: letters with spaces, or in
+one piece; phones, if those are the model's tokens. Several lines of one word are several pronunciations. `#` begins a comment.
 
     lights
     siobhan   shivawn
@@ -66,7 +66,7 @@ def lexicon_entries(path: Path) -> Iterator[tuple[int, str, Phones]]:
 
 
 def read_phone_lexicon(path: Path, tokens: TokenTable) -> TokenTable:
-    """Read a lexicon file for a model of phones: its tokens with these words instead of those it brings along.
+    """Read a lexicon file for a model of phones: its tokens with these words instead of its own.
 
     A word without phones sounds as the model knows it. Raises WordListError that lists faults by line, or says that the
     file is empty, or in other phones than the model's.
@@ -107,7 +107,7 @@ def read_lexicon(path: Path, tokens: TokenTable) -> Lexicon:
     Raises WordListError that lists its faults by line, or says that it is empty.
     """
     if is_packed(path):
-        raise WordListError(f"{path}: a packed lexicon, of phones, and the model's tokens are letters; wanted a word a line.")
+        raise WordListError(f"{path}: a packed lexicon has phones, the model's tokens are letters; wanted one word per line.")
     faults: list[str] = []
     spellings: list[tuple[str, str]] = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -135,11 +135,11 @@ def known_words(tokens: TokenTable, path: Path | None) -> list[str]:
 
 
 def _empty(path: Path) -> WordListError:
-    return WordListError(f"{path}: the lexicon is empty; wanted a word a line.\n  Without --lexicon every word may be said.")
+    return WordListError(f"{path}: the lexicon is empty; wanted one word per line.\n  Without --lexicon every word is allowed.")
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read a list. Raises WordListError for what is no UTF-8 text."""
+    """Read a list. Raises WordListError for what is not UTF-8 text."""
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as fault:
@@ -156,7 +156,7 @@ def report_faults(faults: list[str], what: str) -> None:
 
 
 def words_by_count(words: Iterable[str], counts: Mapping[str, int]) -> str:
-    """List words for a message, a line each, those first that are said most often; only some of many.
+    """List words for a message, one per line, those first that are said most often; only some of many.
 
     >>> words_by_count(["a", "b"], {"a": 1, "b": 2})
     '\\n    b  (2 times)\\n    a  (1 times)'

@@ -70,7 +70,7 @@ class Entries:
 
 
 def phone_entries(tokens: TokenTable) -> Entries:
-    """List the pronunciations that a model of phones brings along."""
+    """List the pronunciations that a model of phones includes."""
     ids = tokens.ids
     return Entries.of(
         (word, [ids[phone] for phone in phones]) for word, ways in tokens.pronunciations.items() for phones in ways
@@ -97,7 +97,7 @@ class LexiconTree:
         """children of node n are first_child[n] up to first_child[n + 1]"""
         self.n_children = np.diff(self.first_child)
         self.n_children[ROOT] = 0
-        """the root's apart: a word begins in another way than it goes on"""
+        """the root's apart: a word begins in another way than it continues"""
         ends = np.empty(len(entries), np.int32)
         ends[order] = node_at
         by_node = np.argsort(ends, kind="stable")

@@ -64,7 +64,7 @@ def _dictation_options(options: BeamOptions | None) -> DictationOptions:
 
 
 class ChangingHotwords:
-    """A beam search whose hotwords can be replaced between two steps, by any thread; streams go on with their states."""
+    """A beam search whose hotwords can be replaced between two steps, by any thread; streams keep their states."""
 
     def __init__(self, decoder: AnyBeam) -> None:
         """Begin with this search."""

@@ -30,7 +30,7 @@ class Spelling:
 class Speller:
     """Makes words of tokens; one that begins with `▁` opens a word, and so does the first of an utterance.
 
-    Phones that are said without `▁` are told one by one.
+    Phones that are said without `▁` are reported one by one.
     """
 
     table: TokenTable
@@ -38,11 +38,11 @@ class Speller:
     """sound that one network step stands for"""
 
     def add(self, token: Token, spelling: Spelling) -> Spelling:
-        """Append a token; one that goes on over a chunk border replaces its former self."""
+        """Append a token; one that continues over a chunk border replaces its former self."""
         if token.step > spelling.last_step and self.table.opens[token.id]:
             return Spelling(self.words(spelling), (token,), token.step)
         if token.step <= spelling.last_step and not spelling.tokens:
-            return spelling  # it goes on from an utterance that has been told
+            return spelling  # it continues an utterance that has been reported
         return Spelling(spelling.words, extend(spelling.tokens, [token]), token.step)
 
     def words(self, spelling: Spelling) -> tuple[Word, ...]:

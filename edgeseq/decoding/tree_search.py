@@ -37,7 +37,7 @@ NO_TOKEN = -1
 TINY = 2.0**-200
 RESCALE = 2.0**200
 TELL_FROM = 256
-"""Words of all pasts from which on, and whenever they have doubled, what all hypotheses share is told and forgotten."""
+"""When all pasts have this many words, and whenever these have doubled, what all hypotheses share is reported and forgotten."""
 LONGEST = 60
 """Words that may stay open."""
 
@@ -92,7 +92,7 @@ class _Closed(NamedTuple):
 
 
 class TreeSearch:
-    """Steps hypotheses. Read-only but for the memory of `WordEnds`."""
+    """Steps hypotheses. Read-only except for the memory of `WordEnds`."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class TreeSearch:
                        n_steps=state.n_steps + 1)  # fmt: skip
 
     def _grow(self, state: TreeState, heard: RowTokens, total: Floats, floor: float) -> _Grown:
-        """Go on within words."""
+        """Continue within words."""
         node = state.numbers[:, NODE]
         counts = self.tree.n_children[node]
         owner = np.repeat(np.arange(len(node)), counts)
@@ -261,7 +261,7 @@ class TreeSearch:
 
 
 def _stay(state: TreeState, heard: RowTokens, total: Floats) -> _Grown:
-    """Hear blank, or the last token go on."""
+    """Hear blank, or the last token continue."""
     p_last = heard.probabilities[state.numbers[:, LAST]]
     masses = state.masses.copy()
     masses[:, BLANK] = total * heard.blank

@@ -1,8 +1,8 @@
 """What language says at the ends of words: language model, homophones and hotwords, asked once for each place and context.
 
 Within a word the likeliest word that can still come of it stands in for it, without context; at its end that is replaced by
-what the language model says. Of words that sound alike each becomes a hypothesis of its own, unless the language model cannot
-tell them apart.
+what the language model says. Each of several words that sound alike becomes a hypothesis of its own, unless the language model
+cannot tell them apart.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LARGEST = 600.0
 
 
 def mixed(n_columns: int) -> Ints:
-    """Give factors that make one number of so many columns."""
+    """Give factors that make one number of that many columns."""
     return np.array([((MIXER % 2**64) ** power % 2**64 + 2**63) % 2**64 - 2**63 for power in range(n_columns)], np.int64)
 
 
@@ -56,7 +56,7 @@ class Ends(NamedTuple):
 
 
 class WordEnds:
-    """Weighs words at their ends. Read-only but for a memory that only saves time; streams share it."""
+    """Weighs words at their ends. Read-only except for a memory that only saves time; streams share it."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class WordEnds:
         return self.tree.best_below(self._scale * (self.lm.unigrams()[numbers] + shares))
 
     def _forget(self, n_needed: int = 0) -> None:
-        """Begin the memory, with room for so many words at least."""
+        """Begin the memory, with room for at least that many words."""
         n = max(MOST_REMEMBERED, n_needed)
         self._places: dict[int, int] = {}
         self._n_remembered = 0

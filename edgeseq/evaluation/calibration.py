@@ -1,4 +1,4 @@
-"""Are confidences honest? Of words told with confidence 0.9, nine in ten should be right.
+"""Are confidences honest? Nine in ten words of confidence 0.9 should be right.
 
 The expected calibration error is the mean distance between confidence and share of right words over bins of confidence, each
 bin counted by its words (Naeini et al. 2015). A confidence map is fitted by isotonic regression (pool adjacent violators) over
@@ -97,7 +97,7 @@ def draw(bins: Sequence[Bin], title: str, path: Any) -> None:
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             "Pictures need matplotlib, which is not installed: pip install 'edgeseq[train]'\n"
-            "  Without --picture the figures are printed all the same."
+            "  Without --picture the figures are still printed."
         ) from fault
     figure = Figure(figsize=(5, 6), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)

@@ -31,7 +31,7 @@ class ClipResult:
     chunk_ms: tuple[float, ...] = field(default=(), repr=False)
     """time of each step of 80 ms"""
     events: tuple[Event, ...] = field(default=(), repr=False)
-    """all that was told, in order"""
+    """all that was reported, in order"""
     spans: tuple[Span, ...] = field(default=(), repr=False)
     """when the words of the reference are said, where that is known; seconds"""
     meaning: Meaning | None = None
@@ -39,7 +39,7 @@ class ClipResult:
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """List the words told for good."""
+        """List the words of finals."""
         return tuple(word for event in self.events if isinstance(event, Final) for word in event.words)
 
     @property
@@ -113,7 +113,7 @@ class EvalReport:
 
     @property
     def silent(self) -> int:
-        """Count the clips of which nothing was given out."""
+        """Count the clips for which nothing was reported."""
         return sum(not heard.hypothesis for heard in self.heard)
 
     @property

@@ -2,7 +2,7 @@
 
 The error rate ("words wrong") is (S + D + I) / N: words substituted, deleted and inserted, by the words of
 the references, after Unicode NFC and lower case. A clip is "right" when its text is exactly the reference. A clip without
-words is "accepted" when words were heard in it; they count among the inserted ones. Of a clip without text whose meaning is
+words is "accepted" when words were heard in it; they count among the inserted ones. For a clip without text whose meaning is
 known, no words are counted: it is right when intent and slots are.
 """
 
@@ -67,7 +67,7 @@ def words_outside(recordings: Iterable[Recording], tokens: TokenTable) -> Counte
 def evaluate(recognizer: Recognizer, clips: Sequence[Clip], *, on_progress: Progress = lambda done, total: None) -> EvalReport:
     """Hear clips as a microphone would give them, and compare what was understood with what was said.
 
-    A clip that cannot be read is reported in `failed`, and the others go on. Raises AudioError when none can.
+    A clip that cannot be read is reported in `failed`, and the others continue. Raises AudioError when none can.
     """
     heard: list[ClipResult] = []
     failed: list[str] = []
@@ -144,7 +144,7 @@ def partials_report(heard: Iterable[ClipResult]) -> tuple[PartialStats, PartialS
 
 
 def rated_words(heard: Iterable[ClipResult]) -> tuple[list[float], list[bool]]:
-    """List the confidence of every word told, and whether it was right."""
+    """List the confidence of every word reported, and whether it was right."""
     confidences, right = list[float](), list[bool]()
     for one in heard:
         understood = {place for _, place in same_words(one.reference, one.hypothesis)}
@@ -191,7 +191,7 @@ def compare_heard(heard: Sequence[ClipResult], other: Sequence[ClipResult]) -> C
 
 
 def bootstrap(statistic: Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]], n_clips: int) -> tuple[float, float]:
-    """Give the 95 % interval of a statistic over clips drawn anew with replacement (Efron's percentiles).
+    """Give the 95 % interval of a statistic over clips drawn with replacement (Efron's percentiles).
 
     `statistic` takes clip numbers [n_draws, n_clips] and gives a value a draw, NaN where there is none. Always the same draws.
     """

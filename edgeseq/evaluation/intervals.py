@@ -9,7 +9,7 @@ NORMAL_95 = 1.959964
 
 
 def wilson_interval(n: int, of: int) -> tuple[float, float]:
-    """Give the 95 % interval of the share `n / of` (Wilson 1927): none of few clips is no proof of zero.
+    """Give the 95 % interval of the share `n / of` (Wilson 1927): none of few clips does not prove zero.
 
     >>> [round(bound, 3) for bound in wilson_interval(0, 83)]
     [0.0, 0.044]

@@ -1,6 +1,6 @@
 """How often a word that was shown is taken back.
 
-Shown is each word of each partial, by its place in the utterance; taken back is one that a later partial or the final has
+It counts every word each partial shows, by its place in the utterance; a word is taken back if a later partial or the final has
 replaced by another word or by none. A word that merely grows ("fo", "four") is counted apart.
 """
 
@@ -21,7 +21,7 @@ class PartialStats:
     words: int = 0
     """each counted once for every form it had"""
     grown: int = 0
-    """forms that went on to a longer form of the same beginning"""
+    """forms that grew to a longer form of the same beginning"""
     taken_back: int = 0
     """forms that gave way to something else"""
 

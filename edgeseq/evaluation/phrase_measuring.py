@@ -1,4 +1,4 @@
-"""False acceptances (how often a phrase is given out for speech that holds none), and what the search costs."""
+"""False acceptances (how often a phrase is reported for speech that holds none), and what the search costs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK_SECONDS = 0.08
 ROW_SECONDS = 0.04
 """That a simulated row stands for."""
 PAUSE_ROWS = 12
-"""Of silence, before and behind a simulated sentence."""
+"""Silence before and after a simulated sentence."""
 SHOWN = 30
 """Best-scoring utterances that are listed."""
 
@@ -58,7 +58,7 @@ def hear_other_speech(
 ) -> OtherSpeech:
     """Hear recordings, each as a stream of its own, and collect the score of every utterance, rejected or not.
 
-    An utterance that is given out ends sooner than one that is rejected, so phrases are counted with rejection as it is,
+    An utterance that is reported ends sooner than one that is rejected, so phrases are counted with rejection as it is,
     and the list of scores is made without rejection beside it.
     """
     nearest = PhraseDecoder(decoder.graph, recognizer.metadata, threshold=None, beam=decoder.beam, filler=decoder.filler)

@@ -18,9 +18,9 @@ from edgeseq.stream.recognizer import Recognizer
 from edgeseq.tokens.table import normalize_text
 
 SHARES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
-"""Of other speech, for which a threshold is shown."""
+"""Shares of other speech for which a threshold is shown."""
 DIGITS = 3
-"""Of thresholds, after the point."""
+"""Digits of thresholds, after the point."""
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ class Row:
     right: int
     """recordings of phrases that are understood as they were said"""
     accepted: int
-    """recordings of other speech of which a phrase is given out"""
+    """recordings of other speech for which a phrase is reported"""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Calibration:
     """Confidences of words against the share that is right."""
 
     bins: tuple[Bin, ...]
-    """as words are told: mapped, if the model holds a map"""
+    """as words report them: mapped, if the model holds a map"""
     error: float
     """expected calibration error, 0 to 1"""
     uncalibrated_error: float

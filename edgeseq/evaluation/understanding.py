@@ -67,7 +67,7 @@ class Understanding:
     right: int
     """recordings whose intent is right, all slots, and no slot more"""
     rejected: int
-    """recordings of which nothing was given out"""
+    """recordings for which nothing was reported"""
     confusions: tuple[tuple[str, str, str, int], ...]
     """the most frequent errors: slot (or "intent"), value in the manifest, value understood ("" for none), how often"""
 

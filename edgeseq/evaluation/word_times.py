@@ -95,7 +95,7 @@ def _hiss(noise: np.random.Generator, seconds: float, sample_rate: int) -> Sampl
 
 @dataclass(frozen=True)
 class Errors:
-    """By how much times are off: what was told less what is true, seconds."""
+    """By how much times are off: reported times less true times, seconds."""
 
     n_words: int
     bias: float
@@ -154,11 +154,11 @@ class TimesReport:
 
 
 Timed = tuple[Sequence[Span], Sequence[Word], Iterable[tuple[int, int]]]
-"""of one clip: true spans, words told, and which word is which: (number in the spans, number in the words)"""
+"""of one clip: true spans, words reported, and which word is which: (number in the spans, number in the words)"""
 
 
 def report_times(clips: Iterable[Timed]) -> TimesReport:
-    """Compare the words told with the spans that are true."""
+    """Compare the words reported with the spans that are true."""
     starts, ends = list[float](), list[float]()
     for spans, words, pairs in clips:
         for said, heard in pairs:

@@ -1,4 +1,4 @@
-"""The form that is quickest on the machine at hand, by measuring."""
+"""The form that is fastest on this machine, by measuring."""
 
 from __future__ import annotations
 

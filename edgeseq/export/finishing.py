@@ -18,7 +18,7 @@ PROOF_FILE = "proof.json"
 def finish(run: Path, on_progress: Progress = lambda way, done, total: None) -> Export:
     """Export the weights of a run to `model/` in its folder, float, 8 bit and as they were rounded; write `proof.json`.
 
-    Raises NotProvenError when error rates differ by more than the recipe allows; the figures are written all the same, the
+    Raises NotProvenError when error rates differ by more than the recipe allows; the figures are still written, the
     files are not. Raises ExportError when the network says nothing yet.
     """
     try:

@@ -63,7 +63,7 @@ def choose_form(target: str, bits: int, n_weights: int, n_steps: int) -> GraphFo
     Raises UsageError for an unknown target.
     """
     if target not in TARGETS:
-        raise UsageError(f"'{target}' is no target. There are {', '.join(TARGETS)} and auto.")
+        raise UsageError(f"'{target}' is not a target. There are {', '.join(TARGETS)} and auto.")
     everywhere, *others = candidates(bits)
     if bits == 32:
         return everywhere

@@ -37,7 +37,7 @@ from edgeseq.training.weights import Trained
 WHOLE, STREAMED = "torch_whole", "torch_streamed"
 FLOAT = "float32"
 ALWAYS_ALLOWED = 1
-"""So many words or phones may differ whatever the bound: of few clips each is many percent."""
+"""This many words or phones may differ whatever the bound: each is many percent of few clips."""
 
 RATES = {"word": "wer", "phone": "per", "row": "row_error_rate"}
 
@@ -96,13 +96,13 @@ class Tally:
 
     @property
     def steps(self) -> list[Step]:
-        """Compare each way with the one that it goes on from; quantized files all go on from the float file."""
+        """Compare each way with the one before it; all quantized files follow the float file."""
         pairs = [("streaming", WHOLE, STREAMED), ("export", STREAMED, FLOAT)]
         pairs += [(f"quantization ({way})", FLOAT, way) for way in self.heard if way not in (WHOLE, STREAMED, FLOAT)]
         return [Step(*pair, compare_heard(self.heard[pair[2]], self.heard[pair[1]])) for pair in pairs if pair[2] in self.heard]
 
     def allows(self, most_difference: float) -> bool:
-        """Whether the rates differ by at most so many percent of the references, or by a single error."""
+        """Whether the rates differ by at most that many percent of the references, or by a single error."""
         return self.difference <= max(ALWAYS_ALLOWED, most_difference / 100 * self.total + 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def hear_whole(
     clips: Sequence[Clip],
     on_progress: Progress = lambda way, done, total: None,
 ) -> list[Sequence[ClipResult]]:
-    """Hear each clip in one piece, with as much silence behind it as a stream's flush has; returns what was counted in it."""
+    """Hear each clip in one piece, followed by as much silence as a stream's flush has; returns what was counted in it."""
     heard = []
     for n_done, clip in enumerate(clips, start=1):
         samples = clip.read(metadata.sample_rate)
@@ -291,7 +291,7 @@ def find_difference(proof: Proof, most_difference: float) -> str:
             before, after, unit = broken.before, broken.after, tally.unit
             counts = f"{tally.errors(before):,} are wrong before it ({before}) and {tally.errors(after):,} after it ({after})"
             return (
-                f"{broken.name} changed the {unit}s. Of {tally.total:,} {unit}s {counts}; all ways may differ by "
+                f"{broken.name} changed the {unit}s: among {tally.total:,} {unit}s {counts}; all ways may differ by "
                 f"{most_difference:g} % of the {unit}s (export.most_difference)."
             )
     return ""
@@ -307,6 +307,6 @@ def refuse_difference(proof: Proof, most_difference: float, name: str) -> None:
     raise NotProvenError(
         f"{name} is not released: {difference}\n{table}"
         f"  Nothing was written. {ADVICE.get(step, ADVICE_ON_QUANTIZATION)}\n"
-        "  To have the files all the same, marked as unproven: edgeseq export --unproven.",
+        "  To have the files anyway, marked as unproven: edgeseq export --unproven.",
         proof,
     )

@@ -32,7 +32,7 @@ UNKNOWN_MISSING = -100.0
 """log10 probability of a word that a model without `<unk>` does not know, as KenLM takes it."""
 
 MOST_NGRAMS = 2**32 - 2
-"""Of one order; the compiled file numbers them by 32 bits."""
+"""n-grams of one order; the compiled file numbers them by 32 bits."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ def _check_size(lines: _Lines, counts: list[int]) -> None:
     """Refuse counts that the file cannot hold, before anything large is read."""
     with lines.path.open("rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
-    least = sum(count * (2 + 2 * order) for order, count in enumerate(counts, start=1))  # "0", and a letter a word, and marks
+    least = sum(count * (2 + 2 * order) for order, count in enumerate(counts, start=1))  # "0", a letter per word, marks
     size = lines.path.stat().st_size
     if not gzipped and least > size:
         lines.fail(f"{sum(counts):,} n-grams are announced, which the file's {size:,} bytes cannot hold.", "Copy it again.")
@@ -238,7 +238,7 @@ class _Compiler:
             first, second = (int(self.lines[order - 1][ranked[twice[0] + n]]) for n in (0, 1))
             ngram = " ".join(self.vocabulary[word] for word in self.words[order - 1][ranked[twice[0]]])
             raise LanguageModelError(
-                f"{self.path}:{second}: the n-gram '{ngram}' comes a second time; it stands in line {first} already.\n"
+                f"{self.path}:{second}: the n-gram '{ngram}' comes a second time; it is in line {first} already.\n"
                 "  Write the file again with the program that made it."
             )
         for values in (self.words, self.probs, self.backoffs, self.lines):

@@ -156,7 +156,7 @@ def open_compiled(path: Path) -> CompiledFile:
     """Map a compiled model into memory.
 
     Raises LanguageModelError for another file, another version, and one that is damaged or cut short: whatever leads out of a
-    section or is no probability is refused here (the checksum itself is left to `edgeseq lm info`).
+    section or is not a probability is refused here (the checksum itself is left to `edgeseq lm info`).
     """
     with path.open("rb") as file:
         start = file.read(len(MAGIC) + 9)

@@ -63,7 +63,7 @@ def _check_scales(scales: Fields, wanted: set[str]) -> None:
     for name in wanted:
         pair = scales.values[name]
         if not isinstance(pair, list) or len(pair) != 2:
-            raise ValueError(f"scales.{name} is no pair of numbers")
+            raise ValueError(f"scales.{name} is not a pair of numbers")
         both = Fields({"low": pair[0], "step": pair[1]}, f"scales.{name}.")
         low, step = both.number("low", -MOST_LOG10, MOST_LOG10), both.number("step", 0, MOST_LOG10)
         if step != CONSTANT and low + step * (2**16 - 1) > MOST_LOG10:
@@ -93,7 +93,7 @@ def _check_places(sections: Fields, counts: list[int], bits: int, body_bytes: in
 
 
 def check_sections(header: Mapping[str, Any], sections: Mapping[str, memoryview]) -> None:
-    """Raise ValueError where arrays lead out of each other, or hold what is no logarithm of a probability."""
+    """Raise ValueError where arrays lead out of each other, or hold what is not the logarithm of a probability."""
     counts = header["counts"]
     letters = np.asarray(sections["word_bytes"])
     _check_rising("word_ends", np.asarray(sections["word_ends"]), 0, len(letters))
@@ -131,7 +131,7 @@ def _check_words(ends: Values, letters: Values) -> None:
 def _check_numbers(name: str, values: Values) -> None:
     for piece in _pieces(values):
         if not (np.abs(piece) <= MOST_LOG10).all():  # so that NaN is none
-            raise ValueError(f"{name} holds what is no logarithm of a probability")
+            raise ValueError(f"{name} holds what is not the logarithm of a probability")
 
 
 def _pieces(values: Values) -> Iterator[Values]:

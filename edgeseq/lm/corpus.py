@@ -1,4 +1,4 @@
-"""Text to sentences: a line each, in the form that tokens spell."""
+"""Text to sentences: one per line, in the form that tokens spell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_text(path: Path) -> BinaryIO:
 def read_sentences(path: Path, level: Level = "word") -> Iterator[list[str]]:
     """Give the units of each line that has any: words, or their letters with `▁` before each word.
 
-    Of a `.tsv` line the last column counts, of a `.jsonl` line (a manifest) its `text`; either may be gzipped.
+    The last column of a `.tsv` line counts, and the `text` of a `.jsonl` line (a manifest); either may be gzipped.
     Raises LanguageModelError with the line's number.
     """
     kinds = [suffix for suffix in path.suffixes if suffix != ".gz"]

@@ -26,9 +26,9 @@ MARGIN = 3.0
 MOST_WAYS = 3
 """Pronunciations of a word."""
 LEAST_SHARE = 0.2
-"""Of the best one's probability that another must have."""
+"""Share of the best one's probability that another must have."""
 MOST_LETTERS = 100
-"""Of a word."""
+"""Pronunciations of a word."""
 
 K = TypeVar("K")
 Beginnings = dict[tuple[Context, Phones], float]
@@ -94,7 +94,7 @@ class Guesser:
         return tuple(phones for phones, share in found if share >= found[0][1] + math.log(LEAST_SHARE))
 
     def reads(self, word: str) -> bool:
-        """Say whether the model knows all letters of a word, which is then pronounced, but for rare exceptions."""
+        """Say whether the model knows all letters of a word, which is then pronounced, with rare exceptions."""
         letters = self._known_letters(word)
         return 0 < len(letters) <= MOST_LETTERS and self._letters >= set(letters)
 
@@ -102,7 +102,7 @@ class Guesser:
         return "".join(letter if letter in self._letters else unicodedata.normalize("NFD", letter)[0] for letter in word)
 
     def _best(self, beginnings: Beginnings) -> list[tuple[Context, Phones, float]]:
-        """Give those worth going on with, best first."""
+        """Give those worth continuing, best first."""
         ordered = sorted(beginnings.items(), key=lambda item: -item[1])[: self.beam]
         return [(*place, log10_prob) for place, log10_prob in ordered if log10_prob >= ordered[0][1] - MARGIN]
 

@@ -232,7 +232,7 @@ def _tables(
     thresholds: Sequence[int],
     vocabulary: tuple[str, ...],
 ) -> tuple[OrderTable, ...]:
-    """Drop pruned n-grams, take logarithms, and number the rest anew."""
+    """Drop pruned n-grams, take logarithms, and number the rest again."""
     tables, new_rank = [], np.zeros(1, dtype=np.int64)
     for n, of_order in enumerate(counts):
         kept = of_order.count > thresholds[n] if n else np.ones(len(of_order), dtype=bool)

@@ -15,7 +15,7 @@ from edgeseq.lm.ngrams import BEGIN, END, UNKNOWN, Ngrams
 from edgeseq.lm.tables import Finder, Floats, Ints, log10_probs, tables_of, words_of
 
 ROUNDS = 50
-"""Of expectation and maximization; the weights stand still long before."""
+"""Rounds of expectation and maximization; the weights converge long before."""
 
 
 def windows(sentences: Iterable[Sequence[str]], vocabulary: tuple[str, ...], order: int) -> list[Ints]:

@@ -116,7 +116,7 @@ class LanguageModel:
         return self._decode("prob1", float(self._unigrams[low:high].max()))
 
     def sentence(self, words: Sequence[str]) -> list[tuple[str, float, bool]]:
-        """Score a sentence: each unit and at last `</s>`, log10 of its probability, whether the model knows it.
+        """Score a sentence: each unit and finally `</s>`, log10 of its probability, whether the model knows it.
 
         words: of a model of letters too; it spells them.
         """

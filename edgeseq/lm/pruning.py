@@ -23,7 +23,7 @@ HALVINGS = 40
 
 
 def losses(ngrams: Ngrams, shares: Sequence[Floats]) -> list[Floats]:
-    """For each order from 2 on: how much the cross-entropy (nats a unit) grows without each n-gram, `[n_ngrams]`."""
+    """For each order from 2: how much the cross-entropy (nats a unit) grows without each n-gram, `[n_ngrams]`."""
     finder, spelled = Finder.of(ngrams), words_of(ngrams.tables)
     found = []
     for order in range(2, ngrams.order + 1):
@@ -39,7 +39,7 @@ def losses(ngrams: Ngrams, shares: Sequence[Floats]) -> list[Floats]:
 
 
 def keep_above(ngrams: Ngrams, loss: Sequence[Floats], threshold: float) -> Ngrams:
-    """Drop the n-grams whose loss is at most `threshold` and that no longer one needs; compute the backoffs anew."""
+    """Drop the n-grams whose loss is at most `threshold` and that no longer one needs; compute the backoffs again."""
     kept: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = [np.ones(len(ngrams.tables[0]), dtype=np.bool_)]
     kept += [of_order > threshold for of_order in loss]
     for order in range(ngrams.order - 1, 0, -1):

@@ -66,7 +66,7 @@ def log10_probs(ngrams: Ngrams, finder: Finder, words: Ints) -> Floats:
 
 
 def with_backoffs(ngrams: Ngrams) -> Ngrams:
-    """Compute the backoffs anew, so that the probabilities after each context add up to 1; those of the tables are not read."""
+    """Compute the backoffs again, so that the probabilities after each context add up to 1; the tables' own are not read."""
     done = ngrams
     spelled = words_of(ngrams.tables)
     finder = Finder.of(ngrams)

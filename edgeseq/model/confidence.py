@@ -37,7 +37,7 @@ class ConfidenceMap:
 
     @classmethod
     def from_dict(cls, plain: Any) -> ConfidenceMap:
-        """Read what `to_dict` wrote. Raises ValueError when it is no rising line."""
+        """Read what `to_dict` wrote. Raises ValueError when it is not a rising line."""
         if not isinstance(plain, Mapping):
             raise ValueError("wanted an object with 'said' and 'right'")
         said, right = (tuple(found) if isinstance(found := plain.get(key), list | tuple) else () for key in ("said", "right"))

@@ -30,11 +30,11 @@ class FramesDetails:
     release: float
     """probability below which a label ends; at most the lowest threshold"""
     refractory_seconds: float = 0.0
-    """after the end of a label, in which it does not begin again"""
+    """after the end of a label, in which it cannot begin"""
     min_seconds: float = 0.0
     """shorter ones are not reported"""
     delay_seconds: float = 0.0
-    """by which rows come later than what they tell of; subtracted from times"""
+    """by which rows come later than what they describe; subtracted from times"""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the metadata holds."""

@@ -22,9 +22,9 @@ from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
 
 FORMATS = {"characters": 1, "subwords": 2, "phones": 2}
-"""Of models of words, by kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
+"""For models of words, by kind of tokens: raised whenever an older edgeseq could not use the file correctly."""
 TASK_FORMAT = 3
-"""Of models of other tasks, which say themselves what goes in and comes out."""
+"""For models of other tasks, which say themselves what goes in and comes out."""
 FORMAT = TASK_FORMAT
 """The newest that is read."""
 
@@ -77,7 +77,7 @@ class ModelMetadata:
 
     @cached_property
     def sample_rate(self) -> int:
-        """Of the sound that it hears, Hz. Raises UsageError for a model that does not hear."""
+        """Rate of the sound that it hears, Hz. Raises UsageError for a model that does not hear."""
         return int(self.signature.audio.rate or 0)
 
     @cached_property
@@ -155,7 +155,7 @@ class CtcMetadata(ModelMetadata):
     format: int = FORMATS["characters"]
     task: str = CTC
     signature: Signature = field(init=False)
-    """as the fields below say; what is remembered stands in the graph alone"""
+    """as the fields below say; what is remembered is in the graph alone"""
     details: dict[str, Any] = field(init=False, default_factory=dict)
     language: str = field()
     flush_seconds: float = field()
@@ -179,7 +179,7 @@ class CtcMetadata(ModelMetadata):
     confidence_maps: dict[str, Any] = field(default_factory=dict)
     """measured: kind of decoder -> how often words of a confidence are right (see confidence.py)"""
     phrase_threshold: float | None = None
-    """measured: lowest score of a phrase that is given out where nothing else is asked for, nats a token; None: a constant"""
+    """measured: lowest score of a phrase that is reported by default, nats per token; None: a constant"""
 
     def __post_init__(self) -> None:
         """Derive the ports."""
@@ -207,8 +207,8 @@ class CtcMetadata(ModelMetadata):
     def token_table(self) -> TokenTable:
         """Symbols by output column, and how words are spelled by them.
 
-        Of phones with a lexicon in a file of its own this needs `with_companions`. Raises ModelError for one that does not fit,
-        or for a guesser that does not, WordListError and LanguageModelError for files that are neither.
+        For phones with a lexicon in a file of its own this needs `with_companions`. Raises ModelError for one that does not
+        fit, or for a guesser that does not, WordListError and LanguageModelError for files that are neither.
         """
         lexicon, guesser = (self.companion_files.get(role) for role in ("lexicon", "guesser"))
         if self.token_details.get("kind") != "phones" or (lexicon is None and guesser is None):
@@ -258,7 +258,7 @@ DETAILS: dict[str, Callable[[Mapping[str, Any]], FramesDetails]] = {FRAMES: Fram
 
 
 def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[Any]]:
-    """List the fields that stand in files, in the order in which they stand there."""
+    """List the fields that are in files, in their order there."""
     by_name = {one.name: one for one in fields(metadata)}
     return [by_name[key] for key in metadata.KEYS]
 
@@ -270,7 +270,7 @@ def _audio_faults(audio: Port, rows: Port) -> list[str]:
             f"'{AUDIO}' is {audio.dtype} of shape {list(audio.shape)} at {audio.rate} Hz; wanted float32 numbers at whole Hz"
         )
     if audio.per_chunk % rows.per_chunk:
-        faults.append(f"a chunk of {audio.per_chunk} samples is no multiple of its {rows.per_chunk} rows of '{rows.name}'")
+        faults.append(f"a chunk of {audio.per_chunk} samples is not a multiple of its {rows.per_chunk} rows of '{rows.name}'")
     return faults
 
 

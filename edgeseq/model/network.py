@@ -25,7 +25,7 @@ NetworkState = dict[str, Array]
 """Graph input `state_*` -> array with batch as axis 0. Handed in, handed back, never changed in place."""
 
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
-"""Where operators may come from: the standard, and what every onnxruntime brings along."""
+"""Where operators may come from: the standard, and what every onnxruntime includes."""
 
 MAX_BYTES = 2**31
 """A protobuf cannot be larger."""
@@ -117,7 +117,7 @@ def read_model_bytes(path: Path) -> bytes:
 def check_content(content: bytes, path: Path) -> ModelMetadata:
     """Judge a file by its bytes, before a runtime opens them.
 
-    Raises ModelError when it is no ONNX, keeps data elsewhere, uses foreign operators or lacks the metadata.
+    Raises ModelError when it is not ONNX, keeps data elsewhere, uses foreign operators or lacks the metadata.
     """
     try:
         summary = summarize(content)

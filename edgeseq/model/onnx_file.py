@@ -42,7 +42,7 @@ FIELDS: dict[str, dict[int, str]] = {
 
 
 class NotOnnxError(ValueError):
-    """The bytes are no ONNX model, or not all of one."""
+    """The bytes are not an ONNX model, or not all of one."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class OnnxSummary:
 def summarize(data: bytes) -> OnnxSummary:
     """Walk the bytes of an .onnx file, in time linear in their number.
 
-    Raises NotOnnxError when they are no ONNX model or break off.
+    Raises NotOnnxError when they are not an ONNX model or break off.
     """
     summary = OnnxSummary()
     pending: list[tuple[str, memoryview, int]] = [("model", memoryview(data), 0)]
@@ -148,7 +148,7 @@ def _text(value: memoryview | int) -> str:
 # The graph itself: what its nodes take, and how large its constants are
 
 BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4, 25: 2, 26: 2}
-"""Of an element, by TensorProto.DataType."""
+"""Size of an element, by TensorProto.DataType."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class OnnxGraph:
 
 
 def read_graph(data: bytes) -> OnnxGraph:
-    """Read nodes and constants of the main graph. Raises NotOnnxError when the bytes are no ONNX model or break off."""
+    """Read nodes and constants of the main graph. Raises NotOnnxError when the bytes are not an ONNX model or break off."""
     graphs = [value for number, value in _fields(memoryview(data)) if number == 7 and isinstance(value, memoryview)]
     if not graphs:
         raise NotOnnxError("there is no graph in it")

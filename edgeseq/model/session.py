@@ -62,14 +62,14 @@ def _open_cached(content: bytes, folder: Path) -> onnxruntime.InferenceSession:
     kept = folder / f"{_key(content)}.onnx"
     options = session_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    with contextlib.suppress(Exception):  # not there, or cut short by a power failure: made anew
+    with contextlib.suppress(Exception):  # not there, or cut short by a power failure: made again
         return _open(kept.read_bytes(), options)
     options = session_options()
     try:
         with written_whole(kept) as half:
             options.optimized_model_filepath = str(half)
             return _open(content, options)
-    except Exception:  # a cache is no reason to fail: if the graph is at fault, this says so
+    except Exception:  # a cache must not cause a failure: if the graph is at fault, this says so
         return _open(content, session_options())
 
 

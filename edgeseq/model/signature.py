@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
 DTYPES = {"float32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
-"""Of all that goes in, comes out and is remembered. As objects: numpy takes a microsecond to understand a name."""
+"""Types of all that goes in, comes out and is remembered. As objects: numpy takes a microsecond to understand a name."""
 AUDIO = "audio"
 """Input of models that hear."""
 STATE_PREFIX = "state_"
@@ -28,7 +28,7 @@ NEXT_SUFFIX = "_next"
 
 MOST_PORTS, MOST_STATES = 64, 1024
 MOST_AXES, LARGEST_SIZE, MOST_ELEMENTS = 7, 2**24, 2**27
-"""of what one stream hands over, for each name; more is no model for a small computer"""
+"""of what one stream hands over, for each name; more does not fit a small computer"""
 LONGEST_NAME = 100
 
 

@@ -1,6 +1,6 @@
 """A command for each final: its JSON on standard input, no shell, and never in the way of the stream.
 
-One thread starts the commands one after another, so they see the finals in order. What cannot keep up is told, not waited for.
+One thread starts the commands one after another, so they see the finals in order. What cannot keep up is reported, not awaited.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgeseq.errors import UsageError
 MAX_WAITING = 32
 """finals; a person says no more in a minute"""
 SLOW_SECONDS = 10.0
-"""A command that takes longer is reported; it goes on."""
+"""A command that takes longer is reported; it continues."""
 END_SECONDS = 5.0
 """What is still running this long after the stream's end is stopped."""
 

@@ -1,4 +1,4 @@
-"""Telling systemd how a service is: ready, at work, ending. Without systemd nothing is told.
+"""Telling systemd how a service is: ready, at work, ending. Without systemd nothing is sent.
 
 The protocol is a datagram of lines to the socket named in the environment (man sd_notify).
 """
@@ -19,7 +19,7 @@ DEFAULT_SECONDS = 20.0
 
 
 def notify(*lines: str) -> None:
-    """Send lines such as `READY=1` to whoever started this program, if it listens."""
+    """Send lines such as `READY=1` to the program that started this one, if it listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -35,7 +35,7 @@ def watchdog_seconds() -> float:
 
 
 def alive_while(items: Iterable[T]) -> Iterator[T]:
-    """Pass items on, and tell the watchdog now and then that they are taken; it hears nothing from whoever hangs."""
+    """Pass items on, and tell the watchdog now and then that they are taken; it hears nothing from a program that hangs."""
     every, told = watchdog_seconds(), float("-inf")
     for item in items:
         now = time.monotonic()

@@ -32,7 +32,7 @@ class Cue:
     text: str
 
     def to_srt(self, number: int) -> str:
-        r"""Write the cue as SubRip, with its number from 1 and the empty line behind it.
+        r"""Write the cue as SubRip, with its number from 1 and the empty line after it.
 
         >>> Cue(0.5, 3661.25, "one").to_srt(1)
         '1\n00:00:00,500 --> 01:01:01,250\none\n\n'
@@ -40,7 +40,7 @@ class Cue:
         return f"{number}\n{_stamp(self.start, ',')} --> {_stamp(self.end, ',')}\n{_one_line(self.text)}\n\n"
 
     def to_vtt(self) -> str:
-        r"""Write the cue as WebVTT, its text escaped, with the empty line behind it.
+        r"""Write the cue as WebVTT, its text escaped, with the empty line after it.
 
         >>> Cue(0.5, 1, "R&B").to_vtt()
         '00:00:00.500 --> 00:00:01.000\nR&amp;B\n\n'

@@ -5,7 +5,7 @@
     spelling.py   what a model's tokens have to spell, words that are guessed, and what they cannot
     compiling.py  Phrases and a model's tokens                             -> PhraseGraph, shared and minimal
     search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
-    checking.py   what a file allows: how many sentences, examples, what cannot be told apart
+    checking.py   what a file allows: how many sentences, examples, what is ambiguous
     measuring.py  false acceptances, and the cost of the search; thresholds.py: which threshold
     changing.py   other phrases while a stream runs
     importers/    other notations to phrase files
@@ -32,8 +32,8 @@ def load_phrases(
 ) -> PhraseDecoder:
     """Read a phrase file and compile it for a model, ready for `Recognizer.with_decoder`.
 
-    threshold: lowest score that is given out, nats a token; None takes the file's, else the model's.
-    reject: off, the nearest phrase is given out, whatever was said.
+    threshold: lowest score that is reported, nats per token; None takes the file's, else the model's.
+    reject: off, the nearest phrase is reported, whatever was said.
     Raises PhraseError that lists all faults; OSError if the file cannot be opened.
     """
     from edgeseq.phrases.compiling import compile_phrases

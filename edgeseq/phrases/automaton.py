@@ -97,7 +97,7 @@ def _closure(nfa: Nfa, states: Sequence[int], known: dict[int, tuple[int, ...]])
 
 
 def minimize(arcs: Sequence[Sequence[tuple[int, int]]], final: Sequence[bool]) -> Dfa:
-    """Merge states from which the same goes on (Revuz 1992: without circles, one pass from the ends), drop dead ends."""
+    """Merge states from which the same follows (Revuz 1992: without circles, one pass from the ends), drop dead ends."""
     order = _ends_first(arcs)
     class_of: dict[int, int] = {}
     classes: dict[tuple[bool, tuple[tuple[int, int], ...]], int] = {}

@@ -70,7 +70,7 @@ class ChangingPhrases:
         return ChangingState(state.version, decoder.step(log_probs, state.phrases))
 
     def partial(self, state: ChangingState) -> Hypothesis | None:
-        """Give the phrase so far, if one has begun that could still be given out."""
+        """Give the phrase so far, if one has begun that could still be reported."""
         decoder, state = self._decoder(state)
         return decoder.partial(state.phrases)
 
@@ -80,7 +80,7 @@ class ChangingPhrases:
         return decoder.stable_words(state.phrases)
 
     def final(self, state: ChangingState) -> Hypothesis | None:
-        """Give the best phrase if the utterance ends here; None if none may be given out."""
+        """Give the best phrase if the utterance ends here; None if none may be reported."""
         decoder, state = self._decoder(state)
         return decoder.final(state.phrases)
 
@@ -99,12 +99,12 @@ class ChangingPhrases:
         return self.current.last_token_step(state.phrases)
 
     def is_complete(self, state: ChangingState) -> bool:
-        """Tell whether the best way has come to the end of a phrase that may be given out."""
+        """Tell whether the best way has come to the end of a phrase that may be reported."""
         decoder, state = self._decoder(state)
         return decoder.is_complete(state.phrases)
 
     def _decoder(self, state: ChangingState) -> tuple[PhraseDecoder, ChangingState]:
-        """Find the phrases that a state belongs to; if they are forgotten, it begins anew with the present ones."""
+        """Find the phrases that a state belongs to; if they are forgotten, it starts afresh with the present ones."""
         decoders = self._decoders
         if state.version in decoders:
             return decoders[state.version], state
@@ -135,7 +135,7 @@ class PhraseWatch:
             yield block
 
     def poll(self) -> None:
-        """Take the file's phrases if it has changed; on a fault, say so and go on with those there are."""
+        """Take the file's phrases if it has changed; on a fault, say so and keep the present ones."""
         self._looked = time.monotonic()
         seen = self._look()
         if seen == self._seen or seen is None:  # None: being replaced, or removed

@@ -91,7 +91,7 @@ def text_of(reading: Reading) -> str:
 Pair = tuple[int, int, bool]
 """Two states that the same tokens lead to, and whether they were understood differently on the way."""
 Step = tuple[tuple[int, int], tuple[tuple[Mark, ...], tuple[Mark, ...]]]
-"""Symbols of a token on either way (-1 at the end), and what stands before them."""
+"""Symbols of a token on either way (-1 at the end), and what precedes them."""
 
 
 def ambiguities(automaton: TokenAutomaton, tokens: TokenTable) -> list[Ambiguity]:
@@ -114,7 +114,7 @@ def ambiguities(automaton: TokenAutomaton, tokens: TokenTable) -> list[Ambiguity
 
 
 def _beyond(automaton: TokenAutomaton, start: int) -> Iterator[tuple[int, int, tuple[Mark, ...]]]:
-    """List (symbol of a token, state behind it, marks before it); symbol -1 where a phrase may end."""
+    """List (symbol of a token, state after it, marks before it); symbol -1 where a phrase may end."""
     pending: list[tuple[int, tuple[Mark, ...]]] = [(start, ())]
     for state, marks in pending:  # grows while it is walked
         if automaton.dfa.final[state]:

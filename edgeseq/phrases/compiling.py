@@ -6,7 +6,7 @@ again, so that beginnings and endings of words are shared, too. A phone that ope
 within one. Graph: marks move from arcs of their own onto the arcs behind
 them, and a node is made for each token with which a state can be entered.
 
-A slot's mark stands behind its words and says how many there are, not which: "eight ounce" and "twenty ounce" may end in the
+A slot's mark follows its words and says how many there are, not which: "eight ounce" and "twenty ounce" may end in the
 same states. The intent's mark stands where only one intent is left, so that what follows is shared between intents.
 """
 
@@ -28,7 +28,7 @@ from edgeseq.phrases.spelling import check_spelling, guess_words, n_words, ways
 from edgeseq.tokens.table import WORD_START, TokenTable
 
 MAX_STATES = 400_000
-"""Of any automaton on the way; a grammar that needs more would not be searched in time on a small computer."""
+"""States of any intermediate automaton; a grammar that needs more would not be searched in time on a small computer."""
 LEAST_STATES, STATES_A_LETTER = 5_000, 10
 """What a phrase file may need at most, by its length: rules that use rules may stand for more than anybody can say."""
 
@@ -234,7 +234,7 @@ def _contents(slot: Slot) -> list[tuple[Node, str, object]]:
 
 
 def _join(nfa: Nfa, ends: list[tuple[int, int]]) -> Ends:
-    """Let ends with the same count of words go on as one."""
+    """Let ends with the same count of words continue as one."""
     states: dict[int, list[int]] = {}
     for n, state in ends:
         states.setdefault(n, []).append(state)
@@ -336,7 +336,7 @@ class _Speller:
         ]
 
     def _joined(self, units: tuple[str, ...]) -> tuple[str, ...]:
-        """Put `▁` and the phone behind it together."""
+        """Put `▁` and the phone after it together."""
         if self.tokens.kind != "phones":
             return units
         return tuple(before + unit if before == WORD_START else unit for before, unit in pairwise(units) if unit != WORD_START)

@@ -69,7 +69,7 @@ class Phrases:
     spelling_places: Mapping[str, Place] = field(default_factory=dict)
     language: str = ""
     threshold: float | None = None
-    """lowest score that is given out, nats a token; None for the default"""
+    """lowest score that is reported, nats per token; None for the default"""
     n_letters: int = 0
     """of the file; 0 where it is not known"""
 

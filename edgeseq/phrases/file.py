@@ -1,7 +1,7 @@
 """Phrase files: YAML (or JSON, which is YAML) to phrases, every fault of a file at once, each with line and column.
 
     language: en                      # optional; numbers are spelled in English
-    threshold: -0.5                   # optional; lowest score that is given out, nats a token
+    threshold: -0.5                   # optional; lowest score that is reported, nats per token
     intents:
       brew:
         - "(brew | make me) [a | an] [{size}] {drink}"
@@ -45,7 +45,7 @@ KEYS = ("language", "threshold", "intents", "rules", "slots", "spellings")
 PHRASE_KEYS = ("say", "weight", "slots")
 VALUE_KEYS = ("say", "mean")
 MAX_BYTES = 10_000_000
-"""Of a phrase file; what is larger was not written for this."""
+"""Size of a phrase file; what is larger was not written for this."""
 LANGUAGE_OF_NUMBERS = "en"
 
 
@@ -76,7 +76,7 @@ def read_phrases(path: str | os.PathLike[str], language: str = "") -> Phrases:
 
 
 def parse_phrases(text: str, name: str = "phrases", language: str = "") -> Phrases:
-    """Read the text of a phrase file; `name` stands in messages, `language` is that of texts that name none.
+    """Read the text of a phrase file; messages use `name`, `language` is that of texts that name none.
 
     Raises PhraseError that lists all faults.
 
@@ -229,7 +229,7 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and not NAME.fullmatch(key.value):
-                    self._fault(key, f"{key.value!r} is no name; wanted letters, digits and _, a letter first.")
+                    self._fault(key, f"{key.value!r} is not a name; wanted letters, digits and _, a letter first.")
         return entries
 
     def _intents(self, node: yaml.Node | None) -> dict[str, tuple[Phrase, ...]]:

@@ -33,7 +33,7 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 FORMAT = 2
-"""Of saved graphs; another one is refused."""
+"""Format of saved graphs; another one is refused."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class PhraseGraph:
             graph._check()
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as fault:
             raise EdgeseqError(
-                f"these {len(content):,} bytes are no phrase graph of format {FORMAT} ({fault}); "
+                f"these {len(content):,} bytes are not a phrase graph of format {FORMAT} ({fault}); "
                 "wanted what PhraseGraph.to_bytes() wrote.\n  Compile the phrase file again."
             ) from fault
         return graph
@@ -207,7 +207,7 @@ _ARRAYS = {
 def read_way(said: Sequence[tuple[str, bool]], marks: Sequence[Sequence[Mark]]) -> Reading:
     """Tell what tokens mean, each with whether it opens a word.
 
-    `marks` stand before each of them, and one more set behind the last if there is one.
+    `marks` precede each of them, and one more set follows the last if there is one.
     """
     reader = _WayReader()
     for position, before in enumerate(marks):

@@ -13,7 +13,7 @@ from edgeseq.tokens.table import TokenTable
 
 @dataclass(frozen=True)
 class TokenAutomaton:
-    """All phrases as tokens and marks: symbols above those of tokens stand in `marks`."""
+    """All phrases as tokens and marks: symbols above those of tokens are in `marks`."""
 
     dfa: Dfa
     said: tuple[tuple[int, bool], ...]
@@ -31,7 +31,7 @@ class _Beyond:
     """What can be reached from a state by marks alone."""
 
     arcs: tuple[tuple[int, int, float, tuple[int, ...]], ...]
-    """(symbol of a token, state behind it, weight, marks before it)"""
+    """(symbol of a token, state after it, weight, marks before it)"""
     end: tuple[float, tuple[int, ...]] | None
     """(weight, marks) if a phrase may end"""
 

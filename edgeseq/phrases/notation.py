@@ -143,7 +143,7 @@ class _Piece:
 
 
 class _Parser:
-    """Recursive descent over the pieces of one phrase; goes on after every fault."""
+    """Recursive descent over the pieces of one phrase; continues after every fault."""
 
     def __init__(self, text: str, locate: Locate, language: str) -> None:
         self.text = text
@@ -265,9 +265,7 @@ class _Parser:
             self._fault(piece.offset, f"the weight {piece.text} is no number above 0.")
             return 1.0
         if not is_first:
-            self._fault(
-                piece.offset, f"the weight {piece.text} stands behind words; wanted it first, as in ({piece.text} a | b)."
-            )
+            self._fault(piece.offset, f"the weight {piece.text} follows words; wanted it first, as in ({piece.text} a | b).")
         return weight
 
     def _words(self, piece: _Piece) -> Node:

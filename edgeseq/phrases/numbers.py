@@ -117,7 +117,7 @@ def _by_size(first: int, last: int, size: int, name: str, joints: tuple[Node, ..
 
 
 def _headed(head: Node, low: int, high: int, name: str, joints: tuple[Node, ...]) -> Node:
-    """Say `head hundred` and a rest from `low` to `high`; "and" stands before a rest below 100 only."""
+    """Say `head hundred` and a rest from `low` to `high`; "and" precedes only a rest below 100."""
     options: list[Node] = []
     if low == 0:
         options.append(NOTHING)

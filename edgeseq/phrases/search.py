@@ -34,7 +34,7 @@ from edgeseq.phrases.trellis import Front, PastToken, Row, Trellis, way_to
 from edgeseq.phrases.word_loop import LoopState, word_loop
 
 DEFAULT_THRESHOLD = -0.5
-"""Lowest score of a phrase that is given out, of models whose own was not measured; nats a token."""
+"""Lowest score of a phrase that is reported, for models whose own was not measured; nats per token."""
 DEFAULT_BEAM = 20.0
 """Nats below the best way at which a way is given up."""
 DEFAULT_FILLER = 3.0
@@ -42,7 +42,7 @@ DEFAULT_FILLER = 3.0
 
 
 def usual_threshold(metadata: CtcMetadata) -> float:
-    """Give the lowest score that is given out where nothing else is asked for: what was measured of a model, or a constant."""
+    """Give the lowest score that is reported by default: what was measured for a model, or a constant."""
     return DEFAULT_THRESHOLD if metadata.phrase_threshold is None else metadata.phrase_threshold
 
 
@@ -100,7 +100,7 @@ class PhraseDecoder:
     ) -> None:
         """Search `graph` over the rows of the model of this metadata.
 
-        threshold: lowest score of a phrase that is given out, nats a token; None gives out the nearest phrase always.
+        threshold: lowest score of a phrase that is reported, nats per token; None always reports the nearest phrase.
         beam: nats below the best way at which a way is given up; infinite for none.
         filler: nats that a row of other sound costs at most before and behind a phrase; infinite allows silence only.
         """
@@ -168,7 +168,7 @@ class PhraseDecoder:
         return FreePath(free.n_steps + 1, free.score + top, symbol, step, doubt, free.first_step, free.doubt_before)
 
     def partial(self, state: PhraseState) -> Hypothesis | None:
-        """Give the phrase so far, if one has begun that could still be given out."""
+        """Give the phrase so far, if one has begun that could still be reported."""
         score, past, has_ended = self._best_way(state.front)
         if past < 0:
             return None
@@ -197,7 +197,7 @@ class PhraseDecoder:
         return PhraseState(following, loop=self._new_loop())
 
     def restart(self, state: PhraseState) -> PhraseState:
-        """Begin the next utterance, whatever was said before; time goes on. The state may be of other phrases."""
+        """Begin the next utterance, whatever was said before; time continues. The state may be of other phrases."""
         free = FreePath(state.free.n_steps, symbol=state.free.symbol, first_step=state.free.n_steps)
         return PhraseState(free, loop=self._new_loop())
 
@@ -210,7 +210,7 @@ class PhraseDecoder:
         return state.free.last_token_step
 
     def is_complete(self, state: PhraseState) -> bool:
-        """Tell whether the best way has come to the end of a phrase that may be given out."""
+        """Tell whether the best way has come to the end of a phrase that may be reported."""
         score, past, has_ended = self._best_way(state.front)
         return has_ended and self._hypothesis(state, score, past, has_ended=True) is not None
 

@@ -1,10 +1,10 @@
 """One row of log-probs through a phrase graph: Viterbi over tokens and blanks, for as many ways as are open.
 
-Every node of the graph is two CTC states (Graves et al. 2006, section 4.1): its token, and the blank behind it. A row lets a
-token go on, a blank follow it, or an arc lead to the next token: from token or blank if the two tokens differ, from the blank
-alone if they are the same. A word may begin with the phone that the word before it ends with, at a price without blank between
-them: people join the two. Node 0 comes before any phrase, and its blank is the filler: silence, or anything else at a price.
-Between words of phones their separator counts as blank, too.
+Every node of the graph is two CTC states (Graves et al. 2006, section 4.1): its token, and the blank after it. A row lets a
+token continue, a blank follow it, or an arc lead to the next token: from token or blank if the two tokens differ, from the
+blank alone if they are the same. A word may begin with the phone that the word before it ends with, at a price without blank
+between them: people join the two. Node 0 comes before any phrase, and its blank is the filler: silence, or anything else at a
+price. Between words of phones their separator counts as blank, too.
 
 A loop over the open ways, in plain Python: with a beam there are about ten, and for those it takes a quarter of the time of
 the same in numpy; even for a thousand, numpy with all that it needs around it was no quicker.
@@ -32,7 +32,7 @@ NOT_SO_LOW = float(np.finfo(np.float64).min)
 
 Way = tuple[int, float, float, int, int]
 """An open node: its number, the score of the best way whose last row said its token, of the best whose last row was blank
-behind it, and the index in the history of each such way's last token (-1 before the first)."""
+after it, and the index in the history of each such way's last token (-1 before the first)."""
 PastToken = tuple[int, int, int, float]
 """A token that was said: the arc by which it was reached, the index of the token before it (-1 for the first of a phrase),
 the row at which it was reached since the stream opened, and the score of the way up to there, best symbols included."""

@@ -38,7 +38,7 @@ class LoopState:
     token: Floats
     """score of the best way whose last row said the node's token, `[n_ways]`"""
     blank: Floats
-    """of the best whose last row was a blank behind it, `[n_ways]`"""
+    """of the best whose last row was a blank after it, `[n_ways]`"""
     nothing: float = 0.0
     """of the way that has said nothing yet"""
 
@@ -127,5 +127,5 @@ def _kept(nodes: Ints, token: Floats, blank: Floats, limit: float, nothing: floa
 
 @lru_cache(maxsize=4)
 def word_loop(tokens: TokenTable) -> WordLoop:
-    """Make the loop of the words that a model of phones brings along."""
+    """Make the loop of the words that a model of phones includes."""
     return WordLoop(LexiconTree(phone_entries(tokens)), tokens.word_start_id, tokens.blank_id)

@@ -1,4 +1,4 @@
-"""YAML as nodes, never as objects: where each stands in its file, how it was written, and what it is."""
+"""YAML as nodes, never as objects: where each is in its file, how it was written, and what it is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def parse_yaml(text: str) -> tuple[yaml.Node | None, Fault | None]:
         return None, Fault(place, _explain(str(fault.problem or fault.context), text, place))
     except yaml.reader.ReaderError as fault:
         place = place_at(text, min(fault.position, len(text)))
-        return None, Fault(place, f"character {_code(fault.character)} may not stand in YAML; wanted text.")
+        return None, Fault(place, f"character {_code(fault.character)} is not allowed in YAML; wanted text.")
     except ValueError as fault:
         return None, Fault(Place(1, 1), f"{fault}; wanted intents, lists and phrases.")
     except RecursionError:
@@ -116,7 +116,7 @@ def as_written(node: yaml.Node) -> str:
 
 
 def typed(node: yaml.Node) -> Value | None:
-    """Give a scalar its type: plain numbers, true and false; all else is text; None for what is no scalar."""
+    """Give a scalar its type: plain numbers, true and false; all else is text; None for what is not a scalar."""
     if not isinstance(node, yaml.ScalarNode) or is_null(node):
         return None
     if node.style:

@@ -30,7 +30,7 @@ class ExplainedClip:
     samples: Floats
     trace: Trace
     words: tuple[Word, ...]
-    """as a stream told them"""
+    """as a stream reported them"""
     said: str | None
 
     @property

@@ -1,4 +1,4 @@
-"""Self-contained pages: everything a browser needs is in the file, and it is told to fetch nothing."""
+"""Self-contained pages: everything a browser needs is in the file, and may fetch nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WIDTH = 9.0
 MOST_CONFUSIONS = 15
 MOST_SPEAKERS = 40
 LONGEST_PICTURE_SECONDS = 20.0
-"""Of longer utterances the beginning is shown; all of them can be heard."""
+"""Longer utterances show their beginning; all of them can be heard."""
 WAYS = {
     "torch_whole": "torch, whole clips",
     "torch_streamed": "torch, streamed",
@@ -140,7 +140,7 @@ def describe(title: str, traced: Trace, words: Sequence[Word]) -> str:
     """Say in words what the picture of a trace shows."""
     told = ", ".join(f"{word.word} from {word.start:.2f} to {word.end:.2f} seconds" for word in words) or "no word"
     inside = ", the saliency of each word, how far gates are open and how many cells are saturated" if traced.layers else ""
-    return f"{title}: spectrogram with the words told ({told}), emissions{inside}, over {traced.seconds:.1f} seconds"
+    return f"{title}: spectrogram with the words reported ({told}), emissions{inside}, over {traced.seconds:.1f} seconds"
 
 
 def audio_uri(samples: Floats, sample_rate: int) -> str:

@@ -82,7 +82,7 @@ def _draw_curve(axes: Axes, steps: Sequence[int], values: Sequence[float], color
 
 
 def draw_trace(figure: Figure, trace: Trace, spans: Sequence[tuple[str, float, float]]) -> None:
-    """Draw one recording's way through the network; `spans` are the words a stream told, with start and end in seconds."""
+    """Draw one recording's way through the network; `spans` are the words a stream reported, with start and end in seconds."""
     saliencies = [word.saliency for word in trace.words if word.saliency is not None]
     kinds = ["frames", *(["saliency"] if saliencies else []), "emissions", *(["gates", "states"] if trace.layers else [])]
     heights = {"frames": 1.5, "saliency": 1.2, "emissions": 1.2, "gates": 0.9, "states": 0.9}

@@ -1,4 +1,4 @@
-"""A run's folder as a report sees it: whatever is there, also of a training that is still going on."""
+"""A run's folder as a report sees it: whatever is there, also of a training that is still running."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ def _read_proof(path: Path) -> dict[str, Any] | None:
     try:
         return dict(parse_json(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as fault:
-        raise EdgeseqError(f"{path}: not JSON ({fault}). Write it anew: edgeseq train --resume, or remove it.") from fault
+        raise EdgeseqError(f"{path}: not JSON ({fault}). Write it again: edgeseq train --resume, or remove it.") from fault

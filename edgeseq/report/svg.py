@@ -21,7 +21,7 @@ COLORS = ("#3b82f6", "#ea7317", "#16a34a", "#a855f7", "#e5484d", "#0d9aa5", "#c5
 """Seen well on white and on black."""
 STYLE: Any = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # words are no formulas
+    "text.parse_math": False,  # words are not formulas
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -46,7 +46,7 @@ STYLE: Any = {
 
 @contextmanager
 def figure(width: float, height: float, *, dark_on_white: bool = False) -> Iterator[Figure]:
-    """Make a figure of so many inches, in the style of the pages; `dark_on_white` is for files."""
+    """Make a figure of this size in inches, in the style of the pages; `dark_on_white` is for files."""
     import_matplotlib()
     import matplotlib
 

@@ -107,7 +107,7 @@ class AlignedWord:
 
 
 def find_splits(recipe: Recipe, most: int) -> tuple[list[Split], list[str]]:
-    """List the validation manifests and the easy training ones, at most so many recordings of each; and what is missing.
+    """List the validation manifests and the easy training ones, at most that many recordings of each; and what is missing.
 
     Without validation manifests all training ones are listed.
     """

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from edgeseq.errors import UsageError
 
 SCHEMES = {"wyoming": ("tcp", "unix"), "http": ("http", "https"), "vosk": ("ws", "wss"), "sherpa": ("ws", "wss")}
-"""protocol -> what may stand before ://"""
+"""protocol -> what may precede ://"""
 EXAMPLES = {
     "wyoming": "tcp://127.0.0.1:10300",
     "http": "127.0.0.1:8080",

@@ -1,4 +1,4 @@
-"""Names and terms that a client gives along with its sound: heard more readily, within bounds.
+"""Names and terms that a client gives along with its sound: recognized more easily, within bounds.
 
 They become hotwords of the beam search, besides those that the server was started with. A model of phrases hears its phrases
 alone: there they change nothing.
@@ -25,7 +25,7 @@ LONGEST = 64
 MOST_TEXTS = 5000
 """of each kind that are looked at"""
 PROMPT_WORDS = 4
-"""Of a prompt, what stands between two marks and has more words is prose, no term."""
+"""A stretch of a prompt between two marks that has more words is prose, not a term."""
 KEPT = 8
 """Sets of names and terms that are remembered with their search: clients that send the same share it."""
 
@@ -33,7 +33,7 @@ KEPT = 8
 def biased(
     recognizer: Recognizer, names: Sequence[str] = (), terms: Sequence[str] = (), limits: Limits | None = None
 ) -> Recognizer:
-    """Return a recognizer that hears names, and a little less terms, more readily; itself if there is nothing to do.
+    """Return a recognizer that hears names, and a little less terms, more easily; itself if there is nothing to do.
 
     What the model's tokens do not spell is left out, and so is what comes after `limits.phrases_nodes` letters. Takes
     some ten milliseconds for the most that is taken: not for an event loop.

@@ -13,7 +13,7 @@ ANY = ("auto", "detect", "multi", "und", "none", "null")
 def choose_model(hub: Hub, name: str | None, language: str | None) -> Recognizer:
     """Find a model by its name, or the first of a language, or the first.
 
-    Languages are compared by what stands before the first hyphen. Raises UsageError that says what there is.
+    Languages are compared by the part before the first hyphen. Raises UsageError that says what there is.
     """
     candidates = [hub.find(name[:200])] if name else list(hub.recognizers.values())
     found = [recognizer for recognizer in candidates if speaks(recognizer, language)]

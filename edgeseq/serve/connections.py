@@ -1,4 +1,4 @@
-"""Connections of a listener: so many at once, and of one address no more than a share; each comes back when it ends.
+"""Connections of a listener: a number at once, and from one address no more than a share; each comes back when it ends.
 
 A connection holds a slot from when it is taken to when it is lost, whatever state it is in: also within a TLS handshake that
 never ends. One that is not at work (no request, no stream) gives way when there is no slot left: the one that has said

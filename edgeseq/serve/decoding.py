@@ -41,7 +41,7 @@ class Decoders:
     async def blocks(self, file: BinaryIO, sample_rate: int) -> AsyncGenerator[Floats, None]:
         """Give a file's sound as blocks of mono float32 samples at `sample_rate` Hz, as it is decoded.
 
-        Raises AudioError for what is no sound or takes too much, BusyError when others take too long.
+        Raises AudioError for what is not sound or takes too much, BusyError when others take too long.
         """
         try:
             async with asyncio.timeout(TURN_SECONDS):

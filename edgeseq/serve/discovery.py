@@ -44,7 +44,7 @@ class Announcement:
 async def announce(host: str, port: int, interfaces: list[str] | None = None) -> Announcement | None:
     """Make a server at `host` known; None, and a line in the log, where that is not possible.
 
-    interfaces: addresses of this machine at whose networks it is told; None: all.
+    interfaces: addresses of this machine on whose networks it is announced; None: all.
     """
     try:
         from zeroconf import Error, InterfaceChoice

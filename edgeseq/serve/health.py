@@ -1,4 +1,4 @@
-"""/health for whoever watches over a server, /metrics for Prometheus."""
+"""/health for those who watch over a server, /metrics for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Streams of many clients: asyncio outside, one worker thread that steps them together inside.
 
-A protocol opens a stream, hands over sound, and gets back what was told of it:
+A protocol opens a stream, hands over sound, and gets back its events:
 
 >>> async with hub.open("vosk", rate=16000) as stream:      # doctest: +SKIP
 ...     events = await stream.hear(samples)                 # doctest: +SKIP
@@ -144,7 +144,7 @@ class Hub:
     async def drain(self, seconds: float, last_seconds: float = 0.0) -> None:
         """Open no more streams, and wait at most so long for those there are.
 
-        Those that then are still open are told to end (`patience`), and have `last_seconds` for their last words.
+        Those that then are still open must end (`patience`), and have `last_seconds` for their last words.
         """
         self._stopping = True
         await self._wait_for_streams(seconds)
@@ -161,7 +161,7 @@ class Hub:
 
     @asynccontextmanager
     async def patience(self, seconds: float | None) -> AsyncIterator[None]:
-        """Wait for something of a client within this, and no longer than so many seconds.
+        """Wait for something of a client within this, and no longer than that many seconds.
 
         Raises LimitError when the time is over, StoppingError as soon as the server ends.
         """
@@ -231,7 +231,7 @@ class Stream:
         self._hub, self._worker, self.recognizer = hub, worker, recognizer
         self._key: int | None = None
         self._n_silent = 0
-        """samples at the model's rate since a word was told"""
+        """samples at the model's rate since a word was reported"""
         self._kept: KeptSound | None = None
         self._keep_anew: Callable[[int], KeptSound] | None = None
         self.n_heard = 0
@@ -275,7 +275,7 @@ class Stream:
         return events
 
     async def finish(self) -> list[Event]:
-        """End what is being said: the last words. The stream then begins anew, at time 0."""
+        """End what is being said: the last words. The stream then starts afresh, at time 0."""
         if self.rate != self.recognizer.sample_rate:  # what the resampler has not given yet
             silence = np.zeros(round(RESAMPLER_SECONDS * self.rate), dtype=np.float32)
             events = await self._hear(self._resample(silence), is_counted=False)
@@ -300,7 +300,7 @@ class Stream:
         await self.reset(rate=rate)
 
     async def reset(self, recognizer: Recognizer | None = None, rate: int | None = None) -> None:
-        """Forget what was said and begin anew, perhaps with another recognizer or rate. Raises UsageError."""
+        """Forget what was said and start afresh, perhaps with another recognizer or rate. Raises UsageError."""
         chosen, before = recognizer or self.recognizer, self.recognizer
         await self._hub.prepare(rate, chosen)
         key = self._joined()

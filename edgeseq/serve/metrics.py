@@ -15,7 +15,7 @@ BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 48, 64)
 """streams"""
 RECENT_SECONDS = 60.0
 PULSE_SECONDS, PULSES = 5.0, 1000
-"""for which stalls are remembered one by one; so many at most"""
+"""for which stalls are remembered one by one; the largest number of them"""
 
 
 class Distribution:
@@ -34,7 +34,7 @@ class Distribution:
         self.total += value
 
     def cumulated(self) -> list[int]:
-        """Count the values up to each bound, and at last all."""
+        """Count the values up to each bound, and finally all."""
         return list(accumulate(self._counts))
 
     def __len__(self) -> int:

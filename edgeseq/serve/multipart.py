@@ -1,4 +1,4 @@
-"""Forms with files (RFC 7578), read as they come, within bounds on what stands before the first part, on headers and parts.
+"""Forms with files (RFC 7578), read as they come, within bounds on what precedes the first part, on headers and parts.
 
 Whatever a client says of lengths, no more is looked at than these bounds allow, and no more is kept than one piece.
 """
@@ -43,9 +43,9 @@ class FormReader:
         self._is_within = False
 
     async def next_part(self) -> Part | None:
-        """Give the next part, None behind the last; what is left of the one before is passed over.
+        """Give the next part, None behind the last; what is left of the one before is ignored.
 
-        Raises UsageError for what is no form, LimitError for one that is too large.
+        Raises UsageError for what is not a form, LimitError for one that is too large.
         """
         if self._n_read == 0:
             await self._find_first()
@@ -83,11 +83,11 @@ class FormReader:
         del self._buffer[:at]
 
     async def _end_line(self) -> None:
-        """Pass over what may stand behind a boundary: spaces, then the end of the line."""
+        """Skip what may follow a boundary: spaces, then the end of the line."""
         while (end := self._buffer.find(b"\r\n")) < 0 and len(self._buffer) < MOST_PREAMBLE:
             await self._more()
         if end < 0 or self._buffer[:end].strip(b" \t"):
-            raise UsageError("something stands behind a boundary of the form.")
+            raise UsageError("something follows a boundary of the form.")
         del self._buffer[:end]
 
     async def _headers(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from edgeseq.serve.limits import Limits
 BURST_SECONDS = 4.0
 """of its pace that a client may send at once"""
 ADDRESS_SHARE = 8
-"""An address may send as much as so many connections."""
+"""An address may send as much as this many connections."""
 TEXT_BYTES = 32_768
 """of JSON that count as an event: a megabyte takes up to 15 ms to parse"""
 MOST_ADDRESSES = 1024

@@ -46,7 +46,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of every answer: nothing from elsewhere is loaded, no script stands in the page itself, nobody learns the address."""
+"""Headers of every answer: nothing from elsewhere is loaded, the page itself has no script, nobody learns the address."""
 ASKED_EACH_TIME = "no-cache"
 """Files are small; browsers keep them, and ask by ETag whether there are newer ones."""
 

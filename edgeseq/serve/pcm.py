@@ -19,11 +19,11 @@ from edgeseq.sound.containers import LONGEST_BEGINNING, WAV, recognize
 
 PCM16_SCALE = 32768.0
 LOUDEST = 64.0
-"""Of float samples; what is above was scaled as integers."""
+"""Largest of float samples; what is above was scaled as integers."""
 
 
 MOST_TEXT_BYTES = 4096
-"""of a binary message that may be text all the same"""
+"""of a binary message that may be text"""
 
 
 class Samples:
@@ -40,7 +40,7 @@ class Samples:
         """Hz, of a WAV that came; None for samples without a header"""
 
     def take(self, content: bytes) -> Floats:
-        """Take the next bytes; what makes no whole sample is kept. Raises AudioError for what is no sound of this protocol."""
+        """Take the next bytes; what makes no whole sample is kept. Raises AudioError for what is not sound of this protocol."""
         content = self._rest + content
         self._rest = b""
         if self._is_new or (self._n_left == 0 and wav.is_wav(content)):
@@ -136,4 +136,4 @@ def to_pcm16(samples: Floats) -> bytes:
 
 def _check_whole(content: bytes, width: int, kind: str) -> None:
     if len(content) % width:
-        raise AudioError(f"{len(content):,} bytes are no whole number of {kind} samples; wanted a multiple of {width}.")
+        raise AudioError(f"{len(content):,} bytes are not a whole number of {kind} samples; wanted a multiple of {width}.")

@@ -2,7 +2,7 @@
 
     python -m edgeseq.serve.phrase_process < request > graph
 
-The request is JSON (see `client_phrases.py`); what comes out is a line of JSON and behind it a graph's bytes, or, with exit
+The request is JSON (see `client_phrases.py`); what comes out is a line of JSON, followed by a graph's bytes, or, with exit
 code 3, a line of JSON with what is wrong.
 """
 

@@ -41,7 +41,7 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 
 class FaultyEventError(UsageError):
-    """A client's event that is none, or cannot be followed; the conversation goes on."""
+    """A client's event that is none, or cannot be followed; the conversation continues."""
 
     def __init__(self, message: str, code: str = "invalid_value") -> None:
         """Say what is wrong, and its code for programs."""
@@ -82,7 +82,7 @@ class Conversation:
         self._previous: str | None = None
         self._said = RunningText()
         self._n_samples, self._n_before, self._n_committed = 0, 0, 0
-        """of the conversation; before the stream began anew; when an item was last committed"""
+        """of the conversation; before the stream started afresh; when an item was last committed"""
         self._heard_ms = 0.0
         """of samples at other rates, before"""
         self._n_faults = 0
@@ -114,7 +114,7 @@ class Conversation:
         await self._send("error", error=error)
 
     async def _answer(self, message: str | bytes) -> None:
-        """Follow an event; a faulty one is told, and the conversation goes on."""
+        """Follow an event; a faulty one is reported, and the conversation continues."""
         event: dict[str, Any] = {}
         try:
             event = _parse(message)
@@ -169,11 +169,11 @@ class Conversation:
     async def _append(self, audio: object) -> None:
         """Hear sound, a piece at a time."""
         if not isinstance(audio, str):
-            raise FaultyEventError("'audio' is no text; wanted sound in base64.")
+            raise FaultyEventError("'audio' is not text; wanted sound in base64.")
         try:
             content = base64.b64decode(audio, validate=True)
         except (binascii.Error, ValueError):
-            raise FaultyEventError("'audio' is no base64.", "invalid_base64") from None
+            raise FaultyEventError("'audio' is not base64.", "invalid_base64") from None
         samples = self._samples.take(content)
         if self._samples.rate not in (None, self._settings.rate):  # of a WAV's header
             await self._stream.at_rate(self._samples.rate)

@@ -44,7 +44,7 @@ class TurnDetection:
     threshold: float = 0.5
     """kept, but without effect: words tell that somebody speaks, not loudness"""
     prefix_padding_ms: int = 300
-    """`speech_started` is told so much earlier than the first word"""
+    """`speech_started` is sent this much earlier than the first word"""
     silence_duration_ms: int = 500
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _turns(content: object) -> TurnDetection | None:
 
 def _mapping(content: object, name: str) -> Mapping[str, Any]:
     if not isinstance(content, dict):
-        raise UsageError(f"{name} is no JSON object.")
+        raise UsageError(f"{name} is not a JSON object.")
     return content
 
 

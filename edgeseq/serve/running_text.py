@@ -14,10 +14,10 @@ class RunningText:
 
     text: str = ""
     n_told: int = 0
-    """words of the utterance that is being said that stand in `text`"""
+    """words of the utterance that is being said that are in `text`"""
 
     def after(self, events: Iterable[Event]) -> tuple[str, RunningText]:
-        """Take what was told of a stream; give what it adds and the text with it: pieces, appended, are the text exactly.
+        """Take the events of a stream; give what it adds and the text with it: pieces, appended, are the text exactly.
 
         >>> from edgeseq.events import Final, Partial, Word
         >>> def said(kind, *words, **more): return kind("", 0, 0, 1, tuple(Word(w, 0, 0, 1) for w in words), **more)

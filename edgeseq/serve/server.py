@@ -49,7 +49,7 @@ class PortListener(Protocol):
     """0 for a unix socket"""
 
     async def stop_listening(self) -> None:
-        """Take no more connections; those that are open go on."""
+        """Take no more connections; those that are open continue."""
 
     async def close(self) -> None:
         """End all connections."""

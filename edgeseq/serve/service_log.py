@@ -11,7 +11,7 @@ import warnings
 BURST = 10
 """Lines of one kind ..."""
 PERIOD_SECONDS = 10.0
-"""... within so long; more are counted, and the count is told with the next line."""
+"""... within this time; more are counted, and the next line gives the count."""
 KINDS = 200
 """that are remembered"""
 
@@ -54,7 +54,7 @@ class NoFloods(logging.Filter):
 
 
 class ClientFaults(logging.Filter):
-    """Tells of clients that are no HTTP's, or gone, in a line without their bytes: there may be a token among them."""
+    """Reports clients that do not speak HTTP, or are gone, in a line without their bytes: there may be a token among them."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten what aiohttp says of them; let all through."""

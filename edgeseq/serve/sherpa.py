@@ -1,7 +1,7 @@
 """sherpa-onnx's online WebSocket protocol, with the fields of its C++ server.
 
-A client sends sound, 32-bit little-endian float mono, in messages of any size, and the text `Done` at the end. It is told in
-JSON whenever what was said changes, and at last the text `Done!`. Nothing in the protocol tells the rate: sherpa-onnx's
+A client sends sound, 32-bit little-endian float mono, in messages of any size, and the text `Done` at the end. It gets
+JSON whenever what was said changes, and finally the text `Done!`. Nothing in the protocol tells the rate: sherpa-onnx's
 clients send 16 kHz, others may say theirs in the address.
 """
 
@@ -28,7 +28,7 @@ DEFAULT_RATE = 16_000
 """Hz"""
 END, ENDED = "Done", "Done!"
 LEAST_CONFIDENCE = 1e-6
-"""whose logarithm is told"""
+"""whose logarithm is sent"""
 
 
 def make_app(context: Context) -> web.Application:

@@ -1,7 +1,7 @@
 """Where files that clients send are kept while they are heard: on a disk, if there is one; counted, if it is memory after all.
 
 The usual folder for temporary files is memory on many boards (tmpfs). `TMPDIR` is obeyed; without it a folder on a disk is
-looked for. A full disk costs the file, and the client is told so.
+searched for. A full disk costs the file, and the client gets a message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOLDERS = ("/tmp", "/var/tmp")
 MEMORY = ("tmpfs", "ramfs")
 """Kinds of file systems that are memory."""
 MEMORY_SHARE = 16
-"""Of the memory that a server may take, one part of so many may hold files."""
+"""One part in this many of the memory that a server may take may hold files."""
 WRITERS = 2
 """threads that wait for the disk"""
 

@@ -87,7 +87,7 @@ def make_context(certificate: Certificate) -> ssl.SSLContext:
 
 
 def refresh(context: ssl.SSLContext, certificate: Certificate) -> Certificate:
-    """Take a certificate anew that was replaced on disk or nears its end; connections that are open go on with the old one.
+    """Replace a certificate that was changed on disk or nears its end; open connections keep the old one.
 
     For a server that runs for months: call it once a day. A file that has become unusable is reported, and the old one stays.
     """

@@ -60,7 +60,7 @@ class TranscriptionForm:
     languages: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: str) -> None:
-        """Note a field; others of OpenAI's (temperature, include ...) mean nothing here and are passed over."""
+        """Note a field; others of OpenAI's (temperature, include ...) mean nothing here and are ignored."""
         name = INDEX.sub("", name)
         if name in LISTS:
             getattr(self, name).append(value)
@@ -278,7 +278,7 @@ class FileProgress:
     n_samples: int = 0
 
     def take(self, told: list[Any], n_samples: int) -> str:
-        """Note what was told of the next samples; give what it adds to the text."""
+        """Note the events of the next samples; give what it adds to the text."""
         self.n_samples += n_samples
         self.finals += [event for event in told if isinstance(event, Final)]
         piece, self.text = self.text.after(told)

@@ -32,9 +32,9 @@ FORMATS = (
 MEMORY_BYTES = 1 << 30
 """of ffmpeg's addresses"""
 PROCESSOR_SECONDS = 120
-"""Of ffmpeg: 25 MB of speech take a few."""
+"""For ffmpeg: 25 MB of speech take a few."""
 SILENT_SECONDS = 20.0
-"""ffmpeg may say nothing for so long."""
+"""ffmpeg may say nothing for this long."""
 
 
 def read_upload(file: BinaryIO, sample_rate: int) -> Iterator[Floats]:

@@ -2,7 +2,7 @@
 
 A client may send `{"config": {...}}`, which is not answered; then sound, 16-bit little-endian mono, in messages of any size,
 each answered by one JSON text: `{"partial": ...}`, or `{"text": ..., "result": [...]}` when an utterance has ended. By
-`{"eof" : 1}` it asks for the last words and ends, by `{"reset" : 1}` it asks for them and goes on.
+`{"eof" : 1}` it asks for the last words and ends, by `{"reset" : 1}` it asks for them and continues.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def _number(config: dict[str, Any], name: str, default: float, most: float) -> f
 def _texts(value: Any) -> list[str]:
     texts = _parsed(value) if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise UsageError('phrase_list is no list of texts; wanted for instance ["turn on", "turn off", "[unk]"].')
+        raise UsageError('phrase_list is not a list of texts; wanted for instance ["turn on", "turn off", "[unk]"].')
     return texts
 
 

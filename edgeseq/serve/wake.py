@@ -1,7 +1,7 @@
 """Wake words: which names are listened for, and when one was said.
 
 Today they are phrases: those that the model was started with, by intent or text, or else the names that a client gives,
-compiled for it. So a name needs a short pause behind it.
+compiled for it. So a name needs a short pause after it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgeseq.stream.endpoint import DEFAULT_RULES, EndpointRule
 from edgeseq.stream.recognizer import Recognizer
 
 PAUSE_SECONDS = 0.2
-"""Silence after a name, before it is told."""
+"""Silence after a name, before it is reported."""
 MOST_NAMES = 20
 """that a client may give"""
 
@@ -49,7 +49,7 @@ class WakeWords:
     """intent -> the client's name that it was made of"""
 
     def hits(self, events: Iterable[Event]) -> list[Hit]:
-        """Find names among what was told of a stream."""
+        """Find names among the events of a stream."""
         finals = [event for event in events if isinstance(event, Final) and event.intent is not None]
         named = [(self._name(final.intent or "", final.text), final.end) for final in finals]
         return [Hit(name, end) for name, end in named if name is not None]

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 PULSE_SECONDS = 0.02
 STALL_SECONDS = 0.1
-"""from which on a stall is counted and told"""
+"""from which a stall is counted and reported"""
 LOOK_SECONDS = 0.05
 PROTOCOLS = {
     "vosk": "vosk",

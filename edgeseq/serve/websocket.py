@@ -1,4 +1,4 @@
-"""WebSockets with limits: what a client sends is waited for so long, what it does not read is not kept for it.
+"""WebSockets with limits: what a client sends is waited for only so long, what it does not read is not kept for it.
 
 async def answer(request):
     async with accepted(request, context, "vosk") as socket:
@@ -35,7 +35,7 @@ WRITER_BYTES = 32_768
 
 
 class LeftError(Exception):
-    """The client is gone, or broke the protocol of WebSockets; nobody needs to be told."""
+    """The client is gone, or broke the protocol of WebSockets; nobody needs a message."""
 
 
 class Socket:

@@ -102,12 +102,12 @@ class Worker:
         await future
 
     async def hear(self, network: Network, key: int, samples: Floats) -> list[Event]:
-        """Feed a stream, and wait until no whole chunk of it is left; returns what was told."""
+        """Feed a stream, and wait until no whole chunk of it is left; returns its events."""
         seconds = len(samples) / network.metadata.sample_rate
         return await self._follow(network, key, seconds, lambda batcher: batcher.feed(key, samples))
 
     async def finish(self, network: Network, key: int) -> list[Event]:
-        """End a stream, which then begins anew; returns its last words."""
+        """End a stream, which then starts afresh; returns its last words."""
         return await self._follow(network, key, 0.0, lambda batcher: batcher.end(key))
 
     async def _follow(self, network: Network, key: int, seconds: float, hand_over: Callable[[Batcher], None]) -> list[Event]:
@@ -155,7 +155,7 @@ class Worker:
     def _do(self, command: Callable[[], None]) -> None:
         try:
             command()
-        except Exception:  # the thread is everybody's: it must go on
+        except Exception:  # the thread is everybody's: it must continue
             log.exception("a command failed")
 
     def _step(self, network: Network, batcher: Batcher) -> None:

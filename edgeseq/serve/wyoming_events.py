@@ -29,7 +29,7 @@ FULL_SCALE = {1: 2.0**7, 2: 2.0**15, 3: 2.0**23, 4: 2.0**31}
 async def read_event(reader: asyncio.StreamReader, most_bytes: int) -> Event | None:
     """Read the next event, None when the client has ended; data and payload may have `most_bytes` each.
 
-    The reader was made with HEADER_BYTES as its limit. Raises LimitError for what is too large, UsageError for what is no
+    The reader was made with HEADER_BYTES as its limit. Raises LimitError for what is too large, UsageError for what is not
     event, IncompleteReadError where the client breaks off within one.
     """
     try:
@@ -45,7 +45,7 @@ async def read_event(reader: asyncio.StreamReader, most_bytes: int) -> Event | N
         data = data | _parse(await reader.readexactly(n_data), "the data of an event") if isinstance(data, dict) else None
     payload = await reader.readexactly(n_payload) if n_payload else None
     if not isinstance(header.get("type"), str) or not isinstance(data, dict):
-        raise UsageError("an event without a type, or whose data is no JSON object.")
+        raise UsageError("an event without a type, or whose data is not a JSON object.")
     return Event(header["type"], data, payload)
 
 
@@ -55,7 +55,7 @@ def _parse(text: bytes, what: str) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise UsageError(f"{what} is no JSON object.")
+        raise UsageError(f"{what} is not a JSON object.")
     return parsed
 
 

@@ -61,7 +61,7 @@ def _wake_programs(hub: Hub) -> list[WakeProgram]:
         )
         for intent in intents
     ]
-    about = "phrases of this server, told when 0.2 s of silence follow them"
+    about = "phrases of this server, detected when 0.2 s of silence follow them"
     return [
         WakeProgram(
             name=PROGRAM, attribution=MADE_BY, installed=True, description=about, version=version("edgeseq"), models=models

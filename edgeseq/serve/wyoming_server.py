@@ -55,7 +55,7 @@ class WyomingListener:
     """Wyoming at one address."""
 
     def __init__(self, context: Context, n_connections: int) -> None:
-        """Prepare to have so many connections at once."""
+        """Prepare for this many connections at once."""
         self._context = context
         self._slots = Slots(n_connections, context.paces, lambda: context.hub.metrics.refused("wyoming", "connections"))
         self._info = written(info(context.hub))
@@ -83,7 +83,7 @@ class WyomingListener:
             self._announcement = await announce(parts.hostname or "", self.port)
 
     async def stop_listening(self) -> None:
-        """Take no more connections; those that are open go on."""
+        """Take no more connections; those that are open continue."""
         if self._announcement is not None:
             announcement, self._announcement = self._announcement, None
             await announcement.close()
@@ -119,7 +119,7 @@ class WyomingListener:
 
 
 async def start(context: Context, uri: str, n_connections: int | None = None) -> WyomingListener:
-    """Speak Wyoming at an address, with so many connections at once. Raises OSError where that is not possible."""
+    """Speak Wyoming at an address, with that many connections at once. Raises OSError where that is not possible."""
     listener = WyomingListener(context, n_connections or context.hub.limits.connections)
     await listener.listen(uri)
     return listener
@@ -171,7 +171,7 @@ class Connection:
                 raise
 
     async def _wait_for_turn(self, event: Event) -> None:
-        """Let others have theirs first; what is no sound has a pace."""
+        """Let others have theirs first; what is not sound has a pace."""
         if event.type in ("audio-chunk", "audio-stop"):
             await self._pace.sound()
         elif event.type in ("transcribe", "detect"):
@@ -213,7 +213,7 @@ class Connection:
             raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
 
     async def _answer(self, event: Event) -> None:
-        """Do what an event asks for; those of other purposes are passed over, as the protocol wants."""
+        """Do what an event asks for; those of other purposes are ignored, as the protocol requires."""
         if event.type == "audio-chunk":
             await self._hear(event)
         elif event.type in ("transcribe", "detect"):
@@ -262,7 +262,7 @@ class Connection:
         assert self._sound is not None
         form, sound = _Form.of(event), self._sound
         if form.rate != sound.form.rate:
-            raise AudioError(f"sound at {form.rate} Hz within sound at {sound.form.rate} Hz; begin anew with audio-start.")
+            raise AudioError(f"sound at {form.rate} Hz within sound at {sound.form.rate} Hz; start over with audio-start.")
         if form != sound.form:  # in width or channels: no sample can be in both
             sound.form, sound.rest = form, b""
         frame_bytes = form.width * form.channels

@@ -23,7 +23,7 @@ from edgeseq.sound.opening import SoundFile, UnreadableError, check_path, open_s
 
 STANDARD_INPUT = "-"
 IDLE_PIECES = 10
-"""After so many empty pieces (a second) what has come of a pipe must do to tell what it is."""
+"""After this many empty pieces (a second) what has come of a pipe must be enough to tell its format."""
 SPOOL_BYTES = 1 << 30
 """kept of a pipe whose kind of file can only be read as a whole"""
 RAW_NAMES = ("", ".raw", ".pcm", ".s16", ".s16le", ".sw", ".sln", ".bin")
@@ -39,7 +39,7 @@ def read_blocks(path: str | os.PathLike[str], sample_rate: int, raw_rate: int | 
     waits gives empty ones.
 
     Raises AudioError at once when the file cannot be opened. While reading: AudioError for values that
-    are no numbers, for what is no sound, or where there is none at all, CutShortError after the last block of a recording
+    are no numbers, for what is not sound, or where there is none at all, CutShortError after the last block of a recording
     that breaks off.
     """
     if str(path) == STANDARD_INPUT:
@@ -122,7 +122,7 @@ def _read_descriptor(descriptor: int, sample_rate: int, raw_rate: int | None, na
 
 
 def _with_ffmpeg(descriptor: int, kind: Kind, sample_rate: int, name: str, reason: str) -> Iterator[Floats]:
-    """Let ffmpeg read an open file that soundfile does not; the file is closed behind it."""
+    """Let ffmpeg read an open file that soundfile does not; the file is closed after that."""
     with os.fdopen(descriptor, "rb") as file:
         refuse(kind, name)
         yield from read_descriptor(file.fileno(), sample_rate, name, f"it looks like {kind.name}; {reason}")

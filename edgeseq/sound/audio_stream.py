@@ -18,7 +18,7 @@ from edgeseq.sound.wav import SampleLayout
 
 PIECE_BYTES = 65_536
 BEHIND_BYTES, BEHIND_WAITS = 4096, 5
-"""Behind the samples of a WAV so much is looked at, and so many empty pieces are waited for it."""
+"""After the samples of a WAV this much is looked at, and this many empty pieces are waited for."""
 
 
 def open_standard_input() -> int:
@@ -47,7 +47,7 @@ def read_pieces(descriptor: int) -> Iterator[bytes]:
 
 
 def decode(pieces: Iterator[bytes], sample_rate: int, raw_rate: int, name: str) -> Iterator[Floats]:
-    """Turn bytes into blocks at `sample_rate`; what is no WAV is taken to be raw samples at `raw_rate`."""
+    """Turn bytes into blocks at `sample_rate`; what is not a WAV is taken to be raw samples at `raw_rate`."""
     head, layout, is_whole = b"", None, True
     for piece in pieces:
         head += piece

@@ -141,7 +141,7 @@ def check_channels(n: int, name: str) -> None:
     """Raise AudioError for more channels than anything is recorded with."""
     if not 1 <= n <= MOST_CHANNELS:
         raise AudioError(
-            f"{name}: says it has {n} channels; wanted 1 to {MOST_CHANNELS}.\n  Its header is broken, or it is no recording."
+            f"{name}: says it has {n} channels; wanted 1 to {MOST_CHANNELS}.\n  Its header is broken, or it is not a recording."
         )
 
 

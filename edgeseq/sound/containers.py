@@ -11,7 +11,7 @@ import numpy as np
 ENOUGH_BYTES = 4096
 """of a stream's beginning: more tells nothing new"""
 N_FRAMES = 4
-"""of MPEG sound, one behind the other, are no chance; fewer do where no more bytes are there"""
+"""of MPEG sound, one after the other, cannot be chance; fewer do where no more bytes are there"""
 HEADER_BYTES = 6
 """of a frame, which tell its length"""
 LOUD_NOISE, LIKENESS = 0.45, 0.25

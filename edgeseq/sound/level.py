@@ -17,7 +17,7 @@ SILENT_DB = -120.0
 
 @dataclass(frozen=True)
 class Level:
-    """Of a stretch of sound."""
+    """Levels of a stretch of sound."""
 
     peak_db: float
     """largest sample, dB of full scale"""

@@ -1,8 +1,8 @@
-"""Microphones as blocks of sound, for weeks: what fails is noticed, told, tried again, and what was lost is marked.
+"""Microphones as blocks of sound, for weeks: what fails is noticed, reported, tried again, and what was lost is marked.
 
 Recording happens in a process of its own (`capture/recorder.py`), for with a frozen sound server PortAudio hangs, in closing
-and at exit too. Here that process is watched: it is killed when it gives nothing, and started anew. Sound waits in a ring
-that the two share; whoever is too slow to take it gets larger blocks first, and then loses the oldest.
+and at exit too. Here that process is watched: it is killed when it gives nothing, and restarted. Sound waits in a ring
+that the two share; a consumer that is too slow gets larger blocks first, and then loses the oldest.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Microphone:
         self.losses: dict[str, Loss] = {}
         """by reason"""
         self.n_overruns = 0
-        """that the sound system has told of"""
+        """that the sound system has reported"""
         self._report = report or logging.getLogger(__name__).warning
         self._request = CaptureRequest(wanted, sample_rate, min(block_seconds, LONGEST_REQUEST_SECONDS), RING_SECONDS)
         self._load = Load()
@@ -118,7 +118,7 @@ class Microphone:
 
     @property
     def name(self) -> str:
-        """Of the device."""
+        """For the device."""
         return self.opened.name
 
     @property
@@ -133,7 +133,7 @@ class Microphone:
 
     @property
     def pid(self) -> int:
-        """Of the process that records."""
+        """For the process that records."""
         return self._process.pid
 
     def blocks(self) -> Iterator[Floats | Lost]:
@@ -191,7 +191,7 @@ class Microphone:
             f"{loss.seconds:.1f} s of sound were lost in {loss.n} place{'s' if loss.n > 1 else ''}: {reason}."
             for reason, loss in self.losses.items()
         ]
-        return lines + ([f"the sound system told of {self.n_overruns} overruns."] if self.n_overruns else [])
+        return lines + ([f"the sound system reported {self.n_overruns} overruns."] if self.n_overruns else [])
 
     def __enter__(self) -> Microphone:
         """Return the open microphone."""
@@ -214,7 +214,7 @@ class Microphone:
         )
 
     def _hear_recorder(self, seconds: float) -> None:
-        """Take in what the recorder says. Of blocks the newest counts, unless another stream lies between."""
+        """Take in what the recorder says. The newest block counts, unless another stream lies between."""
         for message in self._process.read(seconds):
             self._last_sign = time.monotonic()
             if message["type"] == "blocks" and not self._inbox:

@@ -1,7 +1,7 @@
 """WAV headers: how the samples lie, how many there should be, and whether that was known when the header was written.
 
 Programs that write a WAV into a pipe, and recorders that crash, leave 0, 0xFFFFFFFF or something near 2 GiB as its length;
-such a file goes on to its end. (Sizes and layout: https://wavefilegem.com/how_wave_files_work.html)
+such a file is read to its end. (Sizes and layout: https://wavefilegem.com/how_wave_files_work.html)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from edgeseq.errors import AudioError
 from edgeseq.sound.blocks import MOST_CHANNELS
 
 MAX_HEADER_BYTES = 1 << 20
-"""Chunks before the samples: names, pictures. More than this is no sound."""
+"""Chunks before the samples: names, pictures. More than this is not sound."""
 GIB = 1 << 30
 NEAR_BYTES = 1 << 16
 """A length as near to 2 or 4 GiB stands for "not known yet": sox, arecord and ffmpeg write different ones."""

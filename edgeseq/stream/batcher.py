@@ -1,4 +1,4 @@
-"""Many live streams through one network: whoever has a chunk ready is stepped together, nobody waits long for the others.
+"""Many live streams through one network: all that have a chunk ready are stepped together, nobody waits long for the others.
 
 A stream's words are those that it would get alone. Streams may differ in decoder, phrases and endpoint rules; what they share
 is the network. Nothing here runs by itself: the owner feeds, asks how long it may sleep, and steps.
@@ -47,7 +47,7 @@ class Batcher:
     >>> batcher = Batcher(recognizer.network)                                           # doctest: +SKIP
     >>> one = batcher.join(recognizer)                                                  # doctest: +SKIP
     >>> batcher.feed(one, samples)                                                      # doctest: +SKIP
-    >>> time.sleep(batcher.wait_seconds() or 0); told = batcher.step()                  # doctest: +SKIP
+    >>> time.sleep(batcher.wait_seconds() or 0); events = batcher.step()                  # doctest: +SKIP
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Batcher:
         return len(self._streams)
 
     def join(self, recognizer: Recognizer, state: State | None = None) -> int:
-        """Add a stream, new or going on from `state`; returns the key by which it is called.
+        """Add a stream, new or continuing from `state`; returns the key by which it is called.
 
         Raises UsageError when the recognizer's network is another one.
         """
@@ -91,7 +91,7 @@ class Batcher:
         check_samples(samples)
         stream = self._streams[key]
         if stream.is_ending:
-            raise UsageError("this stream was told to end; feed it when its last words have been told.")
+            raise UsageError("this stream is ending; feed it when its last words have been reported.")
         was_ready = self._is_ready(stream)
         stream.waiting.append(samples)
         stream.n_waiting += len(samples)
@@ -103,17 +103,17 @@ class Batcher:
         return self._streams[key].n_waiting / self._network.metadata.sample_rate
 
     def reset(self, key: int) -> None:
-        """Let a stream begin anew: what it heard and said is forgotten, and so is sound that waits."""
+        """Let a stream start afresh: what it heard and said is forgotten, and so is sound that waits."""
         stream = self._streams[key]
         self._streams[key] = _Stream(stream.recognizer, stream.recognizer.init_state())
 
     def change(self, key: int, recognizer: Recognizer) -> None:
-        """Give a stream another decoder or other rules, and let it begin anew."""
+        """Give a stream another decoder or other rules, and let it start afresh."""
         self._streams[key].recognizer = recognizer
         self.reset(key)
 
     def end(self, key: int) -> None:
-        """Let nothing come behind what waits: a `step` soon tells the last words, and the stream then begins anew."""
+        """Let nothing come behind what waits: a `step` soon reports the last words, and the stream then starts afresh."""
         stream = self._streams[key]
         if not self._is_ready(stream):
             stream.ready_at = self._clock()
@@ -128,7 +128,7 @@ class Batcher:
         return events
 
     def leave(self, key: int) -> State:
-        """Remove a stream; sound that waits is not heard. Returns its state, to go on from elsewhere."""
+        """Remove a stream; sound that waits is not heard. Returns its state, to continue elsewhere."""
         return self._streams.pop(key).state
 
     def wait_seconds(self) -> float | None:

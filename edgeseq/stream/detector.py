@@ -1,8 +1,8 @@
 """Rows of scores to detections: where each label begins and where it ends.
 
 A label begins in the first row whose score reaches its threshold, and ends before the first whose score is below the release
-threshold: a score that wavers between the two changes nothing (hysteresis). It is told when it has lasted as long as the
-shortest may, and once more when it has ended. Behind its end comes a refractory time, in which it does not begin again.
+threshold: a score that wavers between the two changes nothing (hysteresis). It is reported when it has lasted as long as the
+shortest may, and again when it has ended. After its end comes a refractory time, in which it cannot begin.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Track:
     is_told: bool = False
     """it has lasted long enough"""
     free_row: int = 0
-    """of a label that has ended: first row in which it may begin again"""
+    """of a label that has ended: first row in which the next may begin"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class DetectorState:
     """What is remembered of labels."""
 
     n_rows: int = 0
-    """since the stream opened or began anew"""
+    """since the stream opened or started afresh"""
     tracks: Mapping[str, Track] = field(default_factory=dict)
     """label -> what is known of it; those of which nothing is are left out"""
 
@@ -133,7 +133,7 @@ class Detector:
         return float(np.float32(self.details.release))  # as scores are
 
     def _ended(self, track: Track, row: int) -> Track:
-        """Close a track at a row; what was too short to be told does not keep others away."""
+        """Close a track at a row; what was too short to be reported does not keep others away."""
         if track.start < 0:
             return track
         return Track(free_row=row + max(0, self._rows(self.details.refractory_seconds)) if track.is_told else row)

@@ -16,7 +16,7 @@ ENDPOINT_SECONDS = 0.8
 COMPLETE_SECONDS = 0.4
 """After a phrase that may end here nobody needs to wait that long."""
 LONGEST_SECONDS = 30.0
-"""An utterance that goes on and on is told in pieces."""
+"""An endless utterance is reported in pieces."""
 HURRY_SECONDS, HURRY_SILENCE_SECONDS = 20.0, 0.2
 """Before it is cut at the longest, the first pause between two words will do."""
 
@@ -86,7 +86,7 @@ DEFAULT_RULES = endpoint_rules()
 
 
 def first_that_fires(rules: Iterable[EndpointRule], pause: Pause) -> EndpointRule | None:
-    """Find the rule by which the utterance is over; None while it goes on."""
+    """Find the rule by which the utterance is over; None while it continues."""
     for rule in rules:
         if (
             pause.silence_seconds >= rule.min_silence_seconds - TOLERANCE_SECONDS

@@ -36,7 +36,7 @@ class Reader(Protocol[S, E]):
         """Name the kind of reader and whatever a saved state depends on; a saved state is refused by another one."""
 
     def init_state(self) -> S:
-        """Open a stream, or begin anew in one."""
+        """Open a stream, or start afresh in one."""
 
     def step(self, chunk: Floats, rows: Floats, state: S) -> tuple[list[E], S]:
         """Take what the network made of a chunk; `state` is not modified.

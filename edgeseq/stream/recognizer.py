@@ -52,8 +52,8 @@ class Recognizer(StreamStepper[State, Event]):
         """Use `network` and `decoder` (`usual_decoder` if None); an utterance ends when one of `rules` says so.
 
         Without any rule a stream is one utterance. With `voice` only time without voice is silence to the rules. With
-        `gate` the network rests while nothing is heard, and begins anew when the gate opens. Unless `calibrated`,
-        confidences are told as the decoder gives them, whatever was measured of them.
+        `gate` the network rests while nothing is heard, and starts afresh when the gate opens. Unless `calibrated`,
+        confidences are those of the decoder, whatever was measured of them.
         Raises UsageError for a network that gives no words.
         """
         self._metadata = CtcMetadata.of(network.metadata)
@@ -77,7 +77,7 @@ class Recognizer(StreamStepper[State, Event]):
 
     @property
     def calibrated(self) -> bool:
-        """Whether confidences are told as measured."""
+        """Whether confidences are reported as measured."""
         return self.reader.calibrated
 
     def with_decoder(self, decoder: Decoder[Any]) -> Recognizer:

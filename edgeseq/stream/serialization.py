@@ -1,4 +1,4 @@
-"""Values to bytes and back: what a stream remembers can be written down and gone on from elsewhere.
+"""Values to bytes and back: what a stream remembers can be written down and continued elsewhere.
 
 A value is a frozen dataclass, a dictionary by text, a tuple, a numpy array, a number, text or None, or made of these. The
 bytes are a line that names the format and holds a digest, then a JSON text, then the arrays' own bytes. Nothing in them can
@@ -97,7 +97,7 @@ def reachable_classes(classes: Iterable[type]) -> Classes:
 
 def _checked_body(content: bytes) -> bytes:
     if not content.startswith(MAGIC):
-        raise StateError("these bytes are no saved state of edgeseq. Wanted: what Recognizer.save gave.")
+        raise StateError("these bytes are not a saved state of edgeseq. Wanted: what Recognizer.save gave.")
     first, _, body = content[len(MAGIC) :].partition(b"\n")
     version, _, digest = first[:200].decode("ascii", errors="replace").partition(" ")
     if version != str(VERSION):

@@ -22,7 +22,7 @@ from edgeseq.stream.stepping import StreamStepper
 
 @dataclass(frozen=True, kw_only=True)
 class SpotterState(SoundState, DetectorState):
-    """All that a spotter must remember of a stream between two chunks. Any old one may be gone on from."""
+    """All that a spotter must remember of a stream between two chunks. Any old one may be continued."""
 
 
 class Spotter(StreamStepper[SpotterState, Detection]):

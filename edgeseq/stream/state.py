@@ -24,7 +24,7 @@ class UtteranceState:
     voice_step: int = -1
     """network step at which voice was last heard, by the voice activity if there is one; -1 before"""
     told: str = ""
-    """text of the last partial, so that only changes are told"""
+    """text of the last partial, so that only changes are reported"""
     told_stable: int = 0
     """stable words of the last partial"""
 
@@ -52,14 +52,14 @@ class SoundState:
     n_taken: int = 0
     """since the stream opened: put through the network, left out by a gate, and lost in gaps"""
     first_sample: int = 0
-    """of the stream, at which network and reader began anew: after a gap, or when a gate opened"""
+    """of the stream, at which network and reader started afresh: after a gap, or when a gate opened"""
     gate: GateState | None = None
     """of the gate, if there is one"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State(SoundState, UtterancesState):
-    """All that a recognizer must remember of a stream between two chunks. Any old one may be gone on from."""
+    """All that a recognizer must remember of a stream between two chunks. Any old one may be continued."""
 
 
 St = TypeVar("St", bound=SoundState)

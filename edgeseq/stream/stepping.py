@@ -47,7 +47,7 @@ class StreamStepper(Generic[St, E]):
     def __init__(self, network: Network, reader: Reader[Any, E], state_type: type[St], gate: Gate | None = None) -> None:
         """Step `network`, and let `reader` make events; a stream's state is a `state_type`, the reader's fields included.
 
-        With `gate` the network rests while nothing is heard, and begins anew when the gate opens.
+        With `gate` the network rests while nothing is heard, and starts afresh when the gate opens.
         Raises UsageError for a network that does not hear.
         """
         self.network, self.reader, self.gate = network, reader, gate
@@ -58,7 +58,7 @@ class StreamStepper(Generic[St, E]):
 
     @property
     def sample_rate(self) -> int:
-        """Of the samples that `step` takes, Hz."""
+        """Rate of the samples that `step` takes, Hz."""
         return self.network.metadata.sample_rate
 
     def init_state(self) -> St:
@@ -100,10 +100,10 @@ class StreamStepper(Generic[St, E]):
         return events[0], states[0]
 
     def skip(self, seconds: float, state: St, reason: str) -> tuple[list[E | Gap], St]:
-        """Go on after `seconds` of sound that were lost: end what was open, tell the gap, begin anew behind it.
+        """Continue after `seconds` of sound that were lost: end what was open, report the gap, start afresh after it.
 
-        What came before is told as `flush` does; network and reader then know nothing, and time goes on. Of 0 seconds
-        no gap is told. `reason` is for people. Raises UsageError for a time that is negative or no number.
+        What came before is reported as `flush` does; network and reader then know nothing, and time continues. For 0 seconds
+        no gap is reported. `reason` is for people. Raises UsageError for a time that is negative or not a number.
         """
         if not 0 <= seconds < math.inf:
             raise UsageError(f"skip was given {seconds} seconds; wanted a number from 0.")
@@ -141,7 +141,7 @@ class StreamStepper(Generic[St, E]):
             raise failure
 
     def save(self, state: St) -> bytes:
-        """Write down all that a stream remembers, to go on from in another process or on another machine.
+        """Write down all that a stream remembers, to continue in another process or on another machine.
 
         The bytes hold no code, and do not grow with the length of the stream.
         """
@@ -150,13 +150,13 @@ class StreamStepper(Generic[St, E]):
         return pack(Saved(self.network.fingerprint, self._tokens, self._identity(), packed))
 
     def restore(self, content: bytes) -> St:
-        """Read what `save` wrote. The stream goes on to the same events, if the machine computes alike.
+        """Read what `save` wrote. The stream continues to the same events, if the machine computes alike.
 
-        Raises StateError when the bytes are no state, damaged, or of another model or reader.
+        Raises StateError when the bytes are not a state, damaged, or of another model or reader.
         """
         saved = unpack(content, [Saved])
         if not isinstance(saved, Saved):
-            raise StateError("these bytes are no stream's saved state. Wanted: what Recognizer.save gave.")
+            raise StateError("these bytes are not a stream's saved state. Wanted: what Recognizer.save gave.")
         if (saved.model, saved.tokens) != (self.network.fingerprint, self._tokens):
             raise StateError(
                 f"the saved state is of a model with the fingerprint {saved.model[:12]} and {len(saved.tokens)} tokens; "
@@ -177,13 +177,13 @@ class StreamStepper(Generic[St, E]):
         return state
 
     def _try_out(self, state: St) -> None:
-        """Go on with a state that comes from elsewhere, by some silence; raises StateError where that is not possible."""
+        """Continue with a state that comes from elsewhere, by some silence; raises StateError where that is not possible."""
         try:
             self._check(state)
             self.flush(self.step(np.zeros(self.network.metadata.chunk_samples, np.float32), state)[1])
         except Exception as fault:  # arrays of other shapes, numbers of no token: whatever a stream would stumble over
             raise StateError(
-                f"the saved state does not go on with this model ({type(fault).__name__}).\n"
+                f"the saved state does not fit this model ({type(fault).__name__}).\n"
                 "  It is damaged: save it again, or begin with init_state()."
             ) from fault
 

@@ -1,6 +1,6 @@
 """Rows of log-probs to words: a decoder takes them one by one, and endpoint rules end utterances between two of them.
 
-Partials are told once a chunk. So events do not depend on how the sound was cut.
+Partials are reported once per chunk. So events do not depend on how the sound was cut.
 """
 
 from __future__ import annotations

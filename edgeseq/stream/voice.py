@@ -1,7 +1,7 @@
 """Is somebody speaking? A score for each network chunk, which endpoint rules may listen to besides the network's blanks.
 
 The one that comes along judges by level alone: it helps where a slow speaker stretches words, and takes music and traffic for
-speech. Anything with its two methods may stand in its place, such as a small voice-activity network.
+speech. Anything with its two methods may replace it, such as a small voice-activity network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class LevelState:
 
 @dataclass(frozen=True)
 class LevelVoice:
-    """Calls loud what is well above the quietest of the last seconds."""
+    """Calls loud what is clearly above the quietest of the last seconds."""
 
     sample_rate: int
     """Hz"""

@@ -35,7 +35,7 @@ VERSION = b"1"
 SUFFIX = ".lexicon"
 SECTIONS = ("words", "ways", "lengths", "sounds")
 MOST_BYTES = 64 << 20
-"""Of a lexicon in memory: some three million words."""
+"""Size of a lexicon in memory: some three million words."""
 MOST_HEADER = 1 << 16
 MOST = 255
 """Phones that there are, pronunciations of a word, phones in one of them."""
@@ -241,10 +241,10 @@ def _unpack(content: bytes) -> PackedLexicon:
 
 def _header(about: Any) -> tuple[tuple[str, ...], list[int]]:
     if not isinstance(about, dict):
-        raise ValueError("its header is no object")
+        raise ValueError("its header is not an object")
     phones, sizes = about["phones"], about["bytes"]
     if not (isinstance(phones, list) and all(isinstance(phone, str) and phone.split() == [phone] for phone in phones)):
-        raise ValueError("its phones are no list of names")
+        raise ValueError("its phones are not a list of names")
     if not (isinstance(sizes, list) and len(sizes) == len(SECTIONS) and all(type(size) is int and size >= 0 for size in sizes)):
         raise ValueError(f"it does not give the bytes of {', '.join(SECTIONS)}")
     if sum(sizes) > MOST_BYTES:

@@ -15,7 +15,7 @@ MOST_REMEMBERED = 100_000
 
 
 class Segmenter:
-    """Cuts words. Read-only but for a memory that only saves time."""
+    """Cuts words. Read-only except for a memory that only saves time."""
 
     def __init__(self, pieces: Sequence[str], scores: Sequence[float]) -> None:
         """Use pieces with their scores (natural log)."""

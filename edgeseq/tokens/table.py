@@ -31,7 +31,7 @@ BLANK = "<blk>"
 """The CTC symbol for "nothing new" (Graves et al. 2006, section 3)."""
 
 WORD_START = "▁"
-"""Stands before each word."""
+"""Precedes each word."""
 
 MOST_WAYS = 32
 """In which a phrase may be pronounced, if its words have several pronunciations each."""
@@ -240,7 +240,7 @@ class TokenTable:
     def word(self, text: str) -> str:
         """Name the word of a text (`texts` joined, without `▁`): of phones the first that sounds so, or else the phones.
 
-        Phones are told as such where nothing tells where words begin.
+        Phones are reported as such where nothing tells where words begin.
 
         >>> tokens = TokenTable.of_phones([("tea", ("t", "iː"))])
         >>> tokens.word("t iː "), tokens.word("t "), tokens.word("t t ")
@@ -306,5 +306,5 @@ class TokenTable:
         for word, ways in self.pronunciations.items():
             strange = {phone for phones in ways for phone in phones} - self.ids.keys()
             if strange or () in ways:
-                raise ValueError(f"the lexicon has {word!r} without phones, or with such as are no tokens: {sorted(strange)}")
+                raise ValueError(f"the lexicon has {word!r} without phones, or phones outside the tokens: {sorted(strange)}")
         return self

@@ -47,7 +47,7 @@ class RoomRecipe(Part):
     simulated: Probability = 0.0
     """share of rooms that are boxes, simulated by the image method (extra `rooms`)"""
     simulated_rooms: PositiveInt = 100
-    """so many are simulated, once each"""
+    """how many are simulated, once each"""
     side_meters: PositiveRange = (3.0, 8.0)
     """length and width of simulated rooms"""
 

@@ -24,7 +24,7 @@ SOUND_KEY = 1
 """Tells the random numbers of a row's sound from those of its plan."""
 
 REUSED_TOGETHER = 64
-"""So many batches are augmented, then used in turn, before the next are."""
+"""This many batches are augmented, then used in turn, before the next are."""
 
 
 @dataclass(frozen=True)

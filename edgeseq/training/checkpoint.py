@@ -1,4 +1,4 @@
-"""Checkpoints: everything a training needs to go on as if it had never stopped."""
+"""Checkpoints: everything a training needs to continue as if it had never stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeseq.training.state import State
 from edgeseq.whole_file import write_whole
 
 FORMAT = 4
-"""Of the file; raised when names or meanings in it change."""
+"""Format of the file; raised when names or meanings in it change."""
 KEPT = 2
 """Checkpoints of a run that stay on disk: the newest, and one before it."""
 BEST = "best.pt"
@@ -64,7 +64,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, name: str | None = Non
         left = latest_checkpoint(folder)
         raise EdgeseqError(
             f"{path}: the checkpoint cannot be written ({fault.strerror or fault}); {packed.tell():,} bytes are needed.\n"
-            f"  {f'{left} is untouched. ' if left else ''}Make room, then go on with --resume."
+            f"  {f'{left} is untouched. ' if left else ''}Make room, then continue with --resume."
         ) from fault
     for old in _checkpoints(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(
             f"{path}: cannot be read as a checkpoint of edgeseq ({type(fault).__name__}).\n"
             "  Name a file under runs/NAME/checkpoints/ that `edgeseq train` wrote. If it is damaged, remove it: --resume then "
-            "goes on from the one before."
+            "continues from the one before."
         ) from fault
 
 
@@ -118,7 +118,7 @@ def check_format(found: object, wanted: int, path: Path) -> None:
     if found != wanted:
         raise ModelError(
             f"{path}: weights of another version of edgeseq (format {found}; this one reads {wanted}).\n"
-            "  Use the version that wrote them, or train again. Exported .onnx files go on working."
+            "  Use the version that wrote them, or train again. Exported .onnx files still work."
         )
 
 

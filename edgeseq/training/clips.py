@@ -23,7 +23,7 @@ class ClipReader:
     """Reads recordings at one rate, keeping the decoded samples."""
 
     def __init__(self, sample_rate: int, corpus_seconds: float = 0.0) -> None:
-        """Read at `sample_rate` in Hz; clips of a corpus of so many seconds that memory holds it are kept."""
+        """Read at `sample_rate` in Hz; clips of a corpus that fits into memory, by its seconds, are kept."""
         self.sample_rate = sample_rate
         self._keeps = corpus_seconds * sample_rate <= CACHE_SAMPLES
         self._cache: dict[Key, NDArray[np.int16]] = {}

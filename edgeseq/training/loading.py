@@ -19,7 +19,7 @@ from edgeseq.errors import EdgeseqError
 from edgeseq.training.batches import REUSED_TOGETHER, Batch, JoinedBatches, drawn_step
 
 PR_SET_PDEATHSIG = 1
-"""Of linux/prctl.h."""
+"""From linux/prctl.h."""
 
 
 def load_ahead(batches: JoinedBatches, steps: Sequence[int], workers: int) -> Iterator[tuple[Batch, float]]:

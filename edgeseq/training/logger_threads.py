@@ -1,7 +1,7 @@
 """A run's metrics sent to a tool, in a thread of its own, so that a slow disk or server keeps no step waiting.
 
-A tool that fails is told once and tried again, while the training goes on. What it has been sent is written down beside the
-run: a resumed training goes on with the tool's run, and sends what that does not have yet, once.
+A tool that fails is reported once and tried again, while the training continues. What it has been sent is written down beside
+the run: a resumed training continues the tool's run, and sends what that does not have yet, once.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SentSteps:
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that has begun, or gone on with, a run."""
+    """A tool that has begun, or continued, a run."""
 
     run: str | None
     """its own name for the run"""
@@ -114,7 +114,7 @@ class Follower:
     """Sends a run's rows to one tool, in a thread of its own."""
 
     def __init__(self, title: str, tool: Tool, sent: SentSteps, kept: Path | None = None) -> None:
-        """Go on after what is `sent`, which is written to the file `kept`."""
+        """Continue after what is `sent`, which is written to the file `kept`."""
         self._title, self._tool, self._sent, self._kept = title, tool, sent, kept
         self._queue: SimpleQueue[Row | None] = SimpleQueue()
         self._ending = threading.Event()
@@ -136,7 +136,7 @@ class Follower:
         if not self._fault or self._told:
             return None
         self._told = True
-        return f"{self._title} cannot be written to, and will be tried again; the training goes on: {self._fault}"
+        return f"{self._title} cannot be written to, and will be tried again; the training continues: {self._fault}"
 
     def end(self, status: str) -> None:
         """Let the tool's run end as `success`, `failed` or `KILLED` once everything is sent."""
@@ -177,7 +177,7 @@ class Follower:
         return rows, False
 
     def _deliver(self, rows: Sequence[Row]) -> bool:
-        """Send rows, however often it takes; once more, and no longer, when the training has ended."""
+        """Send rows, however often it takes; one last time when the training has ended."""
         while not self._attempt(lambda: self._send(rows)):
             if self._ending.wait(RETRY_SECONDS):
                 return self._attempt(lambda: self._send(rows))

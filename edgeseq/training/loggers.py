@@ -18,7 +18,7 @@ from edgeseq.training.recipe import Recipe
 PROJECT = "edgeseq"
 """MLflow's experiment and W&B's project, unless their variables name others."""
 UPLOAD_SECONDS = 90.0
-"""At the end of its run W&B may go on uploading for so long; `wandb sync` sends what is left."""
+"""At the end of its run W&B may continue uploading for this long; `wandb sync` sends what is left."""
 
 PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "wandb": ("wandb",)}
 TITLES = {"mlflow": "MLflow", "wandb": "Weights & Biases"}
@@ -40,7 +40,7 @@ def refuse_missing(kinds: Iterable[str]) -> None:
 
 
 def begin_loggers(recipe: Recipe, folder: Path, first_step: int, past: Sequence[Mapping[str, Any]]) -> list[Follower]:
-    """Begin TensorBoard and those that the recipe names, or go on with their runs from `first_step` on.
+    """Begin TensorBoard and those that the recipe names, or continue their runs from `first_step`.
 
     `past` holds the lines of the steps before; they go to those that lack them. Raises EdgeseqError for a logger that cannot
     begin; nothing is left running then.
@@ -71,7 +71,7 @@ def _begin(kind: str, recipe: Recipe, folder: Path, run: str | None) -> Tool:
     try:
         return {"mlflow": _begin_mlflow, "wandb": _begin_wandb}[kind](recipe, folder, run)
     except Exception as fault:  # the tools raise whatever their libraries do
-        again = f" It is to go on with run {run}; without {folder / f'{kind}.json'} it begins another." if run else ""
+        again = f" It must continue run {run}; without {folder / f'{kind}.json'} it begins another." if run else ""
         raise EdgeseqError(
             f"{TITLES[kind]} cannot begin: {in_short(fault)}{again}\n  {ADVICE[kind]} or leave {kind} out of train.loggers."
         ) from fault

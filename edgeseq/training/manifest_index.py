@@ -89,7 +89,7 @@ class ManifestIndex:
             file.close()
             raise ManifestError(
                 f"{self.path}: has changed since the training began. It reads recordings from it as it draws them.\n"
-                "  Put the old file back and go on with --resume; keep what a training reads apart from what you edit."
+                "  Put the old file back and continue with --resume; keep what a training reads apart from what you edit."
             )
         return file
 

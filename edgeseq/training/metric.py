@@ -25,13 +25,13 @@ class Metric:
 PER = Metric("per", "phones wrong")
 """Where tokens are phones; recordings with words that the lexicon lacks do not count."""
 WER = Metric("wer", "words wrong")
-"""Of phones through the lexicon."""
+"""For phones through the lexicon."""
 ACCEPTED = Metric("accepted", "accepted without words")
 """Recordings without words in which some were heard."""
 ROW_ERRORS = Metric("row_errors", "rows wrong")
 """Rows whose label is not the one of the manifest."""
 F1 = Metric("f1", "F1 of labels", lower_is_better=False)
-"""Of rows with a label, the mean over labels of the harmonic mean of precision and recall."""
+"""Over rows with a label, the mean over labels of the harmonic mean of precision and recall."""
 METRICS = {metric.key: metric for metric in (PER, WER, ACCEPTED, ROW_ERRORS, F1)}
 
 

@@ -80,7 +80,7 @@ class RunLog:
     def __init__(self, recipe: Recipe, folder: Path, first_step: int, report: Callable[[Report], None]) -> None:
         """Open the log; lines of steps from `first_step` on (of a run that went further before it ended) are dropped.
 
-        `report` is told all that is written down, and what goes wrong with a logger. Raises EdgeseqError for one that cannot
+        `report` gets all that is written down, and what goes wrong with a logger. Raises EdgeseqError for one that cannot
         begin.
         """
         self._folder, self._report = folder, report
@@ -109,7 +109,7 @@ class RunLog:
             for lack in end_loggers(self._loggers, status):
                 self._write(Notice(self._step, lack))
         finally:
-            with suppress(OSError):  # of a full disk, which has been told
+            with suppress(OSError):  # of a full disk, which has been reported
                 self._file.close()
 
     def _write(self, report: Report) -> None:
@@ -134,7 +134,7 @@ def writing_to(folder: Path) -> Iterator[None]:
         kept = latest_checkpoint(folder / "checkpoints")
         raise EdgeseqError(
             f"{folder}: cannot be written to ({fault.strerror or fault}).\n"
-            f"  {f'{kept} is kept. ' if kept else ''}Make room, then go on with --resume."
+            f"  {f'{kept} is kept. ' if kept else ''}Make room, then continue with --resume."
         ) from fault
 
 

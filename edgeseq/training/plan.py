@@ -1,8 +1,8 @@
 """Which clips make which row of which batch: a pure function of seed and step, known before any sound is read.
 
 A training is `batch_size` streams side by side. Each step gives every stream one row of clips, all rows equally long; row `b`
-of one batch goes on in row `b` of the next, unless the next says `restart`. As the plan needs durations only, every process can
-make the whole plan and read the sound of its own rows alone: how many processes there are changes nothing.
+of one batch continues in row `b` of the next, unless the next says `restart`. As the plan needs durations only, every process
+can make the whole plan and read the sound of its own rows alone: how many processes there are changes nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EASY_GAP_SECONDS = (0.05, 0.25)
 """Before the only clip of an easy row."""
 
 FOLLOWED_STEPS = 8
-"""So many steps a row of a `consecutive` source goes on in one file, before it is drawn anew."""
+"""For this many steps a row of a `consecutive` source continues in one file, before another is drawn."""
 
 LONGEST_PAUSE_SECONDS = 2.0
 """Between two stretches of one file; behind a longer pause a row ends."""
@@ -110,7 +110,7 @@ def plan_batch(sources: Sequence[Source], recipe: Recipe, step: int) -> BatchPla
 def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng: np.random.Generator) -> list[int]:
     """Take rows in a drawn order while all of them, brought to the longest, hold no more than `batch_seconds` of sound.
 
-    They will at least be filled to so many samples.
+    They will at least be filled to that many samples.
     """
     if recipe.train.batch_seconds is None:
         return list(range(len(rows)))

@@ -66,10 +66,11 @@ def _refuse_stale_addresses() -> None:
 
 
 def choose_threads(wanted: int | None, processes: int, workers: int, cores: int, variable: str | None) -> int:
-    """Say with how many threads each of `processes` on a machine trains, beside its `workers`, on so many cores.
+    """Say with how many threads each of `processes` on a machine trains, beside its `workers`, on that many cores.
 
-    Threads wait for one another hundreds of times a step, in loops that take a core each: on a busy machine more threads
-    than free cores are many times slower than one. `variable` is OMP_NUM_THREADS, which holds unless the recipe names a number.
+    Threads wait for one another hundreds of times a step, in loops that take one core per thread: on a busy machine more
+    threads than free cores are many times slower than one. `variable` is OMP_NUM_THREADS, which holds unless the recipe names a
+    number.
 
     >>> choose_threads(None, 1, 1, 2, None), choose_threads(None, 1, 1, 64, None), choose_threads(None, 4, 1, 8, None)
     (1, 4, 1)

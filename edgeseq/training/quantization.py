@@ -46,7 +46,7 @@ def put_on_grids(weights: Mapping[str, Tensor], grids: Grids | None) -> Weights:
 
 @contextmanager
 def rounded(model: SequenceModel, grids: Grids | None) -> Iterator[None]:
-    """Let `model` hold rounded weights within the block; behind it those from before are back, with the block's gradients."""
+    """Let `model` hold rounded weights within the block; after it those from before are back, with the block's gradients."""
     weights = {name: weight for name, weight in model.named_parameters() if name in (grids or {})}
     exact = {name: weight.detach().clone() for name, weight in weights.items()}
     try:

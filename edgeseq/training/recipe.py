@@ -93,7 +93,7 @@ class NetworkRecipe(Part):
     layer_norm: bool = False
     """normalize what each layer gives on"""
     projection_size: PositiveInt | None = None
-    """narrow what each layer gives on to so many values"""
+    """narrow what each layer passes on to this many values"""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """between layers"""
 
@@ -111,7 +111,7 @@ class TokensRecipe(Part):
     """`characters` of the training texts, `subwords` that sentencepiece chooses from them, `phones` of a lexicon, or tokens
     `given` by another model"""
     size: PositiveInt | None = None
-    """subwords: how many, such as 200; fewer where the texts do not hold so many"""
+    """subwords: how many, such as 200; fewer where the texts do not hold that many"""
     lexicon: str | None = None
     """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
     word_start: bool = True
@@ -189,9 +189,9 @@ class JoiningRecipe(Part):
     long_gap: Probability = 0.1
     """share of gaps that are longer, up to `row_seconds` / 2"""
     tail_seconds: NonNegativeFloat = 0.3
-    """kept free at a row's end, so that its last word can be told in time"""
+    """kept free at a row's end, so that its last word can be reported in time"""
     restart: Probability = 0.3
-    """share of rows that begin from a zero state, as a new stream does; the others go on where the row before ended"""
+    """share of rows that begin from a zero state, as a new stream does; the others continue where the row before ended"""
     silence: Probability = 0.03
     """share of rows without a word"""
 
@@ -206,7 +206,7 @@ class AveragingRecipe(Part):
 
 
 class QuantizeRecipe(Part):
-    """Weights rounded in training as an export in so many bits rounds them; activations are left alone."""
+    """Weights rounded in training as an export in this many bits rounds them; activations are left alone."""
 
     bits: Literal[8, 4]
     from_step: NonNegativeInt = 0
@@ -229,7 +229,7 @@ class TrainRecipe(Part):
     quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()
     patience: PositiveInt | None = None
-    """stop after so many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
+    """stop after this many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
     where tokens are phones, else words"""
     most_bad_steps: NonNegativeInt = 20
     """steps whose loss or gradient is no number are skipped; more than this end the training"""
@@ -275,10 +275,10 @@ class ExportRecipe(Part):
     """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
     torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""
     lexicon: str | None = None
-    """of phones: a file of the words that the model brings along, instead of those it was trained with; a path, or under ./data
+    """of phones: a file of the words that the model includes, instead of those it was trained with; a path, or under ./data
     or $EDGESEQ_DATA"""
     lm: str | None = None
-    """a compiled language model (`edgeseq lm build`) that the model brings along and searches with; found likewise"""
+    """a compiled language model (`edgeseq lm build`) that the model includes and searches with; found likewise"""
     guesser: str | None = None
     """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
     beam: PositiveInt | None = None

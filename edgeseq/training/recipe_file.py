@@ -1,6 +1,6 @@
-"""Recipe files: YAML read into a checked recipe, with all faults of a file told together.
+"""Recipe files: YAML read into a checked recipe, with all faults of a file reported together.
 
-Each fault is told with its line, and an unknown key with its nearest match.
+Each fault is reported with its line, and an unknown key with its nearest match.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgeseq.training.recipe import Recipe
 from edgeseq.untrusted import parse_yaml, printable
 
 MOST_BYTES = 1_000_000
-"""Of a recipe; what is larger was not written for this."""
+"""Size of a recipe; what is larger was not written for this."""
 MOST_FAULTS = 20
 """that a message lists"""
 
@@ -85,7 +85,7 @@ def _lines_of(node: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, 
 def _apply_override(values: dict[str, Any], override: str) -> tuple[Any, ...]:
     key, equals, text = override.partition("=")
     if not (key and equals):
-        raise RecipeError(f"{override!r} is no override; wanted key=value, for example train.steps=500.")
+        raise RecipeError(f"{override!r} is not an override; wanted key=value, for example train.steps=500.")
     try:
         value, _ = parse_yaml(text)
     except ValueError as fault:

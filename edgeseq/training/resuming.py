@@ -1,4 +1,4 @@
-"""May a training go on with this recipe? What a checkpoint was made with, against what is wanted now."""
+"""May a training continue with this recipe? What a checkpoint was made with, against what is wanted now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeseq.errors import UsageError
 from edgeseq.tokens.table import TokenTable
 
 MOST_SHOWN = 20
-"""Of the symbols, or the words of a lexicon, that differ."""
+"""How many of the symbols, or the words of a lexicon, that differ are shown."""
 
 FREE = (
     "name",
@@ -41,7 +41,7 @@ def refuse_changes(saved: Mapping[str, Any], wanted: Mapping[str, Any], of_token
         listed = "\n".join(changes)
         raise UsageError(
             f"The training to resume had another recipe:\n{listed}\n"
-            "  Resume with these as they were, or begin anew with another --out (finetune.weights goes on from its weights)."
+            "  Resume with these as they were, or start over with another --out (finetune.weights starts from its weights)."
         )
 
 

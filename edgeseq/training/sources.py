@@ -86,7 +86,7 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task) -> Sou
 
 
 def _consecutive_order(files: Sequence[File], offsets: Sequence[float]) -> tuple[NDArray[np.int64] | slice, NDArray[np.bool_]]:
-    """Order stretches by file and time, and say which go on in the file of the one before; nothing for no files."""
+    """Order stretches by file and time, and say which continue the file of the one before; nothing for no files."""
     if not files:
         return slice(None), np.zeros(0, dtype=bool)
     order = sorted(range(len(files)), key=lambda i: (str(files[i][0]), files[i][1] or (), offsets[i]))

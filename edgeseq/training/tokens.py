@@ -87,9 +87,9 @@ def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -
     silent = [f"{path}:{number}: '{word}' has no phones" for number, word, of_word in entries if not of_word]
     sounds = {sound for _, _, of_word in entries for sound in of_word}
     taken = sorted(sound for sound in sounds if sound == BLANK or sound.startswith(WORD_START))
-    report_faults(silent + [f"{path}: {sound} is no phone" for sound in taken], "wanted a word and its phones a line: tea T IY")
+    report_faults(silent + [f"{path}: {sound} is not a phone" for sound in taken], "wanted a word, then phones: tea T IY")
     if not entries:
-        raise WordListError(f"{path}: the lexicon is empty; wanted a word and its phones a line: tea T IY")
+        raise WordListError(f"{path}: the lexicon is empty; wanted one word and its phones per line: tea T IY")
     tokens = TokenTable.of_phones(((word, of_word) for _, word, of_word in entries), word_start=word_start)
     missing = [word for word in words if word not in tokens.pronunciations]
     if missing:

@@ -94,7 +94,7 @@ def restore(recipe: Recipe, task: Task, saved: Checkpoint, fabric: Fabric, rows:
     if saved.step > recipe.train.steps:
         raise UsageError(
             f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
-            "  Name as many or more, or begin anew with another --out."
+            "  Name as many or more, or start over with another --out."
         )
     model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation).to(fabric.device)
     model.load_state_dict(saved.model)

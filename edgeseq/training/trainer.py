@@ -78,12 +78,12 @@ def train(
 ) -> Training:
     """Train to the last step of `recipe`, writing the resolved recipe, checkpoints, metrics and pictures to `folder`.
 
-    With `resume` the newest checkpoint in `folder` is gone on from, exactly as if training had not stopped (a recipe that was
+    With `resume` the newest checkpoint in `folder` is continued, exactly as if training had not stopped (a recipe that was
     changed in what leaves past steps as they were, such as its number of steps, holds from there on). `stop` is asked at each
     step; if it says so, the step is ended, a checkpoint saved, and KeyboardInterrupt raised. `workers` processes make batches;
     0 makes them in this one. `devices` says on how many processes and machines the training runs; all give the same, within
     rounding. Only the first process writes and reports. Raises UsageError, ManifestError, RecipeError, MissingExtraError or
-    EdgeseqError for what cannot begin, EdgeseqError for what cannot go on; a logger that fails on the way is reported.
+    EdgeseqError for what cannot begin, EdgeseqError for what cannot continue; a logger that fails on the way is reported.
     """
     devices = devices or Devices()
     refuse_missing(recipe.train.loggers)
@@ -93,7 +93,7 @@ def train(
     found = latest_checkpoint(checkpoints)
     if found and not resume:
         raise UsageError(
-            f"{folder} holds a training already ({found.name}).\n  Go on with it by --resume, or name another --out."
+            f"{folder} holds a training already ({found.name}).\n  Continue it with --resume, or name another --out."
         )
     rows = processes.own_rows(fabric, recipe.train.batch_size)
     batches = load_batches(recipe).of_rows(rows)
@@ -148,7 +148,7 @@ def _run(
     except torch.AcceleratorError as fault:
         raise EdgeseqError(
             f"The device failed after step {training.step}: {str(fault).splitlines()[0]}\n"
-            f"  {latest_checkpoint(checkpoints) or 'No checkpoint'} is kept; see to the device, then go on with --resume."
+            f"  {latest_checkpoint(checkpoints) or 'No checkpoint'} is kept; see to the device, then continue with --resume."
         ) from fault
 
 
@@ -162,7 +162,7 @@ def train_step(
     """Advance the weights, and the streams that the batch's rows belong to, by one step.
 
     Returns what there is to report, and whether any process wants to stop. A step whose loss or gradient is no number changes
-    no weights, and its streams begin anew.
+    no weights, and its streams start afresh.
     """
     began = time.monotonic()
     settings, step, model = training.recipe.train, training.step, training.model

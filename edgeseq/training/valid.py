@@ -32,7 +32,7 @@ BATCH_SIZE = 50
 SEARCH = DictationOptions(beam=20, token_threshold=1e-2)
 """Words of phones are searched so; narrow, for training waits."""
 SEARCHED_SECONDS = 600.0
-"""Of longer manifests the words of a drawn part are searched."""
+"""In longer manifests the words of a drawn part are searched."""
 DRAW_SEED = 0
 
 
@@ -90,9 +90,9 @@ class ValidClip:
     words: str
     """normalized; empty where nothing is said"""
     pronounced: list[tuple[Phones, ...]] | None
-    """each word's pronunciations; None where the lexicon lacks one, or tokens are no phones"""
+    """each word's pronunciations; None where the lexicon lacks one, or tokens are not phones"""
     is_searched: bool
-    """its words are told, too"""
+    """its words are reported, too"""
 
 
 class WordValidator:
@@ -110,7 +110,7 @@ class WordValidator:
         """what picks the best weights: phones are surer than words, which hang on the lexicon"""
 
     def measure(self, model: SequenceModel, step: int) -> ValidReport:
-        """Measure all manifests with a model after so many steps."""
+        """Measure all manifests with a model after that many steps."""
         report = ValidReport(step, self.metric, {PER: {}, WER: {}, ACCEPTED: {}})
         row_samples, tail = self.recipe.row_samples, self.recipe.joining.tail_seconds
         for name, clips in self._clips.items():

@@ -13,15 +13,15 @@ from torch import nn
 from edgeseq.errors import EdgeseqError
 
 EXPLODED = 100.0
-"""A gradient so many times its usual norm is told."""
+"""A gradient this many times its usual norm is reported."""
 VANISHED = 1e-6
 """A layer whose gradient is so small beside the largest layer's learns nothing."""
 VANISHED_STEPS = 100
-"""... if it stays so for so long."""
+"""... if it stays so for this long."""
 USUAL_STEPS = 200
-"""The usual norm is the median of so many steps."""
+"""The usual norm is the median of this many steps."""
 QUIET_STEPS = 500
-"""The same is told at most so often."""
+"""The same is reported at most this often."""
 HARDER = 0.05
 """More difficulty from one step to the next is another kind of batch."""
 NAMED_CLIPS = 12
@@ -60,7 +60,7 @@ class GradientWatch:
         """Say what is wrong with the gradient of `step`, or nothing.
 
         Where the recipe makes the batches harder (`hardness`: its difficulty, 0 to 1), larger gradients are meant, and what
-        is usual is learnt anew.
+        is usual is learnt again.
         """
         if (hardness > 0) != (self._hardness > 0) or hardness - self._hardness > HARDER:
             self._norms.clear()
@@ -78,7 +78,7 @@ class GradientWatch:
             self._told = step
             return (
                 f"the gradient exploded: its norm is {norm:.3g}, usually {usual:.3g}; it is cut to {clip:g}. "
-                "If this is told again, lower train.lr."
+                "If this appears again, lower train.lr."
             )
         if dead:
             self._told = step
@@ -93,7 +93,7 @@ class BadSteps:
     """Counts steps whose loss or gradient is no number; more than the recipe's bound end the training."""
 
     def __init__(self, most: int, count: int = 0) -> None:
-        """Go on from `count`, with `most` as the bound."""
+        """Continue from `count`, with `most` as the bound."""
         self.most, self.count = most, count
         self._clips: deque[str] = deque(maxlen=NAMED_CLIPS)
 

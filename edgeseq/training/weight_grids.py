@@ -101,7 +101,7 @@ def _quantize_blocks(weight: Tensor, scales: Tensor) -> Blocks:
 
 
 def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int) -> tuple[Tensor, Tensor]:
-    """Of several `scales` `[..., 1]` choose, for each row of `[..., n]`, the one whose levels come nearest; and the levels."""
+    """Choose among several `scales` `[..., 1]`, for each row of `[..., n]`, the one with the nearest levels; and the levels."""
     best_error = torch.full_like(scales[0], torch.inf)
     best_scales, best_levels = scales[0], torch.zeros_like(rows)
     for scale in scales:
@@ -117,8 +117,8 @@ def _least_squares(rows: Tensor, scales: list[Tensor], lowest: int, highest: int
 def known_scales(weight: Tensor) -> Tensor:
     """Scales `[n_out, 1]` of the rows of `weight` `[n_out, n_in]` that were quantized before; NaN for others.
 
-    All values of such a row are whole multiples, up to 64, of its scale; the largest that fits is given. So to quantize once
-    more changes nothing.
+    All values of such a row are whole multiples, up to 64, of its scale; the largest that fits is given. So to quantize another
+    time more changes nothing.
     """
     largest = weight.abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
     scales = torch.full_like(largest, torch.nan)

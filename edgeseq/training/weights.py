@@ -33,7 +33,7 @@ NO_LR = 1e-3
 """of the recipe's learning rate: a schedule that came so far has ended"""
 METADATA_KEY = "edgeseq"
 FORMAT = 3
-"""Of the weights' names; raised when they change."""
+"""Format of the weights' names; raised when they change."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_only_what_is_named_is_done(here):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--only", "echo"], 2, "'echo' is no augmentation. Choose from: "),
+        (["--only", "echo"], 2, "'echo' is not an augmentation. Choose from: "),
         (["--only", "recorded_noise"], 2, "'sounds' is missing"),
         (["--only", "recorded_noise", "augment.recorded_noise.sounds=nowhere"], 1, "no such folder of sounds"),
         (["augment.noise.snr=3"], 2, "unknown key"),

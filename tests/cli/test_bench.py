@@ -68,7 +68,7 @@ def test_a_table_and_a_profile():
         ([*TINY, "--memory"], "--memory is about a model's whole path"),
         (["--chart", "x.png"], "give --shape, --peers or --streams"),
         (["--shape", "gru:1x8", "--rounds", "0"], "--rounds"),
-        ([*TINY, "--target", "pi9"], "'pi9' is no target"),
+        ([*TINY, "--target", "pi9"], "'pi9' is not a target"),
     ],
 )
 def test_faults(words, message):

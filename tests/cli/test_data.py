@@ -49,7 +49,7 @@ def test_voices_are_listed():
         (["--words", "yes"], "--out FOLDER"),
         (["--out", "x"], "--text FILE or --words"),
         (["--words", "yes", "--text", "t.txt", "--out", "x"], "one of them"),
-        (["--words", "yes", "--out", "x", "--engines", "hal"], "'hal' is no speech synthesizer"),
+        (["--words", "yes", "--out", "x", "--engines", "hal"], "'hal' is not a speech synthesizer"),
         (["--words", "yes", "--out", "x", "--per-text", "0"], "--per-text"),
     ],
 )

@@ -42,7 +42,7 @@ def test_auto_says_what_it_chose(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--target", "z80"], "'z80' is no target. There are generic, x86, pi4, pi5 and auto"),
+        (["--target", "z80"], "'z80' is not a target. There are generic, x86, pi4, pi5 and auto"),
         (["--bits", "7"], "7 bits a weight: there are 32, 8, 4"),
         (["--chunk-ms", "10"], "not a multiple of a step"),
     ],

@@ -142,7 +142,7 @@ def test_bad_arguments(here):
     done = run("data", "record", "--prompts", here / "none.txt", "--out", here / "mine", "--speaker", "anna")
     assert done.returncode == 1 and "none.txt: cannot be read" in done.stderr
     done = run(*words(here)[:-1], "a/b")
-    assert done.returncode == 2 and "no name of a speaker" in done.stderr
+    assert done.returncode == 2 and "not a speaker's name" in done.stderr
 
 
 def test_nothing_of_training_is_loaded(here):

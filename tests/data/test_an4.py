@@ -47,7 +47,7 @@ def test_raw_samples_are_written_as_wav(corpus, order, samples):
 @pytest.mark.parametrize("content", [b"", b"abc"])
 def test_half_a_raw_sample_is_refused(corpus, content):
     path(corpus, "an1-fash-b.raw").write_bytes(content)
-    with pytest.raises(ManifestError, match=r"an1-fash-b.raw: \d bytes are no raw samples(.|\n)*take it away"):
+    with pytest.raises(ManifestError, match=r"an1-fash-b.raw: \d bytes are not raw samples(.|\n)*remove it"):
         bring(corpus)
 
 

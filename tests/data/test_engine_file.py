@@ -133,7 +133,7 @@ def test_a_program_that_is_not_installed_has_no_voices(tmp_path):
         ({"voices": [{"name": "a", "age": 3}]}, "'voices': a name, or"),
         ({"own_pitch": 0}, "'own_pitch': a number above 0"),
         ({"batch": 2.5}, "'batch': a number above 0"),
-        ({"speed": 3}, "'speed' is no key"),
+        ({"speed": 3}, "'speed' is not a key"),
     ],
 )
 def test_faults_of_a_file_are_told(tmp_path, changes, message):

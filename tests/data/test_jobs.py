@@ -81,7 +81,7 @@ def test_the_journal_of_other_work_is_refused_and_left_alone(journal, tmp_path):
     with pytest.raises(UsageError, match=r"lexicon: was .*words\.txt \(sha256"):
         Journal(journal, describe(lexicon=words, beam=8))
     journal.write_bytes(b"something else\n")
-    with pytest.raises(UsageError, match="no journal"):
+    with pytest.raises(UsageError, match="not a journal"):
         Journal(journal, ASKED)
     assert journal.read_bytes() == b"something else\n" and before
 

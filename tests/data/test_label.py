@@ -279,7 +279,7 @@ def is_running(pid):
         ({"command": ["x", "{file"]}, "cannot be filled in"),
         ({"min_confidence": -3}, "a number from 0 to 1 is wanted, not -3"),
         ({"seconds": 0}, "a number above 0 is wanted, not 0"),
-        ({"voices": ["one"]}, "'voices' is no key"),
+        ({"voices": ["one"]}, "'voices' is not a key"),
     ],
 )
 def test_faults_of_a_file_are_told(tmp_path, changes, message):

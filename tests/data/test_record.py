@@ -192,5 +192,5 @@ def test_a_disk_that_does_not_take_it_loses_no_take(tmp_path):
 
 @pytest.mark.parametrize("speaker", ["", "a/b", "../x", ".hidden", "a b"])
 def test_names_that_are_no_names(tmp_path, speaker):
-    with pytest.raises(UsageError, match="name of a speaker"):
+    with pytest.raises(UsageError, match="speaker's name"):
         Session(["one"], tmp_path, speaker, RATE)

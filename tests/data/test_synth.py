@@ -177,7 +177,7 @@ def test_voices_are_chosen_by_engine_and_pattern(tones):
     assert [v.name for v in synth.installed_voices(known=known)] == ["high", "low"]
     assert [v.name for v in synth.installed_voices(voices="*/h*", known=known)] == ["high"]
     assert [v.name for v in synth.installed_voices(exclude_voices="*/h*", known=known)] == ["low"]
-    with pytest.raises(UsageError, match="is no speech synthesizer"):
+    with pytest.raises(UsageError, match="is not a speech synthesizer"):
         synth.installed_voices(["hal"], known=known)
     with pytest.raises(UsageError, match="--list-voices"):
         synth.installed_voices(voices="nobody", known=known)

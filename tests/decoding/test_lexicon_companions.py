@@ -50,7 +50,7 @@ def test_companions_that_do_not_fit(folder):
 
 
 def test_a_packed_lexicon_is_not_for_letters(folder):
-    with pytest.raises(WordListError, match="a packed lexicon, of phones, and the model's tokens are letters"):
+    with pytest.raises(WordListError, match="a packed lexicon has phones, the model's tokens are letters"):
         read_lexicon(folder / "en.lexicon", TokenTable.of_characters(["go"]))
 
 

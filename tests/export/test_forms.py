@@ -144,7 +144,7 @@ def test_targets_choose_forms():
 
 
 def test_unknown_targets_and_widths_are_named():
-    with pytest.raises(UsageError, match=r"'z80' is no target. There are generic, x86, pi4, pi5 and auto"):
+    with pytest.raises(UsageError, match=r"'z80' is not a target. There are generic, x86, pi4, pi5 and auto"):
         choose_form("z80", 8, 1, 1)
     with pytest.raises(UsageError, match="7 bits a weight: there are 32, 8, 4"):
         choose_form("generic", 7, 1, 1)

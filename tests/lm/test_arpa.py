@@ -132,7 +132,7 @@ def changed(old, new):
         (changed("-0.5\ta b", "-0.5\ta c"), ":15: the word 'c' is not among the 1-grams"),
         (changed("-1\tb\t-0.5", "-1\ta\t-0.5"), ":11: the word 'a' comes a second time"),
         (changed("-1\tb\t-0.5", "-1\tA\t-0.5"), ":11: the word 'A' comes a second time.\n.*lower case"),
-        (changed("-0.5\ta b", "-0.5\t<s> a"), ":15: the n-gram '<s> a' comes a second time; it stands in line 14"),
+        (changed("-0.5\ta b", "-0.5\t<s> a"), ":15: the n-gram '<s> a' comes a second time; it is in line 14"),
         (changed("<s>", "s"), "there is no <s>"),
     ],
 )

@@ -189,7 +189,7 @@ def test_graphs_are_written_down_and_read_back():
     assert other.digest != graph.digest
     content = graph.to_bytes()
     for broken in (b"", b"no zip", content[: len(content) // 2], content.replace(b"SlotMark", b"SpotMark"), _wrong(graph)):
-        with pytest.raises(EdgeseqError, match="no phrase graph"):
+        with pytest.raises(EdgeseqError, match="not a phrase graph"):
             PhraseGraph.from_bytes(broken)
 
 

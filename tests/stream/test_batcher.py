@@ -173,7 +173,7 @@ def test_streams_that_end_together_are_stepped_together(tone_recognizer, monkeyp
     for key, text in zip(keys, TEXTS, strict=True):
         batcher.feed(key, tones.say(text))
         batcher.end(key)
-    with pytest.raises(UsageError, match="told to end"):
+    with pytest.raises(UsageError, match="is ending"):
         batcher.feed(keys[0], tones.silence(0.1))
     batches, step = [], tone_recognizer.network.step
     monkeypatch.setattr(
@@ -191,4 +191,4 @@ def test_streams_that_end_together_are_stepped_together(tone_recognizer, monkeyp
     )
     assert all(not batcher.is_ready(key) for key in keys)
     batcher.feed(keys[0], tones.say("yes"))
-    assert [event.text for event in batcher.finish(keys[0]) if event.type == "final"] == ["yes"], "it begins anew"
+    assert [event.text for event in batcher.finish(keys[0]) if event.type == "final"] == ["yes"], "it starts afresh"

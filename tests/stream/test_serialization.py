@@ -90,8 +90,8 @@ def test_only_expected_classes_are_made():
 def test_bytes_of_something_else():
     content = pack(Leaf(1, "a"))
     for bad, said in [
-        (b"", "no saved state"),
-        (b"\x80\x04K\x01.", "no saved state"),
+        (b"", "not a saved state"),
+        (b"\x80\x04K\x01.", "not a saved state"),
         (content[:-1], "damaged or cut short"),
         (content + b"x", "damaged or cut short"),
         (content.replace(b"state %d " % VERSION, b"state %d " % (VERSION + 1)), f"format '{VERSION + 1}'"),

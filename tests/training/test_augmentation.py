@@ -202,7 +202,7 @@ def test_measured_rooms_neither_move_nor_raise_speech(tmp_path):
 
 
 def test_a_silent_response_is_refused():
-    with pytest.raises(ManifestError, match="no impulse response"):
+    with pytest.raises(ManifestError, match="not an impulse response"):
         from_direct_sound(np.zeros(100, np.float32), RATE, "x.wav")
 
 

@@ -19,7 +19,7 @@ from edgeseq.phrases.yaml_nodes import parse_yaml, place_of
 from edgeseq.tokens.table import normalize_text
 
 MAX_SPELLINGS = 200
-"""Of a word that brackets take apart, as in `light[s]`."""
+"""A part of a word that brackets take apart, as in `light[s]`."""
 MAX_PERMUTED = 5
 """Parts in any order, `(a; b; c)`: all orders are written out."""
 

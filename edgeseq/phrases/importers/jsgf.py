@@ -121,7 +121,7 @@ class _Reader:
             elif piece.text != "<NULL>":
                 parts += self._item(piece)
         if self.next == n_before:
-            self._fault(opened, f"nothing stands behind {opened.text!r}; wanted words.")
+            self._fault(opened, f"nothing follows {opened.text!r}; wanted words.")
         if is_void:
             return None
         return weight + " ".join(parts) if parts else ""
@@ -163,7 +163,7 @@ class _Reader:
         return piece
 
     def _skip(self) -> None:
-        """Go on behind the next semicolon."""
+        """Continue after the next semicolon."""
         while self.next < len(self.pieces) and self._take().text != ";":
             pass
 

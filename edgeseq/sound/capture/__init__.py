@@ -1,1 +1,1 @@
-"""Recording in a process of its own: what PortAudio hangs in can be killed, and nothing slow stands in its way."""
+"""Recording in a process of its own: what PortAudio hangs in can be killed, and nothing slow blocks it."""

@@ -32,7 +32,7 @@ class InputClock:
     def step(self, time: float, sample: int) -> tuple[float, InputClock]:
         """Take the next block: its first sample's number, and the time in seconds at which that was recorded.
 
-        Returns the seconds that were lost before it, mostly 0, and told once `N_WITNESSES` blocks agree.
+        Returns the seconds that were lost before it, mostly 0, and reported once `N_WITNESSES` blocks agree.
         """
         recent = (*self.recent, time - sample / self.rate)[-N_WITNESSES:]
         if len(recent) < N_WITNESSES:

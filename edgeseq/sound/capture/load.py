@@ -10,7 +10,7 @@ WINDOW_SECONDS = 5.0
 
 
 class Load:
-    """Compares how long whoever takes blocks is busy with how long the blocks last."""
+    """Compares how long the consumer of blocks is busy with how long the blocks last."""
 
     def __init__(self) -> None:
         """Nothing has been taken yet."""
@@ -23,7 +23,7 @@ class Load:
         self._given = time.monotonic()
 
     def take_back(self, seconds: float) -> None:
-        """Note that the next block is wanted, and that the one before held so many seconds of sound."""
+        """Note that the next block is wanted, and that the one before held that many seconds of sound."""
         if self._given is None:
             return
         self._spans.append((seconds, time.monotonic() - self._given))
@@ -32,7 +32,7 @@ class Load:
 
     @property
     def seconds(self) -> float:
-        """Of sound that is judged."""
+        """Seconds of sound that is judged."""
         return sum(sound for sound, _ in self._spans)
 
     @property

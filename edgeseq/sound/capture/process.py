@@ -55,7 +55,7 @@ class RecorderProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """For the process."""
         return self._process.pid
 
     def read(self, seconds: float) -> list[Message]:

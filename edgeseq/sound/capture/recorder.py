@@ -1,8 +1,8 @@
 """The program that records: it copies what PortAudio gives into a ring, says so, and does nothing else.
 
-It loads neither numpy nor the network's runtime. Whoever started it reads its messages from a pipe: a line `b NUMBER` for
-blocks up to that number, and JSON objects for all else. It ends when its standard input is closed, whatever PortAudio hangs
-in then. A microphone that cannot be opened, or ends, is looked for again and again.
+It loads neither numpy nor the network's runtime. The program that started it reads its messages from a pipe: a line `b NUMBER`
+for blocks up to that number, and JSON objects for all else. It ends when its standard input is closed, whatever PortAudio hangs
+in then. A microphone that cannot be opened, or ends, is tried again and again.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A slot is a header and a block. The writer numbers blocks from 0 over the whole life of the memory; block `n` lies in slot
 `n % n_slots`. It announces each block only after it is written (through a pipe, which also orders the memory of the two), so
-a reader that has been told of a block finds it whole, or finds another number in its slot: then it was overwritten.
+a reader that knows of a block finds it whole, or finds another number in its slot: then it was overwritten.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Slot:
     time: float
     """seconds of the machine's steady clock at which that sample was recorded"""
     n_overruns: int
-    """that the sound system has told of since then"""
+    """that the sound system has reported since then"""
     content: bytes
 
 

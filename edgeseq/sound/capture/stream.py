@@ -37,7 +37,7 @@ class RecordedStream:
 
     @property
     def waiting_seconds(self) -> float:
-        """Of sound that was announced and not taken."""
+        """Seconds of sound that was announced and not taken."""
         return (self.newest + 1 - self._next) * self.opened.block_samples / self.opened.rate
 
     def drop(self, kept_seconds: float) -> None:
@@ -65,7 +65,7 @@ class RecordedStream:
         return taken + _joined(pieces)
 
     def take_overruns(self) -> int:
-        """Count the overruns that the sound system has told of since this was last asked."""
+        """Count the overruns that the sound system has reported since this was last asked."""
         before, self._n_overruns_told = self._n_overruns_told, self._n_overruns
         return self._n_overruns - before
 

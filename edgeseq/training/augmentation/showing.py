@@ -42,7 +42,7 @@ class AugmentedClip:
     title: str
     samples: Waveform
     log_mel: NDArray[np.float32]
-    """as the network gets it, but for normalization; natural logarithm, `[n_frames, n_mels]`"""
+    """as the network gets it, except for normalization; natural logarithm, `[n_frames, n_mels]`"""
     told: tuple[tuple[str, str], ...]
     """key of the recipe, what was drawn"""
 
@@ -50,7 +50,7 @@ class AugmentedClip:
 def only(recipe: Recipe, keys: Collection[str]) -> Recipe:
     """Do what `keys` name for certain, and nothing else. Raises UsageError for others than KEYS, RecipeError as recipes do."""
     if unknown := sorted(set(keys) - set(KEYS)):
-        raise UsageError(f"{unknown[0]!r} is no augmentation. Choose from: {', '.join(KEYS)}.")
+        raise UsageError(f"{unknown[0]!r} is not an augmentation. Choose from: {', '.join(KEYS)}.")
     values = recipe.model_dump()
     for key, nothing in NONE_OF_IT.items():
         values["augment"] |= {} if key in keys else nothing

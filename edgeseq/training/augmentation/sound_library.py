@@ -28,7 +28,7 @@ CACHED_RESPONSES = 256
 def find_sounds(name: str) -> list[Recording]:
     """List the sounds of a manifest (`.jsonl`) or a folder, looked for as recipes' manifests are; always in the same order.
 
-    Raises ManifestError where there is none, or a file is no sound.
+    Raises ManifestError where there is none, or a file is not sound.
     """
     if name.endswith(".jsonl"):
         return read_manifest(find_data(name), allow_empty_text=True)
@@ -109,7 +109,7 @@ def from_direct_sound(response: Waveform, sample_rate: int, name: str) -> Wavefo
     """
     energy = float(np.sum(np.square(response)))
     if not np.isfinite(energy) or energy <= 0:
-        raise ManifestError(f"{name}: is no impulse response: silent, or holds values that are no numbers. Take it out.")
+        raise ManifestError(f"{name}: is not an impulse response: silent, or holds values that are not numbers. Remove it.")
     first = max(0, int(np.abs(response).argmax()) - round(ONSET_SECONDS * sample_rate))
     still_to_come = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]  # Schroeder 1965
     last = min(int(np.sum(still_to_come > 1e-6 * energy)), first + round(LONGEST_RESPONSE_SECONDS * sample_rate))

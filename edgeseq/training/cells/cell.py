@@ -57,7 +57,7 @@ class Cell:
     operator: str
     """ONNX's operator"""
     operator_gates: tuple[int, ...]
-    """where the operator's gates stand in torch's order"""
+    """where the operator's gates are in torch's order"""
     graph_gates: tuple[int, ...]
     """order of the gates along the products' columns, where steps are written out"""
     parts: tuple[int, ...]

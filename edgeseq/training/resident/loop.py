@@ -61,7 +61,7 @@ def train(
     workers: int = 4,
     stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Train until `train.steps`, or for so many `minutes` behind the preparation; returns the last checkpoint.
+    """Train until `train.steps`, or for that many `minutes` after the preparation; returns the last checkpoint.
 
     The learning rate falls by whichever comes first. `threads` decode sound, `workers` processes plan batches. `stop` is asked
     at each step; if it says so, a checkpoint is saved and KeyboardInterrupt raised. Raises UsageError for a folder that holds
@@ -214,7 +214,7 @@ def clip(model: SequenceModel, most: float) -> Tensor:
 
 
 def carried(model: SequenceModel, before: State | None, rows: Tensor) -> State:
-    """Go on from the state of the batch before, but for `rows`, bool `[n_rows]`, that begin a stream."""
+    """Continue from the state of the batch before, except for `rows`, bool `[n_rows]`, that begin a stream."""
     if before is None or len(before["hidden_0"]) != len(rows):
         return model.trunk.init_state(len(rows))
     return restart(before, rows)

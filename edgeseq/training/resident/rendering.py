@@ -84,7 +84,7 @@ class Renderer:
         return sound.clamp(-1, 1)
 
     def _place(self, batch: PlannedBatch, n_rows: int) -> Tensor:
-        """Put clips where they belong, all at the same level but for `clip_level_db`."""
+        """Put clips where they belong, all at the same level except for `clip_level_db`."""
         line = torch.zeros(n_rows * batch.n_samples, device=self.device)
         if len(batch.clips):
             lengths, clips, speeds = batch.lengths.to(self.device, non_blocking=True), batch.clips.numpy(), batch.speeds.numpy()

@@ -16,7 +16,7 @@ from edgeseq.training.recipe import JoiningRecipe, TrainRecipe
 EASY_SECONDS = 4.0
 """Longest clips of the easy first steps, and the length of their rows with a gap."""
 ROW_QUANTUM = 1.0
-"""Rows are multiples of so many seconds long."""
+"""Rows are multiples of this many seconds long."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Settings(TaskRecipe):
     release: float = 0.3
     """probability below which it ends"""
     refractory_seconds: NonNegativeFloat = 0.0
-    """after its end, in which it does not begin again"""
+    """after its end, in which it cannot begin"""
     min_seconds: NonNegativeFloat = 0.0
     """shorter ones are not reported"""
 
@@ -107,7 +107,7 @@ class Task:
         return f"{self.n_outputs} labels: {' '.join(self.symbols)}"
 
     def changes(self, _wanted: Task) -> list[str]:
-        """Nothing: labels stand in the recipe, which is compared."""
+        """Nothing: labels are in the recipe, which is compared."""
         return []
 
     def accepts(self, recording: Recording) -> bool:
@@ -203,7 +203,7 @@ class FramesValidator:
         self.task, self.recipe, self.valid, self.reader = task, recipe, valid, reader
 
     def measure(self, model: SequenceModel, step: int) -> ValidReport:
-        """Measure all manifests with a model after so many steps."""
+        """Measure all manifests with a model after that many steps."""
         report = ValidReport(step, self.metric, {ROW_ERRORS: {}, F1: {}})
         for name, recordings in self.valid.items():
             heard = hear_clips(model, recordings, self.reader, self.recipe.row_samples, self.recipe.joining.tail_seconds)

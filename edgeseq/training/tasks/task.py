@@ -23,7 +23,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class PlacedClip:
-    """Recordings that are heard one after the other as one clip, and where that stands in a row."""
+    """Recordings that are heard one after the other as one clip, and where that is in a row."""
 
     recordings: Sequence[Recording]
     begin: float
@@ -69,7 +69,7 @@ class Task(Protocol):
 
     @property
     def activation(self) -> str:
-        """Of the head: one of `head.ACTIVATIONS`."""
+        """The head's: one of `head.ACTIVATIONS`."""
 
     @property
     def n_outputs(self) -> int:
