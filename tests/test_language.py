@@ -14,6 +14,7 @@ UNIT = (
     "line|row|file|word|phrase|sentence|step|chunk|clip|recording|utterance|stream|"
     "letter|token|model|process|module|message|client|core|final"
 )
+COMPARED = "more|less|worse|matter|(?:bett|fast|hard|high|larg|long|low|short|slow|small)er"
 PLAIN = {
     r"told": "reported, sent, shown, said",
     r"tells? of": "describes, reports",
@@ -25,7 +26,7 @@ PLAIN = {
     r"who(?:so)?ever": "who, anyone who",
     r"(?<!not )so many(?! that)": "that many, N",
     r"(?:for|by) so (?:long|much)": "for that long, by that much",
-    r"(?<!there )(?<!that )(?<!which )(?:is|are) no(?! (?:more|less|worse|\w+er|matter)\b)": "is not, has no",
+    rf"(?<!there )(?<!that )(?<!which )(?:is|are) no(?! (?:{COMPARED})\b)": "is not, has no",
     r"(?:^|(?<=[.!?;:] ))(?-i:Of)(?! course\b)": "Among ..., or the subject first",
     r"(?:^|(?<=[.!?;:] ))(?-i:Said|Shown|Seen|Heard|Counted|Found|Kept) (?:is|are|was|were|so)": "subject first",
     r"belongs? into": "belongs in",

@@ -163,7 +163,7 @@ def judge(log_probs: Floats, reference: Floats, bits: int, peak_rss_mb: float) -
     difference = float(np.abs(log_probs - reference).max())
     variation = float((reference - reference.mean(axis=(0, 1, 2))).std())
     allowed = FLOAT_TOLERANCE if bits == 32 else QUANTIZED_TOLERANCE[bits] * variation
-    if not difference <= allowed:  # also when it is no number
+    if not difference <= allowed:  # also when it is not a number
         return Trial(fault=f"wrong: differs from torch by {difference:.2g} in log-probs, allowed are {allowed:.2g}")
     return Trial(peak_rss_mb, difference)
 

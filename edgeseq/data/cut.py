@@ -24,7 +24,7 @@ SAMPLE_RATE = 16_000
 """Hz; of the aligner's acoustic model and of the clips."""
 
 MARGIN_SECONDS = 0.06
-"""Kept on either side of a word, since boundaries in running speech are no sharper than that."""
+"""Kept on either side of a word, since boundaries in running speech are not sharper than that."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of sentences done and to do."""

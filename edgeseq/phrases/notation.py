@@ -262,7 +262,7 @@ class _Parser:
         except ValueError:
             weight = -1
         if not 0 < weight < float("inf"):
-            self._fault(piece.offset, f"the weight {piece.text} is no number above 0.")
+            self._fault(piece.offset, f"the weight {piece.text} is not a number above 0.")
             return 1.0
         if not is_first:
             self._fault(piece.offset, f"the weight {piece.text} follows words; wanted it first, as in ({piece.text} a | b).")

@@ -77,7 +77,7 @@ def parse_address(protocol: str, text: str) -> Address:
         parts = urlsplit(text if "://" in text else f"{schemes[0]}://{text}")
         port = parts.port
     except ValueError:
-        raise _wrong(protocol, text, f"the port is no number from 0 to {HIGHEST_PORT}") from None
+        raise _wrong(protocol, text, f"the port is not a number from 0 to {HIGHEST_PORT}") from None
     if parts.scheme not in schemes:
         raise _wrong(protocol, text, f"'{parts.scheme}://' is not spoken here")
     if parts.scheme == "unix":

@@ -23,7 +23,7 @@ class RecordedNoiseRecipe(Part):
 
     probability: Probability = 0.0
     sounds: str | None = None
-    """a folder of sound files or a manifest, looked for as those to train on are"""
+    """a folder of sound files or a manifest, searched for like training manifests"""
     snr_db: Range = (0.0, 30.0)
 
     @model_validator(mode="after")

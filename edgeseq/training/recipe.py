@@ -91,7 +91,7 @@ class NetworkRecipe(Part):
     rows_per_step: PositiveInt = 1
     """rows of log-probs that one step gives: 2 let a network of 40 ms steps spell quick words at 20 ms a token"""
     layer_norm: bool = False
-    """normalize what each layer gives on"""
+    """normalize what each layer passes on"""
     projection_size: PositiveInt | None = None
     """narrow what each layer passes on to this many values"""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -113,7 +113,7 @@ class TokensRecipe(Part):
     size: PositiveInt | None = None
     """subwords: how many, such as 200; fewer where the texts do not hold that many"""
     lexicon: str | None = None
-    """phones: a file, a word and its phones a line, whose words the model knows; a path, or under ./data or $EDGESEQ_DATA"""
+    """phones: a file with a word and its phones per line: the words of the model; a path, or under ./data or $EDGESEQ_DATA"""
     word_start: bool = True
     """phones: whether the network says `▁` before each word; without, it has more room in quick speech, and only the lexicon
     knows where words begin"""
@@ -169,7 +169,7 @@ class DataRecipe(Part):
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests that are measured during training; nothing is chosen by them, but with `train.patience`. Recordings
+    """manifests that are measured during training; nothing is chosen by them, except with `train.patience`. Recordings
     may be without words (`"text": ""`): those in which words are heard are counted"""
 
     @model_validator(mode="after")
@@ -232,7 +232,7 @@ class TrainRecipe(Part):
     """stop after this many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
     where tokens are phones, else words"""
     most_bad_steps: NonNegativeInt = 20
-    """steps whose loss or gradient is no number are skipped; more than this end the training"""
+    """steps whose loss or gradient is not a number are skipped; more than this end the training"""
     lr: PositiveFloat = 2e-3
     warmup_steps: NonNegativeInt = 300
     weight_decay: NonNegativeFloat = 1e-2
@@ -282,7 +282,7 @@ class ExportRecipe(Part):
     guesser: str | None = None
     """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
     beam: PositiveInt | None = None
-    """beginnings that the search keeps, where the model brings a language model; null: as many as usual"""
+    """beginnings that the search keeps, where the model has a language model; null: as many as usual"""
     lm_weight: NonNegativeFloat | None = None
     """how much that counts against sound; 0.5"""
     word_bonus: float | None = None

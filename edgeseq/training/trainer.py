@@ -161,8 +161,8 @@ def train_step(
 ) -> tuple[list[Report], bool]:
     """Advance the weights, and the streams that the batch's rows belong to, by one step.
 
-    Returns what there is to report, and whether any process wants to stop. A step whose loss or gradient is no number changes
-    no weights, and its streams start afresh.
+    Returns what there is to report, and whether any process wants to stop. A step whose loss or gradient is not a number
+    changes no weights, and its streams start afresh.
     """
     began = time.monotonic()
     settings, step, model = training.recipe.train, training.step, training.model

@@ -90,7 +90,7 @@ class GradientWatch:
 
 
 class BadSteps:
-    """Counts steps whose loss or gradient is no number; more than the recipe's bound end the training."""
+    """Counts steps whose loss or gradient is not a number; more than the recipe's bound end the training."""
 
     def __init__(self, most: int, count: int = 0) -> None:
         """Continue from `count`, with `most` as the bound."""
@@ -104,7 +104,7 @@ class BadSteps:
         if self.count > self.most:
             named = "\n".join(f"    {clip}" for clip in dict.fromkeys(self._clips))
             raise EdgeseqError(
-                f"Step {step}: the loss or its gradient is no number for the {self.count}th time (at most {self.most}, "
+                f"Step {step}: the loss or its gradient is not a number for the {self.count}th time (at most {self.most}, "
                 f"train.most_bad_steps). The last of these steps heard:\n{named}\n"
                 "  Look at these recordings (edgeseq data check), or lower train.lr; the checkpoint before is kept."
             )

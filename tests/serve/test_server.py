@@ -193,7 +193,7 @@ def test_tokens(tone_recognizer):
         ({"wyoming": "tcp://0.0.0.0:0"}, {"access": Access("x")}, "wyoming has no place for a token"),
         ({"vosk": "wss://127.0.0.1:0"}, {}, "wanted --tls CERT KEY"),
         ({"vosk": "127.0.0.1"}, {}, "the port is missing. Wanted HOST:PORT, for instance 127.0.0.1:2700"),
-        ({"vosk": "127.0.0.1:99999"}, {}, "the port is no number from 0 to 65535"),
+        ({"vosk": "127.0.0.1:99999"}, {}, "the port is not a number from 0 to 65535"),
         ({"vosk": ":2700"}, {}, "the host is missing"),
         ({"vosk": "tcp://127.0.0.1:1"}, {}, "'tcp://' is not spoken here"),
         ({"vosk": "127.0.0.1:2700/x"}, {}, "something besides host and port"),
