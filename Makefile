@@ -32,7 +32,7 @@ demo: base  ## hear a recording as if it were a microphone (sets up what listeni
 	@echo "  $$ edgeseq listen --input $(CLIP)"
 	@$(VENV)/bin/edgeseq listen --input $(CLIP)
 	@echo
-	@echo "That was a recording, through the path that a microphone takes. Said was:"
+	@echo "That was a recording, through the path that a microphone takes. The words are:"
 	@echo "  zero four one, three nine five, two eight seven six"
 	@echo "Now say digits yourself:"
 	@$(VENV)/bin/python -c "import sounddevice" 2>/dev/null || echo "  sudo apt install libportaudio2"

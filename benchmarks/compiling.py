@@ -4,7 +4,7 @@
     python -m benchmarks.compiling --shape gru:4x512
 
 Every competitor is a training of its own, in this process, and takes the same steps on the same batches (not timed); in
-each step they take turns, in an order drawn anew. Ratios are paired by step; those by processor time are disturbed least.
+each step they take turns, in an order drawn afresh. Ratios are paired by step; those by processor time are disturbed least.
 """
 
 from __future__ import annotations

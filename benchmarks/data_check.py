@@ -3,7 +3,7 @@
     python -m benchmarks.data_check [N_FILES]
 
 The sound is noise that comes and goes like syllables: noise is the hardest that FLAC is given, so speech decodes faster.
-Counted is processor time of one process, for the machine may have other work; files are in the system's cache.
+It counts processor time of one process, because the machine may have other work; files are in the system's cache.
 """
 
 from __future__ import annotations

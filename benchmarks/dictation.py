@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dictation", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--lexicon", type=Path, required=True, help="lines of words and CMUdict's phones")
     parser.add_argument("--lm", type=Path, required=True, help="a compiled language model of words")
-    parser.add_argument("--sentences", type=Path, required=True, help="a sentence a line, not of the language model's text")
+    parser.add_argument("--sentences", type=Path, required=True, help="one sentence per line, not of the language model's text")
     parser.add_argument("--words", type=int, nargs="+", default=[20_000, 40_000, 60_000], help="sizes of the lexicon")
     parser.add_argument("--sentences-of", type=int, nargs=1, help="size of the lexicon that has the sentences' words")
     parser.add_argument("-n", type=int, default=100, help="sentences")

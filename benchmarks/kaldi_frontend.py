@@ -56,7 +56,7 @@ class Distance:
 
 
 def distance(found: Floats, wanted: Floats) -> Distance:
-    """Compare log-mel with Kaldi's, `[n_frames, n_mels]` each, where Kaldi mirrors nothing; `found` may go on behind."""
+    """Compare log-mel with Kaldi's, `[n_frames, n_mels]` each, where Kaldi mirrors nothing; `found` may be longer."""
     kept = wanted[MIRRORED]
     difference = np.abs(found[: len(wanted)][MIRRORED] - kept)
     near = kept >= kept.max(axis=1, keepdims=True) - NEAR
@@ -154,7 +154,7 @@ def compare(recordings: Iterable[Floats], recipe: FrontendRecipe) -> dict[str, D
 
 
 def read_some(manifest: str, n_clips: int, sample_rate: int) -> Iterable[Floats]:
-    """Read so many recordings of a manifest, evenly spaced."""
+    """Read that many recordings of a manifest, evenly spaced."""
     recordings = read_manifest(find_data(manifest))
     for recording in recordings[:: max(1, len(recordings) // n_clips)][:n_clips]:
         yield read_clip(recording, sample_rate)

@@ -219,7 +219,7 @@ class Latencies:
 
 
 def latencies(spoken: TestSound, *options: str) -> Latencies:
-    """Speak strings into the microphone, and see when words are told."""
+    """Speak strings into the microphone, and see when words are reported."""
     with tempfile.TemporaryDirectory() as folder, sound_server() as server:
         path = Path(folder) / "spoken.wav"
         soundfile.write(path, spoken.samples, spoken.rate)
@@ -241,7 +241,7 @@ def _judge(spoken: TestSound, told: Sequence[tuple[float, dict[str, Any]]]) -> L
         own = [(at, event) for at, event in told if start <= at < limit and event["type"] in ("partial", "final")]
         finals = [(at, event) for at, event in own if event["type"] == "final"]
         if not finals or finals[-1][1]["text"] != text:
-            continue  # misheard, or told in two: nobody can say which word came when
+            continue  # misheard, or split in two: nobody can say which word came when
         to_final.append(finals[-1][0] - ends[-1])
         for i, (word, end) in enumerate(zip(text.split(), ends, strict=True)):
             shown = [at for at, event in own if event["text"].split()[i : i + 1] == [word]]
@@ -350,9 +350,9 @@ def _print_recovery(n_times: int) -> None:
 def main(
     what: Annotated[list[str], typer.Argument(help="words, latency, idle, recovery")],
     manifest: Annotated[Path | None, typer.Option(help="Recordings of single words.")] = None,
-    n_words: Annotated[int, typer.Option(help="So many of them.")] = 300,
+    n_words: Annotated[int, typer.Option(help="How many of them.")] = 300,
     clip: Annotated[Path, typer.Option(help="A recording whose words are compared.")] = Path("demo/number.flac"),
-    seconds: Annotated[float, typer.Option(help="Of silence.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="Length of silence.")] = 60.0,
     times: Annotated[int, typer.Option(help="The sound server is ended.")] = 5,
 ) -> None:
     """Measure `edgeseq listen` with a virtual microphone."""

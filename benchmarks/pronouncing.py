@@ -3,7 +3,7 @@
     python -m benchmarks.pronouncing cmudict.dict
     python -m benchmarks.pronouncing cmudict.dict --words 3200 --espeak en-us
 
-Of a word's variants the nearest counts.
+The nearest of a word's variants counts.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Load:
     batch_mean: float
     """streams stepped together"""
     batches: dict[str, int]
-    """at most so many streams -> batches"""
+    """at most that many streams -> batches"""
     cores: int
     """that server and clients share"""
     load: float
@@ -324,7 +324,7 @@ class RowKeeper(GreedyDecoder):
         self.rows: list[Floats] = []
 
     def step(self, log_probs: Floats, state: GreedyState) -> GreedyState:
-        """Keep the rows `[n_steps, n_tokens]`, and go on."""
+        """Keep the rows `[n_steps, n_tokens]`, and continue."""
         self.rows.append(log_probs.copy())
         return super().step(log_probs, state)
 
@@ -387,13 +387,13 @@ def main(
         str, typer.Option(metavar="CELL:LAYERSxSIZE", help="A model of this size, drawn at random.")
     ] = "gru:4x512",
     model: Annotated[str | None, typer.Option(help="This model instead.")] = None,
-    bits: Annotated[int, typer.Option(help="Of a drawn model's weights: 4, 8, 32.")] = 8,
+    bits: Annotated[int, typer.Option(help="Bits of a drawn model's weights: 4, 8, 32.")] = 8,
     audio: Annotated[Path | None, typer.Option(help="What is spoken.  [default: bursts of noise]")] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="Of sound in each stream.")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, help="Seconds of sound in each stream.")] = 30.0,
     message_ms: Annotated[float, typer.Option(min=10, help="Sound in a message.")] = 100.0,
     spread: Annotated[float, typer.Option(min=0, help="Seconds in which the streams begin, and end.")] = 5.0,
     protocols: Annotated[str, typer.Option(help="vosk, sherpa, or both.")] = "vosk,sherpa",
-    processes: Annotated[int, typer.Option(min=1, help="Of clients.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes of clients.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Measure so often.")] = 1,
     check: Annotated[bool, typer.Option("--check", help="Compare log-probs with those alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,

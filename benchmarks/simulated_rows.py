@@ -1,6 +1,6 @@
 """Rows of log-probs as a model of phones might give them for sentences, to measure dictation without one.
 
-A phone is a peak of one or two rows, most rows between are blank. Of a share of the phones another of the same kind is the
+A phone is a peak of one or two rows, most rows between are blank. For a share of the phones another of the same kind is the
 likelier (a vowel for a vowel near it), some are missed, and now and then one comes from nowhere.
 """
 
@@ -18,11 +18,11 @@ ALIKE = (
     "AA AH AO AW", "AE EH EY", "IH IY AH", "UH UW OW", "ER AH", "OY AY AO", "B P D", "T D K", "G K", "F V TH", "DH D V TH",
     "S Z SH", "SH ZH CH", "CH JH", "M N NG", "L R W", "W V", "Y IY", "HH F",
 )  # fmt: skip
-"""Of CMUdict's phones, those that are taken for one another."""
+"""Those of CMUdict's phones that are mistaken for each other."""
 SELDOM = 0.02
-"""How often, against those, any other phone is taken for one."""
+"""How often, against those, any other phone is mistaken for one."""
 MISSED, FROM_NOWHERE = 0.25, 0.12
-"""Share of the wrong phones that are missed; phones from nowhere, one for so many wrong ones."""
+"""Share of the wrong phones that are missed; phones from nowhere, one for this many wrong ones."""
 BLANK_ROWS = 1.6
 """Behind a phone, on average: about ten phones a second of 25 rows."""
 FLOOR = 2e-5

@@ -41,7 +41,7 @@ VOICES, WORDS = 40, ("zero", "one", "two", "three", "four", "five", "six", "seve
 WARM_UP_STEPS = 12
 """as in training_turn.py, which needs torch"""
 REUSED_STEPS = 64
-"""Augmented sound is reused in groups of so many steps; a measurement takes whole rounds of them."""
+"""Augmented sound is reused in groups of this many steps; a measurement takes whole rounds of them."""
 TURN_SECONDS = 3600.0
 
 

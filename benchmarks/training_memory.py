@@ -2,8 +2,8 @@
 
     python -m benchmarks.training_memory [HOURS ...]
 
-The corpora are simulated: manifests of so many hours, each line with a text of its own, over some hundred files that are
-really read. Each is trained on by `edgeseq train` in a process of its own, batches made by a worker; told is the largest
+The corpora are simulated: manifests of that many hours, each line with a text of its own, over some hundred files that are
+really read. Each is trained on by `edgeseq train` in a process of its own, batches made by a worker; the result is the largest
 memory that the system counted for each process, and the growth for a recording.
 """
 

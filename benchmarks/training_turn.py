@@ -1,4 +1,4 @@
-"""One turn of `benchmarks.training`, in a process of its own: so many steps of the trainer, or of a plain loop.
+"""One turn of `benchmarks.training`, in a process of its own: some steps of the trainer, or of a plain loop.
 
     python -m benchmarks.training_turn trainer|plain|profile WORKERS < RECIPE.json
 
@@ -34,7 +34,7 @@ from edgeseq.training.trainer import Devices, load_batches, train
 WARM_UP_STEPS = 12
 """Not counted: torch warms up, and batches that were made while the trainer started are used up."""
 STOPPED = 10.0
-"""A step that took so many times the usual was stopped from outside, and is left out."""
+"""A step that took this many times the usual was stopped from outside, and is left out."""
 CELLS: Mapping[str, Callable[..., nn.RNNBase]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
 
 RECURRENT = ("rnn", "gru", "lstm", "cudnn::")

@@ -70,7 +70,7 @@ class SoundServer:
         self.control("set-default-source", f"{sink}.monitor")
 
     def restart(self) -> None:
-        """Start anew after `process` was ended."""
+        """Restart after `process` was ended."""
         (self.folder / "native").unlink(missing_ok=True)
         self.process = self._start()
 

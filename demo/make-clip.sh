@@ -1,5 +1,5 @@
 #!/bin/sh
-# Speaks number.flac anew: flite's voice slt, a number in three groups, as someone would dictate it: digit by digit.
+# Makes number.flac again: flite's voice slt, a number in three groups, as someone would dictate it: digit by digit.
 # Needs: sudo apt install flite ffmpeg
 set -eu
 cd "$(dirname "$0")"

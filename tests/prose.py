@@ -62,3 +62,8 @@ def strings(source: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string.lstrip("# ")
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines of a file that is no module, such as a recipe or a web page, with their numbers."""
+    yield from enumerate(text.splitlines(), 1)

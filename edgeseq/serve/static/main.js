@@ -204,7 +204,7 @@ function begin(rate) {
   at("choices").disabled = true;
   at("choices-hint").hidden = false;
   at("phrases").readOnly = true;
-  if (transcript.events.length > 0) clear(); // times begin anew
+  if (transcript.events.length > 0) clear(); // times start at 0
   at("empty").hidden = true;
   let nShown = 0;
   let nRefused = 0;
@@ -295,7 +295,7 @@ async function explainRefusal(stream) {
   try {
     if ((await askAbout()) !== null) return;
   } catch {
-    return; // nobody answers: go on trying
+    return; // nobody answers: keep trying
   }
   stream.close();
   at("token-form").hidden = false;

@@ -92,7 +92,7 @@ function explained(fault) {
   switch (fault.name) {
     case "NotAllowedError":
       return new MicrophoneError(
-        "The browser was told not to give this page the microphone. Allow it in the browser’s settings for this page (beside the " +
+        "The browser may not give this page the microphone. Allow it in the browser’s settings for this page (beside the " +
           "address), then press the button again.",
         true,
       );

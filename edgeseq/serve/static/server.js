@@ -32,7 +32,7 @@ export function streamAddress() {
   return address.href;
 }
 
-/** Browsers let a WebSocket carry no header, so the token stands in the address. */
+/** Browsers let a WebSocket carry no header, so the token is in the address. */
 function addressOf(path) {
   const address = new URL(path, document.baseURI);
   const token = sessionStorage.getItem(KEY);

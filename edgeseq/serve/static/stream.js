@@ -1,13 +1,13 @@
 // One stream of sound to the server, and the events that come back.
 //
-// What was sent lately is kept here for a while. When the connection breaks, the next one goes on from the last word that
-// was certain: nothing is lost if it comes back soon, and times go on. See docs/serving.md for the messages.
+// What was sent lately is kept here for a while. When the connection breaks, the next one continues after the last word that
+// was certain: nothing is lost if it comes back soon, and times continue. See docs/serving.md for the messages.
 
 const KEPT_SECONDS = 30;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 4000;
 const FINISH_MS = 8000; // without progress, until the last words are given up
-const BEFORE_SECONDS = 0.5; // a connection that goes on hears so much again
+const BEFORE_SECONDS = 0.5; // a connection that continues hears this much again
 const WAITING_BYTES = 1 << 19; // in the socket: more waits here
 const BACKLOG_SECONDS = 2; // how far a recording is read ahead of the server
 
@@ -18,7 +18,7 @@ export class Stream {
   #nHeard = 0; // the server has heard all before this
   #offset = 0; // sample at which the server's stream began
   #partial = null; // what is being said, in our time
-  #cutOff = null; // finals that a server told because it was stopped; the next one hears them again
+  #cutOff = null; // finals that a server sent because it was stopped; the next one hears them again
   #finalEnd = 0; // seconds
   #socket = null;
   #isReady = false;
@@ -107,7 +107,7 @@ export class Stream {
     this.close();
   }
 
-  /** Nobody heard anew what a server told when it was stopped: it stays what was said. */
+  /** Nobody heard again what a server sent when it was stopped: it stays what was said. */
   #keepCutOff() {
     this.#cutOff?.forEach((event) => this.on.event(event));
     this.#cutOff = null;
@@ -193,13 +193,13 @@ export class Stream {
     for (const block of this.#blocks) {
       const end = block.first + block.samples.length;
       if (end <= this.#nNext) continue;
-      if (this.#socket.bufferedAmount > WAITING_BYTES) return; // goes on with the next block or answer
+      if (this.#socket.bufferedAmount > WAITING_BYTES) return; // continues with the next block or answer
       this.#socket.send(block.samples.subarray(Math.max(0, this.#nNext - block.first)));
       block.sentAt = performance.now();
       this.#nNext = end;
     }
     if (this.#isFinishing) {
-      this.#isReady = false; // nothing comes behind it
+      this.#isReady = false; // nothing comes after it
       this.#socket.send(JSON.stringify({ type: "finish" }));
     }
   }
@@ -234,7 +234,7 @@ export class Stream {
     const n = this.#blocks.findIndex((block) => block.first + block.samples.length > first);
     this.#blocks.splice(0, n);
     if (!this.#isReady || this.#blocks[0].first <= this.#nNext) return;
-    this.#isReady = false; // the server is far behind: begin anew with what there is
+    this.#isReady = false; // the server is far behind: start over with what there is
     this.#socket.close(1000);
   }
 
