@@ -58,7 +58,7 @@ def test_identity_is_of_phrases_and_boosts():
     ("content", "messages"),
     [
         ("# nothing\n\n", ["no hotwords in it"]),
-        ("ada\nbob\nAda:2\n", ["1 faults", ":3: 'ada' stands in line 1 already"]),
+        ("ada\nbob\nAda:2\n", ["1 faults", ":3: 'ada' is in line 1 already"]),
         ("ada:much\n:2\n", ["2 faults", ":1: 'ada:much': the boost is 'much'", ":2: a boost without a phrase"]),
     ],
 )

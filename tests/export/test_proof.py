@@ -132,7 +132,7 @@ def test_a_wider_bound_lets_it_pass(run, tmp_path, monkeypatch):
 def test_who_insists_gets_files_that_say_they_are_unproven(run, tmp_path, monkeypatch):
     spoil_graphs(monkeypatch, 8)
     exported = export(load_trained(run), tmp_path, scores={}, flush_seconds=FLUSH_SECONDS, unproven=True)
-    assert exported.unproven.startswith("quantization (int8) changed the words. Of 12 words")
+    assert exported.unproven.startswith("quantization (int8) changed the words: among 12 words")
     kept = Network(tmp_path / "model.int8.onnx").metadata.proof
     assert kept["unproven"] == exported.unproven and kept["errors"]["int8"] > kept["errors"]["float32"]
     told = command_line.run("models", "info", tmp_path)
@@ -169,8 +169,8 @@ def tally(unit, total, **errors):
     ("phones", "words", "named"),
     [
         ((200, 204, 204, 209), (90, 91, 91, 93), ""),
-        ((200, 211, 211, 211), (90, 90, 90, 90), "streaming changed the phones. Of 1,000 phones 200 are wrong before it"),
-        ((200, 200, 200, 200), (90, 90, 90, 94), "quantization (int8) changed the words. Of 300 words 90 are wrong before it"),
+        ((200, 211, 211, 211), (90, 90, 90, 90), "streaming changed the phones: among 1,000 phones 200 are wrong before it"),
+        ((200, 200, 200, 200), (90, 90, 90, 94), "quantization (int8) changed the words: among 300 words 90 are wrong before it"),
     ],
 )
 def test_phones_and_words_are_bound_each_by_their_own_number(phones, words, named):

@@ -103,7 +103,7 @@ def test_settings(tone_recognizer):
         ('{"config": {"model": "../../etc/passwd"}}', "there is no model '../../etc/passwd' here. There are: tones"),
         ('{"config": {"sample_rate": "fast"}}', "sample_rate is 'fast'; wanted a number"),
         ('{"config": {"sample_rate": NaN}}', "sample_rate is 'nan'"),
-        ('{"config": {"phrase_list": {"a": 1}}}', "phrase_list is no list"),
+        ('{"config": {"phrase_list": {"a": 1}}}', "phrase_list is not a list"),
         ('{"config": {"phrase_list": ["123"]}}', "the phrase list holds nothing"),
         ('{"config": {"phrases": "intents: {a: [(b]}"}}', "1 fault in phrases"),
     ],

@@ -111,7 +111,7 @@ class _Sentence:
             elif piece[0] == "@" and len(piece) > 1:
                 yield f"{{{checked_name(piece[1:])}}}"
             elif piece in "$@":
-                self._fault(offset, f"{piece!r} is alone; wanted a name after it.")
+                self._fault(offset, f"{piece!r} stands alone; wanted a name after it.")
             elif piece != ",":
                 yield escaped(piece)
 
