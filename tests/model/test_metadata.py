@@ -141,7 +141,7 @@ def test_another_task_comes_back_from_its_strings():
         ({"details": frames.details(release="low")}, "'release' is 'low'; wanted a number"),
         ({"details": frames.details(refractory_seconds=-1)}, "'refractory_seconds' is -1; wanted 0 to 3600"),
         ({"details": frames.details(row_seconds=float("nan"))}, "'row_seconds' is nan"),
-        ({"signature": frames.signature(inputs=(Port("audio", "float32", 642, (), 8000.0),))}, "no multiple of its 4 rows"),
+        ({"signature": frames.signature(inputs=(Port("audio", "float32", 642, (), 8000.0),))}, "not a multiple of its 4 rows"),
         (
             {"signature": frames.signature(inputs=(Port("audio", "int64", 640, (), 8000.0),))},
             "wanted float32 numbers at whole Hz",
