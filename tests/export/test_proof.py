@@ -170,7 +170,11 @@ def tally(unit, total, **errors):
     [
         ((200, 204, 204, 209), (90, 91, 91, 93), ""),
         ((200, 211, 211, 211), (90, 90, 90, 90), "streaming changed the phones: among 1,000 phones 200 are wrong before it"),
-        ((200, 200, 200, 200), (90, 90, 90, 94), "quantization (int8) changed the words: among 300 words 90 are wrong before it"),
+        (
+            (200, 200, 200, 200),
+            (90, 90, 90, 94),
+            "quantization (int8) changed the words: among 300 words 90 are wrong before it",
+        ),
     ],
 )
 def test_phones_and_words_are_bound_each_by_their_own_number(phones, words, named):
