@@ -64,7 +64,7 @@ def run_gru(rnn: nn.RNNBase, inputs: Tensor, hidden: Tensor) -> tuple[Tensor, Te
 
 
 class _Gru(torch.autograd.Function):
-    """Time first inside; gates in torch's order: reset, update, new."""
+    """Time first inside; `gates` hold reset, update, what the state says to the new gate, and the new gate."""
 
     @staticmethod
     def forward(
@@ -79,71 +79,99 @@ class _Gru(torch.autograd.Function):
     ) -> Tensor:
         """Return outputs `[n_steps, batch, hidden_size]`, by products in `dtype`."""
         n_steps, size = inputs.shape[1], hidden.shape[1]
-        flat = inputs.transpose(0, 1).reshape(-1, inputs.shape[2]).to(dtype)
+        flat = inputs.transpose(0, 1).to(dtype).reshape(-1, inputs.shape[2])
         weight_ih, weight_hh = weight_ih.to(dtype), weight_hh.to(dtype)
-        gates = torch.addmm(bias_ih.to(dtype), flat, weight_ih.t()).to(hidden.dtype).view(n_steps, -1, 3 * size)
+        bias = torch.cat([bias_ih[: 2 * size] + bias_hh[: 2 * size], bias_ih[2 * size :]])
+        from_inputs = torch.addmm(bias.to(dtype), flat, weight_ih.t())
+        gates = hidden.new_empty(len(flat), 4 * size)
+        gates[:, : 2 * size] = from_inputs[:, : 2 * size]
+        gates[:, 2 * size : 3 * size] = bias_hh[2 * size :]
+        gates[:, 3 * size :] = from_inputs[:, 2 * size :]
+        gates = gates.view(n_steps, -1, 4 * size)
         states = hidden.new_empty(n_steps + 1, *hidden.shape)
         states[0] = hidden
-        kept = hidden.new_empty(n_steps, *hidden.shape)  # what the state says to the new gate
-        resets, updates, news = gates.split(size, dim=2)
-        bias, recurrent = bias_hh.to(dtype), weight_hh.t()
-        for step in range(n_steps):
-            before, both, new = states[step], gates[step, :, : 2 * size], news[step]
-            across = torch.addmm(bias, before.to(dtype), recurrent)
-            both.add_(across[:, : 2 * size]).sigmoid_()
-            kept[step] = across[:, 2 * size :]
-            torch.addcmul(new, resets[step], kept[step], out=new).tanh_()
-            torch.lerp(new, before, updates[step], out=states[step + 1])
-        ctx.save_for_backward(flat, weight_ih, weight_hh, gates, states, kept)
+        _go_through(gates, states, weight_hh.t())
+        ctx.save_for_backward(flat, weight_ih, weight_hh, gates, states)
         return states[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Go back from the gradient of the outputs `[n_steps, batch, hidden_size]`."""
-        flat, weight_ih, weight_hh, gates, states, kept = ctx.saved_tensors
-        n_steps, batch, size = kept.shape
+        flat, weight_ih, weight_hh, gates, states = ctx.saved_tensors
+        n_steps, size = len(gates), states.shape[2]
         dtype, full = flat.dtype, states.dtype
-        across, into_new, of_hidden = _go_back(gradients[0], weight_hh, gates, states, kept)
-        across = across.view(-1, 3 * size)
-        of_bias_hh = across.sum(0) if ctx.needs_input_grad[6] else None
+        across, of_hidden = _go_back(gradients[0], weight_hh, gates, states)
+        across = across.view(-1, 4 * size)
+        of_bias_hh = across[:, : 3 * size].sum(0) if ctx.needs_input_grad[6] else None
         of_weight_hh = None
         if ctx.needs_input_grad[4]:
-            of_weight_hh = (across.t().to(dtype) @ states[:-1].reshape(-1, size).to(dtype)).to(full)
-        across[:, 2 * size :] = into_new.view(-1, size)  # from here on what goes to the inputs' side
+            of_weight_hh = (across[:, : 3 * size].to(dtype).t() @ states[:-1].to(dtype).view(-1, size)).to(full)
+        across[:, 2 * size : 3 * size] = across[:, 3 * size :]  # from here on what goes to the inputs' side
+        across = across[:, : 3 * size]
         of_bias_ih = across.sum(0) if ctx.needs_input_grad[5] else None
         across = across.to(dtype)
         of_weight_ih = (across.t() @ flat).to(full) if ctx.needs_input_grad[3] else None
         of_inputs = None
         if ctx.needs_input_grad[1]:
-            of_inputs = (across @ weight_ih).to(full).view(n_steps, batch, -1).transpose(0, 1)
+            of_inputs = (across @ weight_ih).to(full).view(n_steps, -1, flat.shape[1]).transpose(0, 1)
         return None, of_inputs, of_hidden, of_weight_ih, of_weight_hh, of_bias_ih, of_bias_hh
 
 
-def _go_back(
-    of_outputs: Tensor, weight_hh: Tensor, gates: Tensor, states: Tensor, kept: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _go_through(gates: Tensor, states: Tensor, recurrent: Tensor) -> None:
+    """Advance step by step: fill in `states` after the first, and in `gates`, which hold all that is not the state's, the rest.
+
+    `gates` `[n_steps, batch, 4 * hidden_size]`, `states` `[n_steps + 1, batch, hidden_size]`, `recurrent`
+    `[hidden_size, 3 * hidden_size]` in the precision of the products.
+    """
+    size = states.shape[2]
+    parts = (gates.unbind(), gates[..., : 3 * size].unbind(), gates[..., : 2 * size].unbind())
+    for gate, summed, both, before, after in zip(*parts, states[:-1].unbind(), states[1:].unbind(), strict=True):
+        _add_product(summed, before, recurrent)
+        both.sigmoid_()
+        reset, update, kept, new = gate.split(size, dim=1)
+        torch.addcmul(new, reset, kept, out=new).tanh_()
+        torch.lerp(new, before, update, out=after)
+
+
+def _go_back(of_outputs: Tensor, weight_hh: Tensor, gates: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
     """Go back through all steps, all `[n_steps, batch, ...]`.
 
-    Returns the gradients of what the state says to the three gates, of what goes into the new gate's tanh, and of the first
-    state `[batch, hidden_size]`.
+    Returns the gradients of what goes into reset, update, what the state says to the new gate, and the new gate's tanh,
+    `[n_steps, batch, 4 * hidden_size]`, and of the first state `[batch, hidden_size]`.
     """
-    n_steps, batch, size = kept.shape
-    across, into_new = torch.empty_like(gates), torch.empty_like(kept)
+    n_steps, batch, size = of_outputs.shape
+    across = torch.empty_like(gates)
     of_state = torch.zeros_like(states[0])
     for first in reversed(range(0, n_steps, BLOCK)):
         steps = slice(first, min(first + BLOCK, n_steps))
-        reset, update, new = gates[steps].split(size, dim=2)
-        to_new = (1 - update) * (1 - new * new)
-        to_reset = to_new * kept[steps] * reset * (1 - reset)
-        to_update = (states[steps] - new) * update * (1 - update)
-        factors = torch.stack([to_reset, to_update, to_new * reset], dim=2)
-        for step in reversed(range(len(factors))):
-            of_state += of_outputs[first + step]
-            of_step = across[first + step]
-            torch.mul(factors[step], of_state[:, None], out=of_step.view(batch, 3, size))
-            torch.mul(to_new[step], of_state, out=into_new[first + step])
-            of_state.mul_(update[step]).add_(of_step.to(weight_hh.dtype) @ weight_hh)
-    return across, into_new, of_state
+        factors = across[steps].view(-1, batch, 4, size)  # each is used up where its gradient is put
+        _fill_factors(factors, gates[steps], states[steps])
+        of_block, updates = of_outputs[steps].unbind(), gates[steps, :, size : 2 * size].unbind()
+        for of_step, of_output, update in zip(*map(reversed, (factors.unbind(), of_block, updates)), strict=True):
+            of_state += of_output
+            of_step.mul_(of_state[:, None])
+            of_state.mul_(update)
+            _add_product(of_state, of_step.view(batch, -1)[:, : 3 * size], weight_hh)
+    return across, of_state
+
+
+def _fill_factors(factors: Tensor, gates: Tensor, before: Tensor) -> None:
+    """Fill in how much of the gradient of a state goes where `_go_back` says: `factors` `[n_steps, batch, 4, hidden_size]`."""
+    reset, update, kept, new = gates.split(before.shape[2], dim=2)
+    to_reset, to_update, to_kept, to_new = factors.unbind(2)
+    rest = 1 - update
+    torch.mul(rest, 1 - new.square(), out=to_new)
+    torch.mul(to_new, reset, out=to_kept)
+    torch.mul((1 - reset).mul_(kept), to_kept, out=to_reset)
+    torch.mul((before - new).mul_(update), rest, out=to_update)
+
+
+def _add_product(to: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add `left @ right` to `to`, multiplied in the precision of `right`."""
+    if to.dtype == right.dtype:
+        to.addmm_(left, right)
+    else:
+        to.add_(left.to(right.dtype) @ right)
 
 
 GRU = Cell(
