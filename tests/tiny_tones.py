@@ -52,6 +52,7 @@ def tone_recipe(manifest: Path, **settings: object):
             "warmup_steps": 10,
             "valid_every": 50,
             "checkpoint_every": 50,
+            "precision": "32",
         }
         | settings,
     }

@@ -55,7 +55,7 @@ class JoinedBatches(Dataset[Batch]):
         """Draw from `sources` as `recipe` says; `rows` are the streams of this process, by default all."""
         self.sources, self.recipe, self.task = tuple(sources), recipe, task
         self.rows = rows or range(recipe.train.batch_size)
-        self.reader = ClipReader(recipe.frontend.sample_rate, sum(float(source.durations.sum()) for source in self.sources))
+        self.reader = ClipReader(recipe.frontend.sample_rate)
         self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
 
     def of_rows(self, rows: range) -> JoinedBatches:

@@ -12,9 +12,12 @@ from edgeseq.data import clips
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import AudioError, ManifestError
 from edgeseq.training.augmentation.level import Waveform
+from edgeseq.training.memory import share_left
 
-CACHE_SAMPLES = 500_000_000
-"""Decoded clips are kept in memory, as 16 bit, where all of them are no more samples (17 hours at 8 kHz)."""
+LEFT_TO_OTHERS = 0.5
+"""Decoded clips are kept in memory, as 16 bit, while so much of it is left, whoever takes it."""
+ASKED_SAMPLES = 16_000_000
+"""How much is left is asked before every so many samples."""
 
 Key = tuple[Path, tuple[int, int] | None, float, float]
 
@@ -22,12 +25,11 @@ Key = tuple[Path, tuple[int, int] | None, float, float]
 class ClipReader:
     """Reads recordings at one rate, keeping the decoded samples."""
 
-    def __init__(self, sample_rate: int, corpus_seconds: float = 0.0) -> None:
-        """Read at `sample_rate` in Hz; clips of a corpus that fits into memory, by its seconds, are kept."""
+    def __init__(self, sample_rate: int) -> None:
+        """Read at `sample_rate` in Hz."""
         self.sample_rate = sample_rate
-        self._keeps = corpus_seconds * sample_rate <= CACHE_SAMPLES
         self._cache: dict[Key, NDArray[np.int16]] = {}
-        self._cached_samples = 0
+        self._room = 0  # samples that may be kept before it is asked again
 
     def read(self, recording: Recording) -> Waveform:
         """Decode, or take from memory; float32 `[n_samples]`. Raises ManifestError for a file that is not sound."""
@@ -36,10 +38,17 @@ class ClipReader:
         if kept is None:
             samples = read_clip(recording, self.sample_rate)
             kept = np.round(np.clip(samples, -1, 1) * 32767).astype(np.int16)
-            if self._keeps and self._cached_samples + len(kept) <= CACHE_SAMPLES:
+            if self._has_room(len(kept)):
                 self._cache[key] = kept
-                self._cached_samples += len(kept)
         return kept.astype(np.float32) / np.float32(32767)
+
+    def _has_room(self, n_samples: int) -> bool:
+        """Whether so many samples more may be kept; once memory is short, only what is kept stays."""
+        if 0 <= self._room < n_samples:
+            left = share_left()
+            self._room = ASKED_SAMPLES + n_samples if left is not None and left > LEFT_TO_OTHERS else -1
+        self._room -= n_samples if self._room >= 0 else 0
+        return self._room >= 0
 
     def read_stretch(self, first: Recording, last: Recording) -> Waveform:
         """Read one file from the start of one recording to the end of another."""

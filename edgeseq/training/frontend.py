@@ -192,9 +192,18 @@ class KaldiFbank(Frontend):
         return (frames - PREEMPHASIS * before) * self.window
 
     def log_mel(self, samples: Tensor) -> Tensor:
-        """Turn `samples` `[batch, n_samples]` into log-mel `[batch, n_frames, n_mels]` (natural log), not yet normalized."""
-        frames = samples.unfold(1, self.win_samples, self.hop_samples)
-        spectrum = torch.fft.rfft(self.shape_frames(frames), self.n_fft)
+        """Turn `samples` `[batch, n_samples]` into log-mel `[batch, n_frames, n_mels]` (natural log), not yet normalized.
+
+        What `shape_frames` does to frames is done once to the samples here, but for the mean. A frame's first sample, which
+        has none before it, makes no difference: the window begins at zero.
+        """
+        means = samples.unfold(1, self.win_samples, self.hop_samples).mean(dim=-1, keepdim=True)
+        emphasized = torch.cat([samples[:, :1], samples[:, 1:] - PREEMPHASIS * samples[:, :-1]], dim=1)
+        frames = emphasized.unfold(1, self.win_samples, self.hop_samples)
+        padded = samples.new_zeros(*frames.shape[:2], self.n_fft)
+        shaped = torch.mul(frames, self.window, out=padded[..., : self.win_samples])
+        shaped.addcmul_(means, self.window, value=PREEMPHASIS - 1)
+        spectrum = torch.fft.rfft(padded)
         power = spectrum.real.square() + spectrum.imag.square()
         return (power @ self.mel_matrix).clamp_min(self.floor).log()
 

@@ -52,6 +52,14 @@ def start(precision: str = "32", accelerator: str = "auto", devices: int | None 
     return fabric
 
 
+def quickest_precision(accelerator: str) -> str:
+    """Say in which precision a training that names none is done here: bf16 where the processor multiplies it by itself."""
+    if accelerator == "cuda" or (accelerator != "cpu" and torch.cuda.is_available()):
+        return "32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "32"
+
+
 def _refuse_stale_addresses() -> None:
     """Raise UsageError where torchrun restarts processes but keeps one store for all its attempts.
 

@@ -52,6 +52,14 @@ class Training:
     gradients: GradientWatch = field(default_factory=GradientWatch)
 
 
+def with_precision(recipe: Recipe, saved: Checkpoint | None, accelerator: str) -> Recipe:
+    """Put a precision in the place of `auto`: that of the checkpoint to go on from, or the quickest here."""
+    if recipe.train.precision != "auto":
+        return recipe
+    chosen = saved.recipe["train"].get("precision", "32") if saved else processes.quickest_precision(accelerator)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": chosen})})
+
+
 def begin(recipe: Recipe, batches: JoinedBatches, fabric: Fabric, rows: range) -> Training:
     """Begin with fresh weights, or with given ones."""
     torch.manual_seed(recipe.train.seed)

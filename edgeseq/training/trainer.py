@@ -22,6 +22,7 @@ from edgeseq.training.licenses import refuse_licenses
 from edgeseq.training.loading import load_ahead
 from edgeseq.training.loggers import refuse_missing
 from edgeseq.training.manifest_index import ManifestIndex
+from edgeseq.training.memory import reuse_pages
 from edgeseq.training.metrics import Notice, Report, RunLog, StepReport, ValidReport, writing_to
 from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
@@ -30,7 +31,7 @@ from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import pick_source
 from edgeseq.training.state import detach, pick, put, restart
 from edgeseq.training.tasks.task import Validator
-from edgeseq.training.train_state import Training, begin, restore, save
+from edgeseq.training.train_state import Training, begin, restore, save, with_precision
 from edgeseq.training.valid import load_validation
 from edgeseq.training.watch import layer_norms
 from edgeseq.whole_file import write_whole
@@ -87,19 +88,21 @@ def train(
     """
     devices = devices or Devices()
     refuse_missing(recipe.train.loggers)
-    fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
-    processes.set_threads(fabric, devices.nodes, recipe.train.threads, workers)
+    reuse_pages()
     checkpoints = folder / "checkpoints"
     found = latest_checkpoint(checkpoints)
     if found and not resume:
         raise UsageError(
             f"{folder} holds a training already ({found.name}).\n  Continue it with --resume, or name another --out."
         )
+    saved = load_checkpoint(found) if found else None
+    recipe = with_precision(recipe, saved, devices.accelerator)
+    fabric = processes.start(recipe.train.precision, devices.accelerator, devices.count, devices.nodes)
+    processes.set_threads(fabric, devices.nodes, recipe.train.threads, workers)
     rows = processes.own_rows(fabric, recipe.train.batch_size)
     batches = load_batches(recipe).of_rows(rows)
     valid = load_validation(recipe)
     validator = batches.task.validator(recipe, valid, batches.reader) if valid else None
-    saved = load_checkpoint(found) if found else None
     training = restore(recipe, batches.task, saved, fabric, rows) if saved else begin(recipe, batches, fabric, rows)
     fabric.barrier()  # nobody writes before all have read
     log = processes.in_first(fabric, lambda: RunLog(recipe, folder, training.step + 1, report))

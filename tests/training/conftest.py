@@ -62,6 +62,7 @@ def tiny_recipe(tone_corpus):
                 "ramp_steps": 2,
                 "warmup_steps": 2,
                 "checkpoint_every": 2,
+                "precision": "32",
             },
         }
         return parse_recipe(values | parts, "test")

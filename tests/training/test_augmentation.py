@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeseq.errors import ManifestError, MissingExtraError, RecipeError
 from edgeseq.training.augment_recipe import AugmentRecipe, NoiseRecipe, RoomRecipe
-from edgeseq.training.augmentation import acoustics
+from edgeseq.training.augmentation import acoustics, sound_library
 from edgeseq.training.augmentation.acoustics import Acoustics, Room, Rooms, draw_microphone, simulate_room
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
@@ -114,19 +114,29 @@ def test_noise_has_the_wanted_colour_and_level(color):
 def test_recorded_noise_fills_the_row_at_the_drawn_ratio(noises):
     recipe = AugmentRecipe.model_validate({"recorded_noise": {"probability": 1, "sounds": str(noises)}}).recorded_noise
     samples = speech_like(3.0)
-    sounds = SoundLibrary(str(noises))
+    sounds = SoundLibrary(str(noises), RATE)
     for seed in range(10):
-        drawn = draw_recorded_noise(recipe, sounds, len(samples), RATE, np.random.default_rng(seed))
+        drawn = draw_recorded_noise(recipe, sounds, len(samples), np.random.default_rng(seed))
         added = drawn.apply(samples, RATE) - samples
         assert 20 * np.log10(loud_rms(samples)) - level_db(added) == pytest.approx(drawn.snr_db, abs=0.2)
         assert all(rms(added[at : at + 800]) > 0 for at in range(0, len(added), 800))
-        again = draw_recorded_noise(recipe, sounds, len(samples), RATE, np.random.default_rng(seed))
+        again = draw_recorded_noise(recipe, sounds, len(samples), np.random.default_rng(seed))
         assert np.array_equal(drawn.noise, again.noise) and "from" in drawn.places
+
+
+def test_long_noises_are_read_where_they_are_drawn(noises, monkeypatch):
+    short = SoundLibrary(str(noises), RATE)
+    heard = [short.draw(RATE, np.random.default_rng(seed))[0] for seed in range(5)]
+    monkeypatch.setattr(sound_library, "SHORT_SECONDS", 0.0)
+    long = SoundLibrary(str(noises), RATE)
+    for seed, piece in enumerate(heard):
+        assert np.abs(long.draw(RATE, np.random.default_rng(seed))[0] - piece).max() < 1e-2  # of an RMS of 1, stored in 16 bit
+    assert not long.reader._cache and short.reader._cache
 
 
 def test_rows_of_silence_get_recorded_noise_as_loud_as_under_speech(noises):
     recipe = AugmentRecipe.model_validate({"recorded_noise": {"probability": 1, "sounds": str(noises)}}).recorded_noise
-    drawn = draw_recorded_noise(recipe, SoundLibrary(str(noises)), RATE, RATE, np.random.default_rng(0))
+    drawn = draw_recorded_noise(recipe, SoundLibrary(str(noises), RATE), RATE, np.random.default_rng(0))
     heard = drawn.apply(np.zeros(RATE, np.float32), RATE)
     assert level_db(heard) == pytest.approx(CLIP_LEVEL_DB - drawn.snr_db, abs=0.1)
 

@@ -87,12 +87,24 @@ def test_faults_are_found_before_a_training(tiny_recipe, tone_corpus):
         load_batches(tiny_recipe(data={"train": [{"manifest": str(manifest), "easy": True}]}))
 
 
-def test_clips_are_kept_where_memory_holds_all_of_them(tiny_recipe, monkeypatch):
+def test_clips_are_kept_while_memory_is_left(tiny_recipe, monkeypatch):
+    monkeypatch.setattr(clips, "share_left", lambda: 0.6)
     batches = load_batches(tiny_recipe())
     batches[3]
     assert batches.reader._cache
-    samples = sum(round(seconds * 8000) for seconds in batches.sources[0].durations)
-    monkeypatch.setattr(clips, "CACHE_SAMPLES", samples - 1)
-    larger = load_batches(tiny_recipe())
-    assert same(batches[3], larger[3])
-    assert not larger.reader._cache
+    for left in (0.4, None):  # another program took it; the system does not say
+        monkeypatch.setattr(clips, "share_left", lambda left=left: left)
+        shorter = load_batches(tiny_recipe())
+        assert same(batches[3], shorter[3])
+        assert not shorter.reader._cache
+
+
+def test_what_is_kept_stays_when_memory_grows_short(tiny_recipe, monkeypatch):
+    shares = iter([0.6, 0.4])
+    monkeypatch.setattr(clips, "share_left", lambda: next(shares))
+    monkeypatch.setattr(clips, "ASKED_SAMPLES", 0)  # asked before each clip, and never again once it is short
+    batches = load_batches(tiny_recipe())
+    first, second, third = (batches.sources[0].recordings[number] for number in range(3))
+    heard = [batches.reader.read(one) for one in (first, second, third)]
+    assert len(batches.reader._cache) == 1
+    assert (batches.reader.read(first) == heard[0]).all()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from edgeseq.errors import EdgeseqError, ManifestError, ModelError, UsageError
 from edgeseq.training import checkpoint as checkpoints
+from edgeseq.training import processes
 from edgeseq.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from edgeseq.training.metric import WER
 from edgeseq.training.metrics import Notice, StepReport, ValidReport
@@ -371,6 +373,23 @@ def test_training_in_pieces_equals_one_long_row(tiny_recipe):
     torch.testing.assert_close(last["hidden_0"], end["hidden_0"], atol=1e-4, rtol=0)
     second.sum().backward()  # the gradient ends at the border
     assert all(not hidden.requires_grad for hidden in detach(middle).values())
+
+
+@pytest.mark.parametrize(("here", "elsewhere"), [("bf16", "32"), ("32", "bf16")])
+def test_a_training_goes_on_in_the_precision_it_began_with(tiny_recipe, tmp_path, monkeypatch, here, elsewhere):
+    def recipe(steps):
+        return tiny_recipe(train={**tiny_recipe().train.model_dump(), "precision": "auto", "steps": steps})
+
+    monkeypatch.setattr(processes, "quickest_precision", lambda _: here)
+    whole = train(recipe(6), tmp_path / "whole", resume=False, report=quietly, workers=0)
+    steps = []
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(6), tmp_path / "parts", resume=False, report=steps.append, workers=0, stop=lambda: len(steps) == 3)
+    monkeypatch.setattr(processes, "quickest_precision", lambda _: elsewhere)
+    resumed = train(recipe(6), tmp_path / "parts", resume=True, report=quietly, workers=0)
+    assert resumed.recipe.train.precision == here
+    assert yaml.safe_load((tmp_path / "parts" / "recipe.yaml").read_text())["train"]["precision"] == here
+    assert same_weights(resumed.model, whole.model)
 
 
 def test_half_precision_trains(tiny_recipe, tmp_path):

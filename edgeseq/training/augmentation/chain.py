@@ -30,7 +30,7 @@ class RowChain:
         """List the recordings that `recipe` names; raises ManifestError where one cannot be had."""
         self.recipe, self.sample_rate = recipe, sample_rate
         self.rooms = Rooms(recipe.room, sample_rate, seed)
-        self.noises = SoundLibrary(recipe.recorded_noise.sounds) if recipe.recorded_noise.sounds else None
+        self.noises = SoundLibrary(recipe.recorded_noise.sounds, sample_rate) if recipe.recorded_noise.sounds else None
 
     def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[Effect, ...]:
         """Draw the effects on a row of `n_samples`, in the order in which they are applied."""
@@ -43,7 +43,7 @@ class RowChain:
         if rng.random() < recipe.noise.probability:
             effects.append(draw_colored_noise(recipe.noise, n_samples, rng))
         if self.noises and happens(recipe.recorded_noise.probability, rng):
-            effects.append(draw_recorded_noise(recipe.recorded_noise, self.noises, n_samples, self.sample_rate, rng))
+            effects.append(draw_recorded_noise(recipe.recorded_noise, self.noises, n_samples, rng))
         if happens(recipe.clipping.probability, rng):
             effects.append(Clipping(rng.uniform(*recipe.clipping.below_peak_db)))
         effects.append(RowLevel(rng.uniform(*recipe.level_db)))

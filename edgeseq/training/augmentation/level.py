@@ -21,7 +21,10 @@ def rms(samples: Waveform) -> float:
 
 def loud_rms(samples: Waveform) -> float:
     """Root mean square of what is not silent: no more than 20 dB below the largest sample."""
-    return rms(samples[np.abs(samples) > 0.1 * np.abs(samples).max(initial=0.0)])
+    size = np.abs(samples)
+    loud = size > 0.1 * size.max(initial=0.0)
+    n_loud = int(np.count_nonzero(loud))
+    return rms(np.where(loud, samples, np.float32(0))) * float(np.sqrt(len(samples) / n_loud)) if n_loud else 1e-6
 
 
 def db_to_gain(db: float) -> float:

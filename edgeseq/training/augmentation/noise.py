@@ -79,9 +79,9 @@ def draw_colored_noise(recipe: NoiseRecipe, n_samples: int, rng: np.random.Gener
 
 
 def draw_recorded_noise(
-    recipe: RecordedNoiseRecipe, sounds: SoundLibrary, n_samples: int, sample_rate: int, rng: np.random.Generator
+    recipe: RecordedNoiseRecipe, sounds: SoundLibrary, n_samples: int, rng: np.random.Generator
 ) -> RecordedNoise:
     """Draw the ratio, and stretches of recordings until the row is full."""
     snr_db = rng.uniform(*recipe.snr_db)
-    noise, places = sounds.draw(n_samples, sample_rate, rng)
+    noise, places = sounds.draw(n_samples, rng)
     return RecordedNoise(snr_db, places, noise)

@@ -14,7 +14,7 @@ from edgeseq.data.stored_sound import whole_file
 from edgeseq.errors import AudioError, ManifestError
 from edgeseq.sound.opening import open_sound
 from edgeseq.training.augmentation.level import Waveform, rms
-from edgeseq.training.clips import read_clip
+from edgeseq.training.clips import ClipReader, read_clip
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif", ".au")
 
@@ -22,6 +22,8 @@ ONSET_SECONDS = 0.001
 """Kept of a response before its largest sample, the direct sound: a row must not move against its text."""
 
 LONGEST_RESPONSE_SECONDS = 2.0
+SHORT_SECONDS = 60.0
+"""Noises up to this length are decoded whole, once."""
 CACHED_RESPONSES = 256
 
 
@@ -55,14 +57,15 @@ def _unreadable(path: Path, why: str) -> ManifestError:
 
 
 class SoundLibrary:
-    """Noises; stretches are read when they are drawn, so memory does not grow with their number."""
+    """Noises at one rate; short ones are kept once they are read, of others only the stretches that are drawn are read."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, sample_rate: int) -> None:
         """List the sounds of a folder or manifest; reads headers only."""
-        self.sounds = find_sounds(name)
+        self.sounds, self.reader = find_sounds(name), ClipReader(sample_rate)
 
-    def draw(self, n_samples: int, sample_rate: int, rng: np.random.Generator) -> tuple[Waveform, str]:
+    def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[Waveform, str]:
         """Draw stretches of recordings, each at an RMS of 1, until `n_samples` are full; and their names and places."""
+        sample_rate = self.reader.sample_rate
         pieces: list[Waveform] = []
         names: list[str] = []
         missing = n_samples
@@ -70,12 +73,19 @@ class SoundLibrary:
             sound = self.sounds[int(rng.integers(len(self.sounds)))]
             seconds = min(sound.duration, missing / sample_rate)
             start = sound.offset + rng.uniform(0, sound.duration - seconds)
-            piece = read_clip(Recording(sound.path, seconds, "", start), sample_rate)[:missing]
+            piece = self._read(sound, start, seconds)[:missing]
             piece = np.pad(piece, (0, max(1, round(seconds * sample_rate)) - len(piece))) if len(piece) < missing else piece
             pieces.append(piece / np.float32(rms(piece)))
             names.append(f"{sound.path.name} from {start:.2f} s")
             missing -= len(piece)
         return np.concatenate(pieces)[:n_samples], ", ".join(names)
+
+    def _read(self, sound: Recording, start: float, seconds: float) -> Waveform:
+        """Read `seconds` of a sound's file from `start` on."""
+        if sound.duration > SHORT_SECONDS:
+            return read_clip(Recording(sound.path, seconds, "", start), self.reader.sample_rate)
+        first = round((start - sound.offset) * self.reader.sample_rate)
+        return self.reader.read(sound)[first : first + round(seconds * self.reader.sample_rate)]
 
 
 class ResponseLibrary:
