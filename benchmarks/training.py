@@ -3,9 +3,11 @@
     python -m benchmarks.training --shape gru:4x512
     python -m benchmarks.training --recipe recipes/ctc.yaml --uses 1,4
     python -m benchmarks.training --shape gru:4x512 --profile --steps 5
+    python -m benchmarks.training --recipe RECIPE.yaml --before CHECKOUT --cores 1 --workers 0
 
 Both train the same network on the same batches at full difficulty, on the same cores, in turns, each turn in a process of its
 own. The plain loop knows no streams, no augmentation and no log: features in memory, torch's layers, CTC, AdamW, clipping.
+With `--before`, the trainer of another checkout takes its place.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from edgeseq.errors import EdgeseqError, UsageError
 if TYPE_CHECKING:
     from benchmarks.training_turn import Turn
 
-PLAIN = "plain loop"
+PLAIN, BEFORE = "plain loop", "before"
 VOICES, WORDS = 40, ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WARM_UP_STEPS = 12
 """as in training_turn.py, which needs torch"""
@@ -58,7 +60,7 @@ class Row:
     waiting: float
     """share of the time that was waited for data, median"""
     ratio: Spread
-    """speed against the plain loop's, paired by round"""
+    """speed against that of the first competitor, paired by round"""
     cpu_ratio: float
     """the same by processor time, which what else runs on the machine disturbs less; median"""
 
@@ -94,15 +96,15 @@ def bench_recipe(base: Path | None, shape: str | None, manifest: Path | None, fo
         "data": {"train": [{"manifest": "", "easy": True}]},
     }
     recipe = load_recipe(base) if base else parse_recipe(drawn, "the recipe of the bench")
-    values = recipe.model_dump(mode="json")
+    values = recipe.model_dump(mode="json", exclude_unset=True)  # defaults are those of the version that takes the turn
     if shape is not None:
-        values["network"] |= asdict(parse_shape(shape))
-    values["finetune"] = None  # weights make no difference to speed
+        values["network"] = {**values.get("network", {}), **asdict(parse_shape(shape))}
+    values.pop("finetune", None)  # weights make no difference to speed
     if manifest is None:
         values["tokens"] = {"kind": "characters"}  # a lexicon may lack the words of the made corpus
     used = manifest or write_corpus(folder, recipe.frontend.sample_rate)
     values["data"] |= {"train": [{"manifest": str(used.resolve()), "easy": True}], "valid": []}
-    values["train"] |= {"easy_steps": 0, "ramp_steps": 0}
+    values["train"] = {**values.get("train", {}), "easy_steps": 0, "ramp_steps": 0}
     return values
 
 
@@ -111,13 +113,20 @@ def with_steps(values: Mapping[str, Any], steps: int, uses: int) -> dict[str, An
     counted = steps if uses == 1 else REUSED_STEPS * uses
     total = counted + WARM_UP_STEPS
     train = {**values["train"], "steps": total, "checkpoint_every": total + 1, "valid_every": total + 1}
-    return {**values, "train": train, "augment": {**values["augment"], "uses": uses}}
+    return {**values, "train": train, "augment": {**values.get("augment", {}), "uses": uses}}
 
 
-def take_turn(what: str, values: Mapping[str, Any], cores: Sequence[int], workers: int) -> dict[str, Any]:
-    """Let a process take a turn on some processor cores; returns what it printed. Raises EdgeseqError if it fails."""
-    command = [sys.executable, "-m", "benchmarks.training_turn", what, str(workers)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores))}
+def take_turn(
+    what: str, values: Mapping[str, Any], cores: Sequence[int], workers: int, checkout: Path | None = None
+) -> dict[str, Any]:
+    """Let a process of this checkout, or another, take a turn on some processor cores; returns what it printed.
+
+    Raises EdgeseqError if it fails.
+    """
+    root = (checkout or Path(__file__).parents[1]).resolve()
+    module = "benchmarks.training_turn" if (root / "benchmarks").is_dir() else "edgeseq.bench.training_turn"  # its place once
+    command = [sys.executable, "-m", module, what, str(workers)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "PYTHONPATH": str(root)}
     done = subprocess.run(
         command,
         input=json.dumps(values),
@@ -125,6 +134,7 @@ def take_turn(what: str, values: Mapping[str, Any], cores: Sequence[int], worker
         text=True,
         timeout=TURN_SECONDS,
         env=environment,
+        cwd=root,
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     if done.returncode:
@@ -141,25 +151,31 @@ def measure(
     workers: int = 1,
     steps: int = 40,
     rounds: int = 5,
+    before: Path | None = None,
     on_progress: Progress = lambda done, total: None,
 ) -> list[Row]:
-    """Take turns: the plain loop, and the trainer for each of `uses` of augmented sound, in a drawn order each round."""
+    """Take turns, in a drawn order each round: the plain loop, and the trainer for each of `uses` of augmented sound.
+
+    The trainer of the checkout `before` takes the plain loop's place, if one is named.
+    """
     from benchmarks.training_turn import Turn
 
+    first = PLAIN if before is None else BEFORE
     trainers = {f"trainer, sound used {count} x" if count > 1 else "trainer": count for count in uses}
     drawn = random.Random(0)
-    taken: dict[str, list[Turn]] = {name: [] for name in (PLAIN, *trainers)}
+    taken: dict[str, list[Turn]] = {name: [] for name in (first, *trainers)}
     for done in range(rounds):
         for place, name in enumerate(drawn.sample(list(taken), len(taken))):
             on_progress(done * len(taken) + place, rounds * len(taken))
             what = "plain" if name == PLAIN else "trainer"
-            told = take_turn(what, with_steps(values, steps, trainers.get(name, 1)), cores, workers)
-            taken[name].append(Turn(**told))
-    return [make_row(name, turns, taken[PLAIN]) for name, turns in taken.items()]
+            checkout = before if name == BEFORE else None
+            figures = take_turn(what, with_steps(values, steps, trainers.get(name, uses[0])), cores, workers, checkout)
+            taken[name].append(Turn(**figures))
+    return [make_row(name, turns, taken[first]) for name, turns in taken.items()]
 
 
-def make_row(name: str, turns: Sequence[Turn], plain: Sequence[Turn]) -> Row:
-    """Describe the turns of one competitor beside those of the plain loop in the same rounds."""
+def make_row(name: str, turns: Sequence[Turn], first: Sequence[Turn]) -> Row:
+    """Describe the turns of one competitor beside those of the first in the same rounds."""
     speeds = [turn.audio_seconds / turn.seconds for turn in turns]
     cpu_speeds = [turn.audio_seconds / turn.cpu_seconds for turn in turns]
     return Row(
@@ -168,14 +184,14 @@ def make_row(name: str, turns: Sequence[Turn], plain: Sequence[Turn]) -> Row:
         Spread.of(speeds),
         median(1000 * turn.cpu_seconds / turn.steps for turn in turns),
         median(turn.wait_seconds / turn.seconds for turn in turns),
-        Spread.of([speed * one.seconds / one.audio_seconds for speed, one in zip(speeds, plain, strict=True)]),
-        median(speed * one.cpu_seconds / one.audio_seconds for speed, one in zip(cpu_speeds, plain, strict=True)),
+        Spread.of([speed * one.seconds / one.audio_seconds for speed, one in zip(speeds, first, strict=True)]),
+        median(speed * one.cpu_seconds / one.audio_seconds for speed, one in zip(cpu_speeds, first, strict=True)),
     )
 
 
 def to_table(rows: Sequence[Row]) -> str:
     """Lay rows out for people."""
-    head = ("", "ms/step", "quartiles", "x real time", "cpu ms/step", "waiting %", "speed/plain", "quartiles", "by cpu time")
+    head = ("", "ms/step", "quartiles", "x real time", "cpu ms/step", "waiting %", "speed/first", "quartiles", "by cpu time")
     cells = [
         (
             row.name,
@@ -212,6 +228,9 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches.")] = 1,
     steps: Annotated[int, typer.Option(min=2, help="Counted in a turn.")] = 40,
     rounds: Annotated[int, typer.Option(min=1, help="Turns that everybody gets.")] = 5,
+    before: Annotated[
+        Path | None, typer.Option(help="A checkout of another version, whose trainer takes the plain loop's place.")
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="Say where the trainer's time goes instead, on a GPU if there is one.")
     ] = False,
@@ -230,7 +249,8 @@ def main(
             return
         with progress("Training in turns", unit="turns") as show:
             counts = parse_numbers("--uses", uses, 64)
-            rows = measure(values, counts, cores=chosen, workers=workers, steps=steps, rounds=rounds, on_progress=show)
+            turns = {"cores": chosen, "workers": workers, "steps": steps, "rounds": rounds, "before": before}
+            rows = measure(values, counts, **turns, on_progress=show)
     typer.echo(json.dumps({"rows": [asdict(row) for row in rows], "machine": machine()}) if as_json else to_table(rows))
 
 
