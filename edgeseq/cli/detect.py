@@ -21,6 +21,12 @@ def detect(
         typer.Argument(metavar="FILE...", help="Recordings; '-' is standard input.", show_default=False),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A model of the task frames: its name, folder or file.")],
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability from which on every label begins.  [default: those of the model]", show_default=False
+        ),
+    ] = None,
     bits: BitsOption = None,
     rate: RateOption = None,
 ) -> None:
@@ -41,11 +47,21 @@ def detect(
     n_failed = 0
     with stop_on_signals() as stop:
         spotter = load_spotter(model, bits)
+        if threshold is not None:
+            spotter = _with_threshold(spotter, threshold)
         for file in files:
             if not stop.requested:
                 n_failed += not _detect_one(spotter, file, rate, stop)
     if n_failed:
         raise typer.Exit(1)
+
+
+def _with_threshold(spotter: Spotter, threshold: float) -> Spotter:
+    from edgeseq.stream.detector import Detector
+
+    if not 0 < threshold <= 1:
+        raise UsageError(f"--threshold {threshold:g}: wanted a probability above 0, at most 1.")
+    return spotter.with_detector(Detector(spotter.detector.details.with_threshold(threshold)))
 
 
 def _detect_one(spotter: Spotter, file: str, rate: int | None, stop: Stop) -> bool:

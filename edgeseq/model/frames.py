@@ -71,6 +71,14 @@ class FramesDetails:
                 raise ValueError(f"'{key}' is {seconds:g}; wanted 0 to 3600")
         return cls(tuple(labels), activation, row_seconds, threshold, release, **times)
 
+    def with_threshold(self, threshold: float) -> FramesDetails:
+        """Report every label that is reported from this probability on; `release` comes down to it where it is higher.
+
+        Raises ValueError for what is no probability above 0.
+        """
+        by_label = dict.fromkeys(self.threshold, threshold)
+        return self.from_dict(self.to_dict() | {"threshold": by_label, "release": min(self.release, threshold)})
+
     def faults_with(self, signature: Signature) -> list[str]:
         """Say what of it does not fit the graph's ports."""
         rows, faults = signature.rows, []

@@ -1,7 +1,7 @@
 """Many live streams through one network: all that have a chunk ready are stepped together, nobody waits long for the others.
 
-A stream's words are those that it would get alone. Streams may differ in decoder, phrases and endpoint rules; what they share
-is the network. Nothing here runs by itself: the owner feeds, asks how long it may sleep, and steps.
+A stream's events are those that it would get alone. Streams may differ in reader (decoder, phrases, endpoint rules; thresholds)
+and gate; what they share is the network. Nothing here runs by itself: the owner feeds, asks how long it may sleep, and steps.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic
 
 import numpy as np
 
 from edgeseq.errors import UsageError
-from edgeseq.events import Event
 from edgeseq.model.network import Floats, Network
-from edgeseq.stream.recognizer import Recognizer
-from edgeseq.stream.state import State, check_samples
-from edgeseq.stream.stepping import step_together
+from edgeseq.stream.reader import E
+from edgeseq.stream.state import check_samples
+from edgeseq.stream.stepping import St, StreamStepper, step_together
 
 WAIT_SECONDS = 0.02
 """Longest that a chunk that is ready waits for other streams' chunks."""
@@ -27,11 +27,11 @@ MAX_BATCH = 64
 
 
 @dataclass
-class _Stream:
-    """One stream's recognizer, its state, and sound that has not been stepped yet."""
+class _Stream(Generic[St, E]):
+    """One stream's recognizer or spotter, its state, and sound that has not been stepped yet."""
 
-    recognizer: Recognizer
-    state: State
+    stepper: StreamStepper[St, E]
+    state: St
     waiting: deque[Floats] = field(default_factory=deque)
     n_waiting: int = 0
     """samples in `waiting`"""
@@ -41,7 +41,7 @@ class _Stream:
     """whether nothing comes behind what waits"""
 
 
-class Batcher:
+class Batcher(Generic[St, E]):
     """Steps streams of one network together. For one thread; `join`, `feed`, `step` and the rest never wait.
 
     >>> batcher = Batcher(recognizer.network)                                           # doctest: +SKIP
@@ -61,29 +61,29 @@ class Batcher:
         """Step at most `max_batch` streams of `network` at a time; a chunk waits at most `wait_seconds` for company."""
         self._network = network
         self._max_batch, self._longest_wait, self._clock = max_batch, wait_seconds, clock
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, _Stream[St, E]] = {}
         self._next_key = 0
 
     def __len__(self) -> int:
         """Count the streams."""
         return len(self._streams)
 
-    def join(self, recognizer: Recognizer, state: State | None = None) -> int:
-        """Add a stream, new or continuing from `state`; returns the key by which it is called.
+    def join(self, stepper: StreamStepper[St, E], state: St | None = None) -> int:
+        """Add a stream of a recognizer or spotter, new or going on from `state`; returns the key by which it is called.
 
-        Raises UsageError when the recognizer's network is another one.
+        Raises UsageError when the network of `stepper` is another one.
         """
-        if recognizer.network is not self._network:
+        if stepper.network is not self._network:
             raise UsageError(
-                f"a stream of {recognizer.network.path} cannot be batched with streams of {self._network.path}.\n"
+                f"a stream of {stepper.network.path} cannot be batched with streams of {self._network.path}.\n"
                 "  Make a Batcher for each network."
             )
         key, self._next_key = self._next_key, self._next_key + 1
-        self._streams[key] = _Stream(recognizer, recognizer.init_state() if state is None else state)
+        self._streams[key] = _Stream(stepper, stepper.init_state() if state is None else state)
         return key
 
     def feed(self, key: int, samples: Floats) -> None:
-        """Hand over a stream's next samples, float32 `[n_samples]` as `Recognizer.step` takes them; any length.
+        """Hand over a stream's next samples, float32 `[n_samples]` as `StreamStepper.step` takes them; any length.
 
         Raises UsageError for another type or shape and after `end`, AudioError for NaN and infinity; the stream is then as it
         was.
@@ -105,11 +105,11 @@ class Batcher:
     def reset(self, key: int) -> None:
         """Let a stream start afresh: what it heard and said is forgotten, and so is sound that waits."""
         stream = self._streams[key]
-        self._streams[key] = _Stream(stream.recognizer, stream.recognizer.init_state())
+        self._streams[key] = _Stream(stream.stepper, stream.stepper.init_state())
 
-    def change(self, key: int, recognizer: Recognizer) -> None:
-        """Give a stream another decoder or other rules, and let it start afresh."""
-        self._streams[key].recognizer = recognizer
+    def change(self, key: int, stepper: StreamStepper[St, E]) -> None:
+        """Give a stream another reader or gate, and let it begin anew."""
+        self._streams[key].stepper = stepper
         self.reset(key)
 
     def end(self, key: int) -> None:
@@ -119,16 +119,16 @@ class Batcher:
             stream.ready_at = self._clock()
         stream.is_ending = True
 
-    def finish(self, key: int) -> list[Event]:
+    def finish(self, key: int) -> list[E]:
         """End a stream and wait for its last words; the others are not stepped meanwhile."""
         self.end(key)
-        events: list[Event] = []
+        events: list[E] = []
         while self.is_ready(key):
             events += self.step([key])[key]
         return events
 
-    def leave(self, key: int) -> State:
-        """Remove a stream; sound that waits is not heard. Returns its state, to continue elsewhere."""
+    def leave(self, key: int) -> St:
+        """Remove a stream; sound that waits is not heard. Returns its state, to go on from elsewhere."""
         return self._streams.pop(key).state
 
     def wait_seconds(self) -> float | None:
@@ -147,7 +147,7 @@ class Batcher:
         ready = sorted((stream.ready_at, key) for key, stream in self._streams.items() if self._is_ready(stream))
         return [key for _, key in ready[: self._max_batch]]
 
-    def step(self, keys: Sequence[int] | None = None) -> dict[int, list[Event]]:
+    def step(self, keys: Sequence[int] | None = None) -> dict[int, list[E]]:
         """Step one chunk of each stream that is due, or of those given; returns what each tells.
 
         Whatever is raised, all streams are as they were.
@@ -158,7 +158,7 @@ class Batcher:
         ending = [stream.is_ending and stream.n_waiting == 0 for stream in streams.values()]
         try:
             events, states = step_together(
-                [stream.recognizer for stream in streams.values()],
+                [stream.stepper for stream in streams.values()],
                 chunks,
                 [stream.state for stream in streams.values()],
                 ending,
@@ -178,17 +178,17 @@ class Batcher:
         """Whether a whole chunk of a stream, or its end, waits to be stepped."""
         return self._is_ready(self._streams[key])
 
-    def _is_ready(self, stream: _Stream) -> bool:
+    def _is_ready(self, stream: _Stream[St, E]) -> bool:
         return stream.is_ending or stream.n_waiting >= self._network.metadata.chunk_samples
 
-    def _take_chunk(self, stream: _Stream, now: float) -> Floats:
+    def _take_chunk(self, stream: _Stream[St, E], now: float) -> Floats:
         """Take one chunk of what waits, or the rest of it; if another is there, it waits from now on."""
         chunk = _take(stream, min(stream.n_waiting, self._network.metadata.chunk_samples))
         stream.ready_at = now
         return chunk
 
 
-def _take(stream: _Stream, n_samples: int) -> Floats:
+def _take(stream: _Stream[St, E], n_samples: int) -> Floats:
     """Take the next samples of those that wait."""
     taken, n_left = [], n_samples
     while n_left > 0:

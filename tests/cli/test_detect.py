@@ -40,6 +40,15 @@ def test_files_give_lines(model, wav):
     assert (ended["start"], ended["end"]) == (0.4, 0.8) and again == [begun, ended]
 
 
+def test_a_threshold_of_ones_own(model, wav):
+    done = run("detect", "--model", model, "--threshold", "1", wav)
+    assert done.returncode == 0 and not lines(done.stdout), done.stderr
+    done = run("detect", "--model", model, "--threshold", "0.01", wav)  # below the model's release
+    assert [one["label"] for one in lines(done.stdout) if one["end"] is not None][0] == "low", done.stderr
+    done = run("detect", "--model", model, "--threshold", "0", wav)
+    assert done.returncode == 2 and "--threshold 0: wanted a probability above 0, at most 1" in done.stderr
+
+
 def test_a_file_that_is_missing_does_not_stop_the_others(model, wav, tmp_path):
     done = run("detect", "--model", model, tmp_path / "none.wav", wav)
     assert done.returncode == 1 and "none.wav" in done.stderr and len(lines(done.stdout)) == 2

@@ -13,6 +13,7 @@ from edgeseq.errors import ModelError, StateError, UsageError
 from edgeseq.events import Detection, Gap
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.network import Network
+from edgeseq.stream.batcher import Batcher
 from edgeseq.stream.detector import Detector
 from edgeseq.stream.gate import Gate
 from edgeseq.stream.recognizer import Recognizer
@@ -52,6 +53,15 @@ def test_what_sounds_is_detected_to_a_row(activation, tmp_path):
         assert (one.start, one.end) == pytest.approx((start, end), abs=frames.ROW_SECONDS) and one.score > 0.9
     assert found[-1].end == pytest.approx(len(SOUND) / frames.SAMPLE_RATE, abs=frames.ROW_SECONDS), "the flush brings it out"
     assert found[-1].end <= len(SOUND) / frames.SAMPLE_RATE, "no time lies beyond the sound"
+
+
+def test_spotters_are_batched(spotter):
+    strict = spotter.with_detector(Detector(spotter.detector.details.with_threshold(1.0)))
+    batcher = Batcher(spotter.network)
+    keys = [batcher.join(one) for one in (spotter, strict, spotter)]
+    for key in keys:
+        batcher.feed(key, SOUND)
+    assert [batcher.finish(key) for key in keys] == [run(spotter, SOUND, [len(SOUND)]), [], run(spotter, SOUND, [len(SOUND)])]
 
 
 def test_it_is_told_while_it_is_heard(spotter):

@@ -53,6 +53,8 @@ class Settings(TaskRecipe):
     """after its end, in which it cannot begin"""
     min_seconds: NonNegativeFloat = 0.0
     """shorter ones are not reported"""
+    delay_seconds: NonNegativeFloat = 0.0
+    """by which rows come later than what they tell of; subtracted from reported times"""
 
     @model_validator(mode="after")
     def _can_be_reported(self) -> Settings:
@@ -69,7 +71,7 @@ class Settings(TaskRecipe):
     def on_device(self, row_seconds: float) -> FramesDetails:
         """Give what a device needs to know. Raises ValueError where thresholds make no sense."""
         by_label = self.threshold if isinstance(self.threshold, dict) else dict.fromkeys(self.labels, self.threshold)
-        parts = self.model_dump(include={"activation", "release", "refractory_seconds", "min_seconds"})
+        parts = self.model_dump(include={"activation", "release", "refractory_seconds", "min_seconds", "delay_seconds"})
         return FramesDetails.from_dict(
             {**parts, "labels": list(self.columns), "row_seconds": row_seconds, "threshold": by_label}
         )

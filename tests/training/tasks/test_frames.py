@@ -166,6 +166,13 @@ def recipe_of_labels(**task):
     )
 
 
+def test_a_recipe_says_by_how_much_rows_are_late():
+    task = recipe_of_labels(delay_seconds=0.12).task
+    assert task.on_device(0.04).delay_seconds == 0.12 and recipe_of_labels().task.on_device(0.04).delay_seconds == 0
+    with pytest.raises(RecipeError, match="'delay_seconds' is 4000; wanted 0 to 3600"):
+        recipe_of_labels(delay_seconds=4000)
+
+
 def test_f1_counts_each_label_alike():
     found = np.array([[1, 0], [1, 0], [0, 0], [0, 1]], bool)
     wanted = np.array([[1, 0], [0, 0], [0, 0], [0, 1]], bool)
