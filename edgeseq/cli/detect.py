@@ -23,9 +23,7 @@ def detect(
     model: Annotated[str, typer.Option("--model", "-m", help="A model of the task frames: its name, folder or file.")],
     threshold: Annotated[
         float | None,
-        typer.Option(
-            help="Probability from which on every label begins.  [default: those of the model]", show_default=False
-        ),
+        typer.Option(help="Probability from which on every label begins.  [default: those of the model]", show_default=False),
     ] = None,
     bits: BitsOption = None,
     rate: RateOption = None,

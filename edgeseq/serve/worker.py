@@ -21,7 +21,7 @@ from edgeseq.stream.state import State
 
 log = logging.getLogger(__name__)
 
-WordBatcher = Batcher[State, Event]
+Words = Batcher[State, Event]
 """Steps recognizers."""
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class Worker:
     Nothing but this thread touches a batcher. Answers go back to the event loop once a round, all together.
     """
 
-    def __init__(self, batchers: Mapping[Network, WordBatcher], metrics: Metrics) -> None:
+    def __init__(self, batchers: Mapping[Network, Words], metrics: Metrics) -> None:
         """Own `batchers`."""
         self._batchers, self._metrics = dict(batchers), metrics
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -84,7 +84,7 @@ class Worker:
 
         self._commands.put(forget)
 
-    async def ask(self, network: Network, command: Callable[[WordBatcher], T]) -> T:
+    async def ask(self, network: Network, command: Callable[[Words], T]) -> T:
         """Let the thread do something, and wait for what comes of it, or is raised."""
         future: asyncio.Future[T] = self._loop.create_future()
 
@@ -114,7 +114,7 @@ class Worker:
         """End a stream, which then starts afresh; returns its last words."""
         return await self._follow(network, key, 0.0, lambda batcher: batcher.end(key))
 
-    async def _follow(self, network: Network, key: int, seconds: float, hand_over: Callable[[WordBatcher], None]) -> list[Event]:
+    async def _follow(self, network: Network, key: int, seconds: float, hand_over: Callable[[Words], None]) -> list[Event]:
         """Hand over something of a stream, and wait until the stream is no longer ready."""
         future: asyncio.Future[list[Event]] = self._loop.create_future()
         handed_at = time.monotonic()
@@ -162,7 +162,7 @@ class Worker:
         except Exception:  # the thread is everybody's: it must continue
             log.exception("a command failed")
 
-    def _step(self, network: Network, batcher: WordBatcher) -> None:
+    def _step(self, network: Network, batcher: Words) -> None:
         began = time.monotonic()
         told = self._step_safely(network, batcher)
         now = time.monotonic()
@@ -177,7 +177,7 @@ class Worker:
                 self._metrics.answered(now - hearing.handed_at)
                 self._succeed(hearing.future, hearing.events)
 
-    def _step_safely(self, network: Network, batcher: WordBatcher) -> dict[int, list[Event]]:
+    def _step_safely(self, network: Network, batcher: Words) -> dict[int, list[Event]]:
         """Step what is due; when that fails, each stream alone, and whose step fails then is sent away."""
         due = batcher.due()
         try:

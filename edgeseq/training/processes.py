@@ -29,7 +29,8 @@ def start(precision: str = "32", accelerator: str = "auto", devices: int | None 
 
     By default all graphics processors that there are, or one process on the CPU. Raises UsageError where there are none such.
     """
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for chatty in ("lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started the processes and says how many
         _refuse_stale_addresses()
         devices = int(os.environ["LOCAL_WORLD_SIZE"])

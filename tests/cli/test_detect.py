@@ -44,7 +44,7 @@ def test_a_threshold_of_ones_own(model, wav):
     done = run("detect", "--model", model, "--threshold", "1", wav)
     assert done.returncode == 0 and not lines(done.stdout), done.stderr
     done = run("detect", "--model", model, "--threshold", "0.01", wav)  # below the model's release
-    assert [one["label"] for one in lines(done.stdout) if one["end"] is not None][0] == "low", done.stderr
+    assert next(one["label"] for one in lines(done.stdout) if one["end"] is not None) == "low", done.stderr
     done = run("detect", "--model", model, "--threshold", "0", wav)
     assert done.returncode == 2 and "--threshold 0: wanted a probability above 0, at most 1" in done.stderr
 

@@ -125,6 +125,7 @@ def test_recorded_noise_fills_the_row_at_the_drawn_ratio(noises):
 
 
 def test_long_noises_are_read_where_they_are_drawn(noises, monkeypatch):
+    (noises / "street" / "cars.flac").unlink()  # at another rate; where a stretch begins there is rounded to its own samples
     short = SoundLibrary(str(noises), RATE)
     heard = [short.draw(RATE, np.random.default_rng(seed))[0] for seed in range(5)]
     monkeypatch.setattr(sound_library, "SHORT_SECONDS", 0.0)
