@@ -249,8 +249,16 @@ def main(
             return
         with progress("Training in turns", unit="turns") as show:
             counts = parse_numbers("--uses", uses, 64)
-            turns = {"cores": chosen, "workers": workers, "steps": steps, "rounds": rounds, "before": before}
-            rows = measure(values, counts, **turns, on_progress=show)
+            rows = measure(
+                values,
+                counts,
+                cores=chosen,
+                workers=workers,
+                steps=steps,
+                rounds=rounds,
+                before=before,
+                on_progress=show,
+            )
     typer.echo(json.dumps({"rows": [asdict(row) for row in rows], "machine": machine()}) if as_json else to_table(rows))
 
 
