@@ -108,7 +108,7 @@ class Batcher(Generic[St, E]):
         self._streams[key] = _Stream(stream.stepper, stream.stepper.init_state())
 
     def change(self, key: int, stepper: StreamStepper[St, E]) -> None:
-        """Give a stream another reader or gate, and let it begin anew."""
+        """Give a stream another reader or gate, and let it start afresh."""
         self._streams[key].stepper = stepper
         self.reset(key)
 
