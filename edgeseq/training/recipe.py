@@ -222,7 +222,7 @@ class TrainRecipe(Part):
     """streams trained side by side, in all processes together; a batch has a row of each"""
     batch_seconds: PositiveFloat | None = None
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
-    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "auto"
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "32"
     """of the network's products in training; weights are kept in 32 bit. `auto` is bf16 on processors that multiply it
     (AVX512_BF16, AMX), else 32; a training that is resumed goes on with what it began with"""
     threads: PositiveInt | None = None
