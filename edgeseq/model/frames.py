@@ -74,7 +74,7 @@ class FramesDetails:
     def with_threshold(self, threshold: float) -> FramesDetails:
         """Report every label that is reported from this probability on; `release` comes down to it where it is higher.
 
-        Raises ValueError for what is no probability above 0.
+        Raises ValueError for anything but a probability above 0.
         """
         by_label = dict.fromkeys(self.threshold, threshold)
         return self.from_dict(self.to_dict() | {"threshold": by_label, "release": min(self.release, threshold)})

@@ -69,7 +69,7 @@ class Batcher(Generic[St, E]):
         return len(self._streams)
 
     def join(self, stepper: StreamStepper[St, E], state: St | None = None) -> int:
-        """Add a stream of a recognizer or spotter, new or going on from `state`; returns the key by which it is called.
+        """Add a stream of a recognizer or spotter, from its beginning or from `state`; returns the key that names it.
 
         Raises UsageError when the network of `stepper` is another one.
         """
@@ -128,7 +128,7 @@ class Batcher(Generic[St, E]):
         return events
 
     def leave(self, key: int) -> St:
-        """Remove a stream; sound that waits is not heard. Returns its state, to go on from elsewhere."""
+        """Remove a stream; sound that waits is not heard. Returns its state, from which it can continue elsewhere."""
         return self._streams.pop(key).state
 
     def wait_seconds(self) -> float | None:

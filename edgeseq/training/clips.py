@@ -15,9 +15,9 @@ from edgeseq.training.augmentation.level import Waveform
 from edgeseq.training.memory import share_left
 
 LEFT_TO_OTHERS = 0.5
-"""Decoded clips are kept in memory, as 16 bit, while so much of it is left, whoever takes it."""
+"""Decoded clips are kept in memory, as 16 bit, while this share of it is left, whichever program uses the rest."""
 ASKED_SAMPLES = 16_000_000
-"""How much is left is asked before every so many samples."""
+"""Samples after which the trainer asks again how much memory is left."""
 
 Key = tuple[Path, tuple[int, int] | None, float, float]
 
@@ -43,7 +43,7 @@ class ClipReader:
         return kept.astype(np.float32) / np.float32(32767)
 
     def _has_room(self, n_samples: int) -> bool:
-        """Whether so many samples more may be kept; once memory is short, only what is kept stays."""
+        """Whether `n_samples` more may be kept; once memory is short, nothing more is."""
         if 0 <= self._room < n_samples:
             left = share_left()
             self._room = ASKED_SAMPLES + n_samples if left is not None and left > LEFT_TO_OTHERS else -1

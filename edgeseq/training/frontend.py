@@ -194,7 +194,7 @@ class KaldiFbank(Frontend):
     def log_mel(self, samples: Tensor) -> Tensor:
         """Turn `samples` `[batch, n_samples]` into log-mel `[batch, n_frames, n_mels]` (natural log), not yet normalized.
 
-        What `shape_frames` does to frames is done once to the samples here, but for the mean. A frame's first sample, which
+        What `shape_frames` does to frames is done once to the samples here, except for the mean. A frame's first sample, which
         has none before it, makes no difference: the window begins at zero.
         """
         means = samples.unfold(1, self.win_samples, self.hop_samples).mean(dim=-1, keepdim=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 MEMORY = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
-"""Of a container, within it (control groups, version 2)."""
+"""A container's own, seen from within (control groups, version 2)."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""As glibc's malloc.h numbers them."""
 KEPT_BYTES = 1 << 30
 
 

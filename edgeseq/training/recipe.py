@@ -224,7 +224,7 @@ class TrainRecipe(Part):
     """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "32"
     """of the network's products in training; weights are kept in 32 bit. `auto` is bf16 on processors that multiply it
-    (AVX512_BF16, AMX), else 32; a training that is resumed goes on with what it began with"""
+    (AVX512_BF16, AMX), else 32; a resumed training keeps what it began with"""
     threads: PositiveInt | None = None
     """of each training process on a CPU; by default OMP_NUM_THREADS, or the cores that loaders leave, at most 4"""
     quantize: QuantizeRecipe | None = None

@@ -53,7 +53,7 @@ class Training:
 
 
 def with_precision(recipe: Recipe, saved: Checkpoint | None, accelerator: str) -> Recipe:
-    """Put a precision in the place of `auto`: that of the checkpoint to go on from, or the quickest here."""
+    """Put a precision in the place of `auto`: that of the checkpoint to resume, or the quickest here."""
     if recipe.train.precision != "auto":
         return recipe
     chosen = saved.recipe["train"].get("precision", "32") if saved else processes.quickest_precision(accelerator)

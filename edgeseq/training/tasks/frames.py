@@ -54,7 +54,7 @@ class Settings(TaskRecipe):
     min_seconds: NonNegativeFloat = 0.0
     """shorter ones are not reported"""
     delay_seconds: NonNegativeFloat = 0.0
-    """by which rows come later than what they tell of; subtracted from reported times"""
+    """by which rows come later than what they describe; subtracted from reported times"""
 
     @model_validator(mode="after")
     def _can_be_reported(self) -> Settings:
