@@ -365,3 +365,53 @@ def test_weights_are_read_or_refused(tmp_path, data):
     content = save({"weight": torch.zeros(2, 2)}, metadata={METADATA_KEY: text})
     path.write_bytes(data.draw(st.just(content) | broken(content)))
     settled(lambda: load_trained(path))
+
+
+HUGE = [
+    {"hidden_size": 60_000, "num_layers": 100},
+    {"hidden_size": 60_000, "projection_size": 60_000},
+    {"num_layers": 10**6},
+    {"subsampling": 10**9},
+    {"hidden_size": 10**30},
+]
+
+
+@pytest.mark.parametrize("network", HUGE, ids=str)
+@pytest.mark.parametrize("name", ["trunk.layers.0.rnn.weight_ih_l0", "frontend.mean"])
+def test_weights_whose_recipe_wants_what_no_memory_holds(tmp_path, monkeypatch, network, name):
+    pytest.importorskip("torch")
+    import torch
+    from safetensors.torch import save
+
+    from edgeseq.training import weights
+
+    monkeypatch.setattr(weights, "build_model", None)  # never called: the shapes in the header do not fit
+    about = {
+        "format": 3,
+        "recipe": RECIPE | {"network": network},
+        "details": {"tokens": ["<blk>", "▁", "a"]},
+        "flush_seconds": 0.2,
+    }
+    path = tmp_path / weights.WEIGHTS_FILE
+    path.write_bytes(save({name: torch.zeros(32)}, metadata={weights.METADATA_KEY: json.dumps(about)}))
+    with pytest.raises(EdgeseqError, match=r"do not fit the recipe|less than or equal|at most") as fault:
+        weights.load_trained(path)
+    assert len(str(fault.value)) < 600
+
+
+FRONTENDS = [
+    {"sample_rate": 10**12, "win_samples": 10**10},
+    {"win_samples": 10**9, "n_mels": 10**6},
+    {"kind": "kaldi", "sample_rate": 16_000, "win_samples": 10**9},
+]
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS, ids=str)
+def test_recipes_whose_frontends_swell_are_refused(tmp_path, frontend):
+    pytest.importorskip("pydantic")
+    from edgeseq.training.recipe_file import load_recipe
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(RECIPE | {"network": {}, "frontend": frontend}))
+    with pytest.raises(EdgeseqError, match=r"less than or equal|is more than"):
+        load_recipe(path)

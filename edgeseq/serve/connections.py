@@ -35,6 +35,8 @@ GRACE_SECONDS = 1.0
 """that a connection has to say something, before it may have to give way"""
 READ_BYTES = 32_768
 """that are taken from a connection before others have their turn; asyncio takes 256 KiB"""
+KERNEL_BYTES = 65_536
+"""that the system buffers for a client; it would take megabytes"""
 UNIX = "unix"
 """the address of clients of a unix socket"""
 
@@ -220,6 +222,7 @@ class _CountedTls(SSLProtocol):
             transport.abort()
             return
         bound_reads(transport)
+        transport.set_write_buffer_limits(0)  # what the system does not take waits within TLS (see bound_writes)
         with as_current(self._slot):
             super().connection_made(transport)
 
@@ -247,6 +250,17 @@ def bound_reads(transport: asyncio.BaseTransport) -> None:
     """Let a connection give only so much at a time."""
     if hasattr(transport, "max_size"):
         transport.max_size = READ_BYTES
+
+
+def bound_writes(transport: asyncio.WriteTransport) -> None:
+    """Keep next to nothing for a client that does not read: what it is sent counts as sent when the system has taken it.
+
+    So the sender waits for the client from the first byte on that it leaves, and notices after `send_seconds`.
+    """
+    transport.set_write_buffer_limits(0)
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
 
 
 @contextmanager

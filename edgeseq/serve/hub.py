@@ -160,14 +160,18 @@ class Hub:
             await asyncio.sleep(0.02)
 
     @asynccontextmanager
-    async def patience(self, seconds: float | None) -> AsyncIterator[None]:
-        """Wait for something of a client within this, and no longer than that many seconds.
+    async def patience(self, seconds: float | None, since: float | None = None) -> AsyncIterator[None]:
+        """Wait for something of a client within this, and no longer than `seconds` from now, or from `since`.
 
-        Raises LimitError when the time is over, StoppingError as soon as the server ends.
+        `since` is of the loop's clock. Raises LimitError when the time is over, StoppingError as soon as the server ends.
         """
         if self._is_ending:
             raise StoppingError(STOPPING)
-        limit = asyncio.timeout(seconds)
+        now = asyncio.get_running_loop().time()
+        until = None if seconds is None else seconds + (now if since is None else since)
+        if until is not None and until <= now:
+            raise LimitError(f"nothing came for {seconds:g} s.")
+        limit = asyncio.timeout_at(until)
         self._waits.add(limit)
         try:
             async with limit:

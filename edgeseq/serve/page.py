@@ -92,7 +92,8 @@ def routes(context: Context) -> list[web.RouteDef]:
             try:
                 await _listen(socket, context)
             except EdgeseqError as fault:
-                await socket.send(json.dumps(told(fault), ensure_ascii=False))
+                with suppress(LeftError):
+                    await socket.send(json.dumps(told(fault), ensure_ascii=False))
                 raise
         return socket.response
 

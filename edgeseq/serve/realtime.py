@@ -59,7 +59,8 @@ def routes(context: Context) -> list[web.RouteDef]:
             try:
                 await conversation.hold()
             except EdgeseqError as fault:
-                await conversation.refuse(fault)
+                with suppress(LeftError):
+                    await conversation.refuse(fault)
                 raise
         return socket.response
 

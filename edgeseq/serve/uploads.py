@@ -82,7 +82,9 @@ class _TooSlowError(AudioError):
 def _decode(command: list[str], file: BinaryIO, sample_rate: int, reason: str) -> Iterator[Floats]:
     n_samples, failed = 0, True
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, stderr=said, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=file, stdout=subprocess.PIPE, stderr=said
+        )  # of this process's group: both end together
         assert process.stdout is not None
         try:
             resource.prlimit(process.pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))

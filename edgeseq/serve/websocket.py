@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket as socket_options
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import Any, cast
 
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
 
 from edgeseq.errors import AudioError, EdgeseqError, UsageError
-from edgeseq.serve.connections import current
+from edgeseq.serve.connections import bound_writes, current
 from edgeseq.serve.context import Context
 from edgeseq.serve.limits import BusyError, LimitError, StoppingError
 
@@ -28,14 +27,25 @@ REASON_BYTES = 123
 """of a close frame (RFC 6455, section 5.5)"""
 CLOSE_SECONDS = 2.0
 """for a client's answer to a close"""
-KERNEL_BYTES = 65_536
-"""that the system buffers for a client"""
-WRITER_BYTES = 32_768
-"""that are buffered for a client before the server waits for it"""
+GONE_SECONDS = 0.05
+"""between two looks whether a client is gone"""
 
 
 class LeftError(Exception):
     """The client is gone, or broke the protocol of WebSockets; nobody needs a message."""
+
+
+class MessageSizeError(LimitError):
+    """A message has more bytes than the server takes."""
+
+
+class _Response(web.WebSocketResponse):
+    """A WebSocket that stays open behind a message that is too large: aiohttp would close it before the last words are said."""
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        if code == WSCloseCode.MESSAGE_TOO_BIG and not message:
+            return False
+        return await super().close(code=code, message=message, drain=drain)
 
 
 class Socket:
@@ -47,6 +57,9 @@ class Socket:
         slot = current.get()
         self.pace = context.paces.of(str(request.remote)) if slot is None else slot.pace
         self._text_is_sound = text_is_sound
+        self._is_unread = False
+        """the client has left an answer unread for too long: nothing more is sent. The connection is dropped when the
+        conversation has ended, which aiohttp would cancel, its reason with it"""
 
     @property
     def response(self) -> web.WebSocketResponse:
@@ -58,9 +71,7 @@ class Socket:
 
         Raises LimitError for a client that says nothing, StoppingError when the server ends.
         """
-        hub = self._context.hub
-        async with hub.patience(hub.limits.idle_seconds):
-            message = await self._next()
+        message = await self._next()
         if message.type is WSMsgType.BINARY:
             await self.pace.sound()
             return cast(bytes, message.data)
@@ -71,23 +82,24 @@ class Socket:
         if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
             return None
         if isinstance(message.data, WebSocketError) and message.data.code == WSCloseCode.MESSAGE_TOO_BIG:
-            raise LimitError(f"a message has more than the {hub.limits.message_bytes:,} bytes that this server takes.")
+            most = self._context.hub.limits.message_bytes
+            raise MessageSizeError(f"a message has more than the {most:,} bytes that this server takes.")
         raise LeftError(str(message.data))
 
     async def _next(self) -> WSMessage:
-        """Wait for the next message that is no ping; pings are answered, at the client's pace."""
+        """Wait for the next message that is no ping; pings are answered, at the client's pace, and do not count as a sign of life."""
+        hub, since = self._context.hub, asyncio.get_running_loop().time()
         while True:
             try:
-                message = await self._ws.receive()
-                if message.type is WSMsgType.PING:
-                    await self.pace.event()
-                    await self._ws.pong(message.data)
-                elif message.type is WSMsgType.PONG:
-                    await self.pace.event()
-                else:
-                    return message
-            except ConnectionError as fault:  # answering
+                async with hub.patience(hub.limits.idle_seconds, since):
+                    message = await self._ws.receive()
+            except ConnectionError as fault:  # answering a close
                 raise LeftError(str(fault)) from None
+            if message.type not in (WSMsgType.PING, WSMsgType.PONG):
+                return message
+            await self.pace.event()
+            if message.type is WSMsgType.PING:
+                await self._send(self._ws.pong, message.data)
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Pass messages on until the client ends."""
@@ -98,13 +110,18 @@ class Socket:
             yield message
 
     async def send(self, text: str) -> None:
-        """Send text; a client that does not read is waited for, and then left."""
+        """Send text; a client that does not read is waited for, and then left. Raises LimitError, LeftError."""
+        await self._send(self._ws.send_str, text)
+
+    async def _send(self, send: Callable[[Any], Awaitable[None]], content: str | bytes) -> None:
+        if self._is_unread:
+            raise LeftError("it does not read")
         seconds = self._context.hub.limits.send_seconds
         try:
             async with asyncio.timeout(seconds):
-                await self._ws.send_str(text)
+                await send(content)
         except TimeoutError:
-            self.abort()
+            self._is_unread = True
             raise LimitError(f"the client has not read what was sent for {seconds:g} s.") from None
         except (ConnectionError, RuntimeError) as fault:
             raise LeftError(str(fault)) from None
@@ -113,11 +130,26 @@ class Socket:
         """End the conversation."""
         if self._ws.closed:
             return
+        if self._is_unread:
+            self.abort()
+            return
         try:
             async with asyncio.timeout(2 * CLOSE_SECONDS):
-                await self._ws.close(code=code, message=shortened(reason))
+                if code == WSCloseCode.MESSAGE_TOO_BIG:
+                    await self._close_unread(code, reason)
+                else:
+                    await self._ws.close(code=code, message=shortened(reason))
         except (TimeoutError, ConnectionError, RuntimeError):
             self.abort()
+
+    async def _close_unread(self, code: int, reason: str) -> None:
+        """Say that it ends, and let go what still comes for a moment: a socket closed before would take the words back."""
+        await self._ws.send_frame(code.to_bytes(2, "big") + shortened(reason), WSMsgType.CLOSE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._request.transport is not None:
+                    await asyncio.sleep(GONE_SECONDS)
+        self.abort()
 
     def abort(self) -> None:
         """Drop the connection and all that waits to be sent."""
@@ -139,12 +171,12 @@ async def accepted(
     `subprotocols` are those of which a browser's client may ask for one. `text_is_sound`: sound comes in text messages.
     While the client has no stream, its connection may have to give way to others (see connections.py).
     """
-    ws = web.WebSocketResponse(
+    ws = _Response(
         compress=False,
         autoping=False,
         max_msg_size=context.hub.limits.message_bytes,
         timeout=CLOSE_SECONDS,
-        writer_limit=WRITER_BYTES,
+        writer_limit=0,  # each answer waits until the system has taken it, see bound_writes
         protocols=subprotocols,
     )
     try:
@@ -153,7 +185,8 @@ async def accepted(
         raise web.HTTPBadRequest(text="wanted a WebSocket's handshake") from None
     except ConnectionError:  # gone before it was answered
         raise web.HTTPBadRequest() from None
-    _bound_buffer(request)
+    if request.transport is not None:
+        bound_writes(request.transport)
     socket = Socket(ws, request, context, text_is_sound)
     slot = current.get()
     code: int = WSCloseCode.OK
@@ -174,19 +207,14 @@ async def accepted(
         await socket.close(code, reason)
 
 
-def _bound_buffer(request: web.Request) -> None:
-    """Let the system keep little for a client that does not read; it would take megabytes."""
-    sock = None if request.transport is None else request.transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket_options.SOL_SOCKET, socket_options.SO_SNDBUF, KERNEL_BYTES)
-
-
 def close_code(fault: EdgeseqError) -> int:
     """Choose the close code that says what was wrong (RFC 6455, section 7.4; 1013 is 'try again later')."""
     if isinstance(fault, StoppingError):
         return WSCloseCode.GOING_AWAY
     if isinstance(fault, BusyError):
         return WSCloseCode.TRY_AGAIN_LATER
+    if isinstance(fault, MessageSizeError):
+        return WSCloseCode.MESSAGE_TOO_BIG
     return WSCloseCode.POLICY_VIOLATION
 
 

@@ -26,7 +26,7 @@ from edgeseq.errors import AudioError, EdgeseqError, UsageError
 from edgeseq.events import Event as Told
 from edgeseq.serve.biasing import biased, texts
 from edgeseq.serve.choosing import choose_model
-from edgeseq.serve.connections import ACCEPTED, Slots, bound_reads, current, listen_longer
+from edgeseq.serve.connections import ACCEPTED, Slots, bound_reads, bound_writes, current, listen_longer
 from edgeseq.serve.context import Context
 from edgeseq.serve.discovery import Announcement, announce, is_reachable
 from edgeseq.serve.hub import HIGHEST_RATE, LOWEST_RATE, PIECE_SECONDS, Hub, Stream
@@ -43,8 +43,6 @@ from edgeseq.stream.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 
-WRITER_BYTES = 65_536
-"""that are buffered for a client before it is waited for"""
 LAST_SECONDS = 1.0
 """for a client to read why it is refused"""
 LATEST_MS = 2**53
@@ -136,7 +134,7 @@ class Connection:
         self._has_answered = False
         self._open = AsyncExitStack()
         self._sound: _Sound | None = None
-        writer.transport.set_write_buffer_limits(WRITER_BYTES)
+        bound_writes(writer.transport)
 
     async def serve(self) -> None:
         """Answer until the client leaves, or is refused."""
@@ -166,7 +164,7 @@ class Connection:
                 await self._wait_for_turn(event)
                 await self._answer(event)
             except EdgeseqError:
-                with suppress(EdgeseqError):
+                with suppress(EdgeseqError, ConnectionError):
                     await self._stop_sound()  # the last words, although the client has not ended
                 raise
 

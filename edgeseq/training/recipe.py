@@ -22,13 +22,20 @@ from pydantic import (
 from edgeseq.training.augment_recipe import AugmentRecipe
 from edgeseq.training.recipe_part import Part, Probability, SecondsRange
 
+MOST_RATE = 384_000
+"""Hz, of sound"""
+MOST_FILTER_VALUES = 1 << 22
+"""of the matrix from spectrum to mel energies: 16 MB"""
+MOST_WIDTH, MOST_LAYERS = 65_536, 128
+"""of a network; a recipe that came with weights may ask for anything"""
+
 
 class FrontendRecipe(Part):
     """Waveform to log-mel frames: see docs/model-format.md."""
 
     kind: Literal["log_mel", "kaldi"] = "log_mel"
     """`log_mel`, or Kaldi's filter bank, `kaldi`, whose own defaults are said below; 16 kHz models for general use take it"""
-    sample_rate: PositiveInt = 8000
+    sample_rate: Annotated[PositiveInt, Field(le=MOST_RATE)] = 8000
     """Hz; kaldi: 16000"""
     win_samples: PositiveInt = 200
     """kaldi: 25 ms"""
@@ -62,6 +69,10 @@ class FrontendRecipe(Part):
                 f"f_min ({self.f_min:g}) < f_max ({self.f_max:g}) <= half of sample_rate ({self.sample_rate / 2:g}) "
                 "does not hold"
             )
+        if self.win_samples * self.n_mels > MOST_FILTER_VALUES:
+            raise ValueError(
+                f"win_samples ({self.win_samples}) times n_mels ({self.n_mels}) is more than {MOST_FILTER_VALUES:,}"
+            )
         if self.kind == "kaldi" and self.n_mels < 4:
             raise ValueError(f"n_mels ({self.n_mels}): the kind 'kaldi' takes at least 4")
         return self
@@ -84,15 +95,15 @@ class NetworkRecipe(Part):
     """Stacked causal recurrent layers over groups of frames."""
 
     cell: Literal["gru", "lstm", "rnn"] = "gru"
-    hidden_size: PositiveInt = 192
-    num_layers: PositiveInt = 3
-    subsampling: PositiveInt = 4
+    hidden_size: Annotated[PositiveInt, Field(le=MOST_WIDTH)] = 192
+    num_layers: Annotated[PositiveInt, Field(le=MOST_LAYERS)] = 3
+    subsampling: Annotated[PositiveInt, Field(le=MOST_WIDTH)] = 4
     """frames stacked into one recurrent step"""
     rows_per_step: PositiveInt = 1
     """rows of log-probs that one step gives: 2 let a network of 40 ms steps spell quick words at 20 ms a token"""
     layer_norm: bool = False
     """normalize what each layer passes on"""
-    projection_size: PositiveInt | None = None
+    projection_size: Annotated[PositiveInt, Field(le=MOST_WIDTH)] | None = None
     """narrow what each layer passes on to this many values"""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """between layers"""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+import torch
 from torch import Tensor, nn
 
 from edgeseq.model.signature import AUDIO, Port, Signature, StatePort
@@ -10,6 +13,9 @@ from edgeseq.training.head import Head
 from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
 from edgeseq.training.state import GRAPH_PREFIX, State
 from edgeseq.training.trunk import FRAMES, Trunk, build_trunk
+
+T = TypeVar("T")
+Shape = tuple[int, ...]
 
 SAMPLES = "samples"
 """The state that holds sound not yet framed, `[batch, n_left]`."""
@@ -55,10 +61,19 @@ def signature_of(model: SequenceModel, chunk_samples: int, sample_rate: int) -> 
     return Signature((audio,), (rows,), tuple(StatePort(GRAPH_PREFIX + name, "float32", tuple(s)) for name, s in states))
 
 
-def renamed_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give weights that were saved before there were trunk and head their names of today."""
+def weight_shapes(frontend: FrontendRecipe, network: NetworkRecipe, n_outputs: int) -> dict[str, Shape]:
+    """Give name -> shape of the weights that a recipe's model learns, and of its statistics, without memory for any of them."""
+    with torch.device("meta"):
+        trunk = build_trunk(network, frontend.n_mels)
+        parts = nn.ModuleDict({"trunk": trunk, "head": Head(trunk.width, n_outputs, network.rows_per_step)})
+    statistics = {f"frontend.{name}": (frontend.n_mels,) for name in ("mean", "std")}
+    return {**statistics, **{name: tuple(tensor.shape) for name, tensor in parts.state_dict().items()}}
+
+
+def renamed_weights(weights: dict[str, T]) -> dict[str, T]:
+    """Give weights, or their shapes, that were saved before there were trunk and head their names of today."""
     old = {"encoder.layers.": "trunk.layers.", "encoder.output.": "head.linear."}
     return {
-        next((new + name.removeprefix(was) for was, new in old.items() if name.startswith(was)), name): tensor
-        for name, tensor in weights.items()
+        next((new + name.removeprefix(was) for was, new in old.items() if name.startswith(was)), name): value
+        for name, value in weights.items()
     }

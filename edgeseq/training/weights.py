@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,9 +23,11 @@ from edgeseq.training.checkpoint import check_format, ctc_details, finished_chec
 from edgeseq.training.metrics import read_lines
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.recipe_file import parse_recipe
-from edgeseq.training.sequence_model import SequenceModel, build_model, renamed_weights
+from edgeseq.training.sequence_model import SequenceModel, Shape, build_model, renamed_weights, weight_shapes
 from edgeseq.training.tasks.task import Task
 from edgeseq.untrusted import Fields, parse_json
+
+T = TypeVar("T")
 
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
@@ -102,7 +104,8 @@ def load_trained(path: Path) -> Trained:
             "  Name a checkpoint, a folder written by `edgeseq train` (runs/NAME), or a released model's folder."
         )
     saved = load_checkpoint(checkpoint)
-    trained = _assemble(saved.recipe, saved.details, saved.weights, checkpoint)
+    weights = saved.weights
+    trained = _assemble(*_planned(saved.recipe, saved.details, _shapes(weights), checkpoint), weights, checkpoint)
     return replace(trained, unfinished=_unfinished(path, saved.step, trained.recipe))
 
 
@@ -145,34 +148,64 @@ def _load_released(path: Path) -> Trained:
     try:
         with safe_open(path, framework="pt") as file:
             about = Fields.of(parse_json((file.metadata() or {})[METADATA_KEY]), "its description").values
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        if about.get("format") == 2:
-            weights = renamed_weights(weights)
-            details = ctc_details(about["tokens"], about.get("token_details", {}))
-        else:
-            check_format(about.get("format", 1), FORMAT, path)
-            details = dict(about["details"])
-        recipe, flush_seconds = about["recipe"], Fields(about).number("flush_seconds", 0, 60)
-        measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
-        if wrong := faults_of(companions):
-            raise ValueError("; ".join(wrong))
+            details, names = _described(about, path), list(file.keys())
+            flush_seconds = Fields(about).number("flush_seconds", 0, 60)
+            measured, companions = dict(about.get("measured", {})), dict(about.get("companions", {}))
+            if wrong := faults_of(companions):
+                raise ValueError("; ".join(wrong))
+            shapes = _named({name: tuple(file.get_slice(name).get_shape()) for name in names}, about)
+            plan = _planned(about["recipe"], details, shapes, path)  # before anything is read or made
+            weights = _named({name: file.get_tensor(name) for name in names}, about)
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
-    trained = _assemble(recipe, details, weights, path)
+    trained = _assemble(*plan, weights, path)
     files = find_companions(companions, path, trained.recipe.name)
     search = SearchDefaults.of(companions) if SEARCH in companions else None
     return replace(trained, flush_seconds=flush_seconds, measured=measured, companion_files=files, search=search)
 
 
-def _assemble(recipe: dict[str, Any], details: Mapping[str, Any], weights: dict[str, Tensor], path: Path) -> Trained:
+def _described(about: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Read the details of the task from a file's description, in today's format or the one before."""
+    if about.get("format") == 2:
+        return ctc_details(about["tokens"], about.get("token_details", {}))
+    check_format(about.get("format", 1), FORMAT, path)
+    return dict(about["details"])
+
+
+def _named(values: dict[str, T], about: Mapping[str, Any]) -> dict[str, T]:
+    return renamed_weights(values) if about.get("format") == 2 else values
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
+
+
+def _planned(
+    recipe: dict[str, Any], details: Mapping[str, Any], shapes: Mapping[str, Shape], path: Path
+) -> tuple[Recipe, Task]:
+    """Read the recipe and task that weights of these shapes were stored with. Raises ModelError where they do not fit.
+
+    Nothing is allocated for them yet: a small file's recipe may ask for a network that no memory holds.
+    """
     resolved = parse_recipe(recipe, str(path))
     try:
         task = tasks.restore(resolved, details)
     except (KeyError, ValueError, TypeError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
-    model = build_model(resolved.frontend, resolved.network, task.n_outputs, task.activation)
+    for name, wanted in weight_shapes(resolved.frontend, resolved.network, task.n_outputs).items():
+        if shapes.get(name) != wanted:
+            seen = "is missing" if name not in shapes else f"has the shape {list(shapes[name])}"
+            raise ModelError(
+                f"{path}: the weights do not fit the recipe stored with them: {name} {seen}; the recipe wants {list(wanted)}."
+            )
+    return resolved, task
+
+
+def _assemble(recipe: Recipe, task: Task, weights: dict[str, Tensor], path: Path) -> Trained:
+    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation)
     try:
         model.load_state_dict(weights)
     except RuntimeError as fault:
-        raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({fault}).") from fault
-    return Trained(resolved, task, model.eval())
+        why = " ".join(str(fault).split())[:300]
+        raise ModelError(f"{path}: the weights do not fit the recipe stored with them ({why}).") from fault
+    return Trained(recipe, task, model.eval())

@@ -8,9 +8,12 @@ import gc
 import gzip
 import io
 import json
+import os
+import signal
 import ssl
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
 import numpy as np
@@ -292,6 +295,57 @@ def test_beam_searches_are_made_once(tone_recognizer):
     assert with_alternatives(tone_recognizer, 4).decoder is not first.decoder
 
 
+UNREAD = {
+    "pongs": ("vosk", lambda: raw.frame(bytes(125), raw.PING) * 6000),
+    "partials": ("vosk", lambda: raw.frame(bytes(2)) * 60_000),
+    "infos": ("wyoming", lambda: b'{"type":"describe"}\n' * 3000),
+}
+"""what a client asks for and does not read: more than the system and the server keep for it"""
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_client_that_does_not_read_is_left_for_that(tone_recognizer, kind, goes_on, caplog):
+    """Whether it goes on asking or not: what it has not read is waited for so long, not what it may say next."""
+    protocol, make = UNREAD[kind]
+    content = make()
+
+    async def run():
+        limits = {"send_seconds": 0.5, "idle_seconds": 300, "events_per_second": 1e6}
+        async with serving(tone_recognizer, ["vosk", "wyoming"], **limits) as server:
+            server.headers = {}
+            async with raw.connected(server, protocol) as client:
+                client.pause_reading()
+                asking = asyncio.create_task(ask(client))
+                await until(lambda: server.context.hub.metrics.refusals[protocol, "limit"], 120)
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+
+    async def ask(client):
+        await client.send(content)
+        while goes_on:
+            await client.send(content)
+
+    with caplog.at_level("INFO", "edgeseq.serve"):
+        asyncio.run(run())
+    assert "has not read what was sent for 0.5 s" in caplog.text
+
+
+def test_a_client_that_only_pings_is_left(tone_recognizer):
+    async def run():
+        async with serving(tone_recognizer, ["vosk"], idle_seconds=1.0) as server, connected(server, "vosk") as ws:
+            async with asyncio.timeout(20):
+                with suppress(ConnectionError):
+                    while not ws.closed:
+                        await ws.ping()
+                        await asyncio.sleep(0.02)
+                        with suppress(TimeoutError):
+                            await ws.receive(0.01)
+            return ws.close_code
+
+    assert asyncio.run(run()) == 1008
+
+
 # Nothing swells
 
 
@@ -336,6 +390,33 @@ def test_a_decoder_that_dies_is_one_answer(tone_recognizer, monkeypatch):
 
     status, text = asyncio.run(run())
     assert status == 400 and "memory or time" in text
+
+
+def test_a_decoder_that_is_killed_takes_its_ffmpeg_along(tone_recognizer, tmp_path, monkeypatch):
+    program, noted = tmp_path / "ffmpeg", tmp_path / "pids"
+    program.write_text(f"#!/bin/sh\necho $PPID $$ > {noted}.new\nmv {noted}.new {noted}\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async def run():
+        async with serving(tone_recognizer, ["http"]) as server:
+            answer = asyncio.create_task(post(server, form(b"no sound" * 1000)))
+            await until(noted.exists, 60)
+            decoder, ffmpeg = map(int, noted.read_text().split())
+            os.kill(decoder, signal.SIGKILL)
+            status, _ = await asyncio.wait_for(answer, 20)
+            await until(lambda: not is_running(ffmpeg))
+            return status
+
+    assert asyncio.run(run()) == 400
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 def test_processes_for_strangers_bytes_know_no_token(monkeypatch):

@@ -107,6 +107,15 @@ def test_vosk_words_come_before_a_limit(tone_recognizer, limits):
     assert served(tone_recognizer, ["vosk"], lambda server: vosk(server, said), **limits) == ("yes", 1008)
 
 
+TOO_LARGE = bytes(3 << 20)
+"""three times what a message may have: it is still coming when the words go back"""
+
+
+def test_vosk_words_come_before_a_message_is_refused_that_is_too_large(tone_recognizer):
+    said = [*cut(ODD[:-1], 1000), TOO_LARGE]
+    assert served(tone_recognizer, ["vosk"], lambda server: vosk(server, said)) == (SAID, 1009)
+
+
 @pytest.mark.parametrize(("rate", "options"), [(8000, {}), (16_000, {}), (48_000, {"subtype": "FLOAT"})])
 def test_vosk_understands_a_wav_by_its_header(tone_recognizer, rate, options):
     content = wav(tones.say(SAID, rate), rate, **options)
@@ -142,6 +151,11 @@ def test_sherpa_words_come_before_a_refusal(tone_recognizer, strange):
     assert served(tone_recognizer, ["sherpa"], lambda server: sherpa(server, [*cut(content, 4000), strange])) == (SAID, 1008)
 
 
+def test_sherpa_words_come_before_a_message_is_refused_that_is_too_large(tone_recognizer):
+    said = [*cut(tones.say(SAID).astype("<f4").tobytes(), 4000), TOO_LARGE]
+    assert served(tone_recognizer, ["sherpa"], lambda server: sherpa(server, said)) == (SAID, 1009)
+
+
 def test_sherpa_understands_a_wav_by_its_header(tone_recognizer):
     content = wav(tones.say(SAID, 16_000), 16_000)
     assert served(tone_recognizer, ["sherpa"], lambda server: sherpa(server, [*cut(content, 4000), "Done"]))[0] == SAID
@@ -165,7 +179,7 @@ def test_other_kinds_of_files_are_refused_by_name(tone_recognizer, protocol, kin
 # The page and Realtime
 
 
-@pytest.mark.parametrize("end", ['{"type": "finish"}', b'{"type": "finish"}', "strange"])
+@pytest.mark.parametrize("end", ['{"type": "finish"}', b'{"type": "finish"}', "strange", TOO_LARGE])
 def test_the_page_keeps_odd_bytes_and_tells_words_before_it_refuses(tone_recognizer, end):
     async def use(server):
         async with connected(server, "http", "listen") as ws:

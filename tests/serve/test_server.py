@@ -338,11 +338,12 @@ def test_a_client_that_does_not_read_is_left_and_takes_no_memory(tone_recognizer
                 assert time.monotonic() - began < 60
             other = (await vosk_says(server, "yes"))[-1]["text"]
             await until(lambda: len(hub) == 0)
+            await until(lambda: hub.metrics.refusals["vosk", "limit"] > 0)
             greedy.close()
-            return n_sent, other
+            return n_sent, other, hub.metrics.refusals["vosk", "limit"]
 
-    n_sent, other = asyncio.run(run())
-    assert other == "yes"
+    n_sent, other, n_refused = asyncio.run(run())
+    assert other == "yes" and n_refused == 1
     assert n_sent < 300e6
 
 
