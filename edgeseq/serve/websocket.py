@@ -87,7 +87,7 @@ class Socket:
         raise LeftError(str(message.data))
 
     async def _next(self) -> WSMessage:
-        """Wait for the next message that is no ping; pings are answered, at the client's pace, and do not count as a sign of life."""
+        """Wait for the next message that is no ping; pings are answered, and do not count as a sign of life."""
         hub, since = self._context.hub, asyncio.get_running_loop().time()
         while True:
             try:
