@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli import align, label, record
+from edgeseq.cli import align, label, record, synth
 from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
-from edgeseq.cli.stopping import stop_on_signals
-from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
+from edgeseq.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from edgeseq.data.check import DataReport, Spelling
@@ -64,7 +62,7 @@ def import_(
     folder = out or Path("data") / corpus
     with _sigterm_as_interrupt():
         try:
-            imported = import_corpus(ImportRequest(corpus, folder, source, tuple(_split(parts)), words_only, progress))
+            imported = import_corpus(ImportRequest(corpus, folder, source, tuple(synth.split(parts)), words_only, progress))
         except KeyboardInterrupt:
             say("\nStopped; the same command goes on from here.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -215,74 +213,7 @@ def shar(
     say(f"{index or out}: {count:,} recordings; name it in a recipe as the manifest.", err=True)
 
 
-@app.command()
-def synth(
-    text: Annotated[Path | None, typer.Option(help="File of texts to say, one a line.")] = None,
-    words: Annotated[str, typer.Option(help="Or the texts themselves, between commas.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for the files and their manifest.jsonl.")] = None,
-    per_text: Annotated[int, typer.Option(min=1, help="Files of each text.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other voices and manners.")] = 0,
-    engines: Annotated[str, typer.Option(help="Synthesizers, between commas.  [default: all installed]")] = "",
-    exclude_engines: Annotated[str, typer.Option(help="Synthesizers not to use, between commas.")] = "",
-    voices: Annotated[str, typer.Option(help="Only voices like this, such as 'flite/*' or '*/en-us*'.")] = "*",
-    exclude_voices: Annotated[str, typer.Option(help="No voices like this, such as '*whisper*'.")] = "",
-    rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
-    jobs: Annotated[int, typer.Option(min=0, help="Synthesizers at a time; 0: one a core.")] = 0,
-    engine_file: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE.yaml", help="Describes another synthesizer; may be given several times.")
-    ] = None,
-    allow_licenses: Annotated[
-        str, typer.Option(help="Only voices under licences like these, between commas, such as 'MIT*,CC0-1.0'.")
-    ] = "",
-    list_voices: Annotated[bool, typer.Option("--list-voices", help="List the voices and their licences, then end.")] = False,
-) -> None:
-    """Make training speech from text with espeak-ng, flite, festival, where they are installed, and whatever you describe.
-
-    Voice, pitch and speed are drawn for each file from the seed, the text and the file's number. A run that
-    was stopped (Ctrl-C) goes on when it is started again; so does one that is to have more files of each
-    text, or more texts. The manifest says what made each file, and under which licence the program is.
-
-    Example: edgeseq data synth --words yes,no --per-text 200 --out data/yes-no
-    """
-    from edgeseq.data.engine_file import engines_with
-    from edgeseq.data.synth import installed_voices, read_texts, synthesize
-
-    known = engines_with(engine_file or ())
-    licences = _split(allow_licenses)
-    chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices, licences, known)
-    if list_voices:
-        for voice in chosen:
-            say(f"{voice.speaker}\t{voice.licence}")
-        return
-    if (text is None) == (not words) or out is None:
-        raise UsageError("Wanted: --text FILE or --words WORD,WORD (one of them), and --out FOLDER.")
-    texts = read_texts(text) if text else list(dict.fromkeys(_split(words)))
-    began = time.monotonic()
-    with progress(f"Speaking to {out}") as show, stop_on_signals() as stop:
-        report = synthesize(
-            texts,
-            per_text,
-            out,
-            chosen,
-            seed=seed,
-            sample_rate=rate,
-            jobs=jobs,
-            known=known,
-            on_progress=show,
-            stop=lambda: stop.requested,
-        )
-    seconds = time.monotonic() - began
-    say(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
-    if report.stopped:
-        say("Stopped; the same command goes on from here.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if report.failed:
-        raise EdgeseqError(
-            f"{len(report.failed)} files could not be spoken in any manner drawn ({report.failed[0]} ...).\n"
-            "  The manifest lists the others. The same command tries again; or leave these voices out."
-        )
-
-
+app.command("synth")(synth.synth)
 app.command("record")(record.record)
 app.command("label")(label.label)
 app.command("align")(align.align)
@@ -305,16 +236,12 @@ def cut(
 
     recordings = read_manifest(find_data(manifest))
     with progress(f"Cutting to {out}", unit="sentences") as show:
-        report = cut_words(recordings, _split(words), out, on_progress=show)
+        report = cut_words(recordings, synth.split(words), out, on_progress=show)
     for failure in report.failed:
         say(f"left out: {failure}", err=True)
     say(f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True)
     if report.failed:
         raise typer.Exit(1)
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _already_here(corpus: str) -> Path | None:

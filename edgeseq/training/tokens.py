@@ -26,6 +26,8 @@ def make_tokens(recipe: TokensRecipe, texts: Iterable[str], language: str = "") 
     if recipe.kind == "subwords":
         assert recipe.size is not None
         return replace(subwords(_count_words(texts, language), recipe.size), language=language)
+    if recipe.kind == "words":
+        return replace(whole_words(_count_words(texts, language)), language=language)
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
         made = phones(_count_words(texts, language), recipe.lexicon, word_start=recipe.word_start)
@@ -78,6 +80,18 @@ def subwords(words: Mapping[str, int], size: int) -> TokenTable:
     # Shortest decimals that are the same float32.
     scores = [float(str(np.float32(score))) for _, score in pieces]
     return TokenTable((BLANK, *(piece for piece, _ in pieces)), scores=(0.0, *scores))
+
+
+def whole_words(words: Iterable[str]) -> TokenTable:
+    """Make a token of each word, for a list of commands; the letters that they are written with are tokens that nobody says.
+
+    >>> whole_words(["no", "on"]).symbols
+    ('<blk>', '▁', 'n', 'o', '▁no', '▁on')
+    """
+    listed = sorted(words)
+    letters = sorted({letter for word in listed for letter in word})
+    pieces = (WORD_START, *letters, *(WORD_START + word for word in listed))
+    return TokenTable((BLANK, *pieces), scores=(0.0, *(-1.0 if len(piece) > 1 and piece[0] == WORD_START else -100.0 for piece in pieces)))
 
 
 def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:
