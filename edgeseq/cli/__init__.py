@@ -26,6 +26,7 @@ COMMANDS = {
     "devices": ("devices", "devices"),
     "models": ("models", "app"),
     "phrases": ("phrases", "app"),
+    "teach": ("teach", "teach"),
     "train": ("train", "train"),
     "augment": ("augment", "augment"),
     "eval": ("eval", "evaluate"),

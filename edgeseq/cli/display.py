@@ -134,6 +134,23 @@ def fit(text: str, columns: int) -> str:
     return "…" + "".join(reversed(kept)).lstrip()
 
 
+def fit_start(text: str, columns: int) -> str:
+    """Keep the beginning of a text that is wider than a line, before an ellipsis.
+
+    >>> fit_start("three one four", 9)
+    'three on…'
+    """
+    if sum(map(width, text)) <= columns:
+        return text
+    kept, left = [], max(columns, 1) - 1
+    for character in text:
+        left -= width(character)
+        if left < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
+
+
 def width(character: str) -> int:
     """Count the columns that a character takes: 2 for wide ones, 0 for marks upon others."""
     if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):

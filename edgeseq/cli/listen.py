@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,6 +12,7 @@ import typer
 
 from edgeseq.cli.display import Display, Format
 from edgeseq.cli.options import (
+    DEVICE_VARIABLE,
     BitsOption,
     CompleteOption,
     EndpointOption,
@@ -27,7 +29,8 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.printing import say
 from edgeseq.cli.search_options import Search, searches
-from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.cli.stopping import Stop, stop_on_signals, until
+from edgeseq.cli.understanding import understands
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.stream.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from edgeseq.decoding.decoder import Decoder
     from edgeseq.sound.blocks import Floats, Lost
     from edgeseq.stream.recognizer import Recognizer
+
+CHUNK_MS = 80
 
 
 @searches
@@ -46,9 +51,9 @@ def listen(
         typer.Option(
             "--device",
             "-d",
+            envvar=DEVICE_VARIABLE,
             metavar="INDEX|NAME",
-            help="Microphone, as `edgeseq devices` lists it. Part of a name does, and stays right where indices change."
-            "  [default: the system's]",
+            help="Microphone, as `edgeseq devices` lists it; part of a name is enough.  [default: the system's]",
         ),
     ] = None,
     input_file: Annotated[
@@ -85,7 +90,9 @@ def listen(
         str | None,
         typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
     ] = None,
-    chunk_ms: Annotated[int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")] = 80,
+    chunk_ms: Annotated[
+        int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
+    ] = CHUNK_MS,
     *,
     search: Search,
 ) -> None:
@@ -116,9 +123,7 @@ def listen(
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
-    from edgeseq.events import Gap, only_stable
     from edgeseq.models import load_recognizer
-    from edgeseq.output.notify import alive_while, notify
     from edgeseq.sound.ffmpeg import without_password
     from edgeseq.stream.gate import Gate
     from edgeseq.stream.voice import LevelVoice
@@ -135,28 +140,59 @@ def listen(
             recognizer, watched = _with_beam(recognizer, beam, search)
         else:
             recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
+        if phrases is None:
+            say(understands(recognizer.metadata), err=True)
         spell = speller(figures, recognizer.metadata.language)
+        file = None if input_file is None else without_password(input_file)
         chunk_seconds = chunk_ms / 1000
-        sample_rate = recognizer.sample_rate
         source = (
-            _microphone(device, sample_rate, chunk_seconds)
+            _microphone(device, recognizer.sample_rate, chunk_seconds)
             if input_file is None
-            else _file(input_file, sample_rate, rate, chunk_seconds)
+            else _file(input_file, recognizer.sample_rate, rate, chunk_seconds)
         )
-        with _runner(run) as act, source as (name, blocks, rest):
-            say(f"listening on {name}; Ctrl-C ends", err=True)
-            notify("READY=1", f"STATUS=listening on {name}")
-            file = None if input_file is None else without_password(input_file)
-            display = Display(form, file, spell=spell)
-            events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
-            for event in only_stable(events) if stable else events:
-                if isinstance(event, Gap):
-                    display.show_gap(event)
-                    continue
-                display.show(event)
-                if event.type == "final":
-                    act(display.spelled(event).to_json(file))
-            notify("STOPPING=1")
+        with _runner(run) as act:
+            _follow(recognizer, source, Display(form, file, spell=spell), stop, watched=watched, stable=stable, act=act)
+
+
+def listen_live(model: str) -> None:
+    """Print what a model hears by the system's microphone, as `edgeseq listen` does, until Ctrl-C."""
+    from edgeseq.models import load_recognizer
+    from edgeseq.stream.gate import Gate
+
+    with stop_on_signals() as stop:
+        recognizer = load_recognizer(model)
+        recognizer = recognizer.with_gate(Gate(recognizer.sample_rate))
+        say(understands(recognizer.metadata), err=True)
+        source = _microphone(os.environ.get(DEVICE_VARIABLE), recognizer.sample_rate, CHUNK_MS / 1000)
+        _follow(recognizer, source, Display(Format.text), stop)
+
+
+def _follow(
+    recognizer: Recognizer,
+    source: AbstractContextManager[Source],
+    display: Display,
+    stop: Stop,
+    *,
+    watched: Watched = lambda blocks: blocks,
+    stable: bool = False,
+    act: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Show all that is understood of a source, until it ends or a stop is requested."""
+    from edgeseq.events import Gap, only_stable
+    from edgeseq.output.notify import alive_while, notify
+
+    with source as (name, blocks, rest):
+        say(f"listening on {name}; Ctrl-C ends", err=True)
+        notify("READY=1", f"STATUS=listening on {name}")
+        events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
+        for event in only_stable(events) if stable else events:
+            if isinstance(event, Gap):
+                display.show_gap(event)
+                continue
+            display.show(event)
+            if event.type == "final":
+                act(display.spelled(event).to_json(display.file))
+        notify("STOPPING=1")
 
 
 Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
+DEVICE_VARIABLE = "EDGESEQ_DEVICE"
+"""Environment variable: the microphone where no --device names one."""
 ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
 BitsOption = Annotated[
     int | None,

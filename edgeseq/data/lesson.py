@@ -135,7 +135,7 @@ def speak(
         (list(lesson.texts), lesson.per_text, lesson.own.parent, to_train, seed),
         (*others_for(lesson.texts, 5 * lesson.per_text), lesson.others.parent, to_train, seed),
         (list(lesson.texts), n_held_out, lesson.folder / "held-out-own", apart or to_train, seed + HELD_OUT_SEED),
-        (*others_for(lesson.texts, 8 * n_held_out), lesson.folder / "held-out-others", apart or to_train, seed + HELD_OUT_SEED),
+        (*held_out_others(lesson, 8 * n_held_out), lesson.folder / "held-out-others", apart or to_train, seed + HELD_OUT_SEED),
     ]
     total, done, reports = sum(len(texts) * count for texts, count, *_ in jobs_), 0, []
     for texts, count, folder, speakers, drawn_by in jobs_:
@@ -160,6 +160,13 @@ def speak(
         _refuse_unspoken(lesson)
         write_manifest(lesson.held_out, _held_out(lesson))
     return spoken
+
+
+def held_out_others(lesson: Lesson, count: int) -> tuple[list[str], int]:
+    """Choose single words of other speech: they are easier to take for a command than sentences."""
+    texts, _ = others_for(lesson.texts, 2 * count)
+    words = [text for text in texts if " " not in text][:count]
+    return words, max(1, round(count / len(words)))
 
 
 def _refuse_unspoken(lesson: Lesson) -> None:

@@ -91,7 +91,9 @@ def whole_words(words: Iterable[str]) -> TokenTable:
     listed = sorted(words)
     letters = sorted({letter for word in listed for letter in word})
     pieces = (WORD_START, *letters, *(WORD_START + word for word in listed))
-    return TokenTable((BLANK, *pieces), scores=(0.0, *(-1.0 if len(piece) > 1 and piece[0] == WORD_START else -100.0 for piece in pieces)))
+    return TokenTable(
+        (BLANK, *pieces), scores=(0.0, *(-1.0 if len(piece) > 1 and piece[0] == WORD_START else -100.0 for piece in pieces))
+    )
 
 
 def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:
