@@ -344,6 +344,12 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _words_alone_have_others(self) -> Recipe:
+        if self.task.kind != "ctc" and any(source.others for source in self.data.train):
+            raise ValueError(f"data.train: 'others' belongs to the task 'ctc'; '{self.task.kind}' has labels for everything")
+        return self
+
+    @model_validator(mode="after")
     def _can_tell_when_to_stop(self) -> Recipe:
         if self.train.patience is not None and not self.data.valid:
             raise ValueError("train.patience: data.valid names no manifest by which to tell whether anything gets better")
