@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeseq.data.check import DataReport, Spelling
 
 app = typer.Typer(
-    help="Bring or make recordings, as manifests to train on and measure with.",
+    help="Import, synthesize, record and check training data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -44,14 +44,17 @@ def import_(
     parts: Annotated[str, typer.Option(help="Parts or splits, by the corpus's own names, between commas.")] = "",
     words_only: Annotated[bool, typer.Option("--words-only", help="Leave punctuation out of the texts.")] = False,
 ) -> None:
-    """Bring a corpus from its public home, or from a folder or archive already here: a manifest for each of its splits.
+    """Import a corpus, a folder or an archive as manifests.
+
+    Each split of the corpus becomes a manifest.
 
     Corpora: librispeech, minilibrispeech, speechcommands, speechocean762, an4, ljspeech, vctk, aishell (AISHELL-1), fsdd
     (Free Spoken Digits) are downloaded where --from names nothing; commonvoice (any language) is fetched by hand. Other
     data: kaldi (data directories), nemo (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a
     .txt beside each, or a CSV or TSV).
 
-    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. A download that broke off goes on where it ended.
+    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. An interrupted download resumes
+    where it ended.
 
     Example: edgeseq data import librispeech --parts train-clean-100,dev-clean
     """
@@ -64,7 +67,7 @@ def import_(
         try:
             imported = import_corpus(ImportRequest(corpus, folder, source, tuple(synth.split(parts)), words_only, progress))
         except KeyboardInterrupt:
-            say("\nStopped; the same command goes on from here.", err=True)
+            say("\nStopped. To continue, run the same command again.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     for note, count in Counter(imported.left_out).most_common(MAX_NOTES):
         say(f"left out: {note}" + (f" ({count:,} times)" if count > 1 else ""), err=True)
@@ -86,16 +89,14 @@ def check(
     tokens: Annotated[
         str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
     ] = "",
-    language: Annotated[
-        str, typer.Option(help="Of the texts, such as tr or az, whose capitals have small letters of their own.")
-    ] = "",
+    language: Annotated[str, typer.Option(help="Language of the texts, such as tr or az, for its small letters.")] = "",
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with 1 for whatever is found.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
 ) -> None:
-    """Tell what would stop a training on a manifest, or hurt it.
+    """Find what would stop a training, or hurt it.
 
     Files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long for their
     sound (CTC needs a row a token, and one between equal neighbours), sound that is there twice, speakers and sound that
@@ -183,10 +184,12 @@ def shar(
     manifest: Annotated[Path | None, typer.Argument(help="Recordings to write.", metavar="[MANIFEST]")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the archives.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Recordings in an archive.")] = 1000,
-    format_: Annotated[str, typer.Option("--format", help="Of the sound: flac or wav.")] = "flac",
-    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, whoever wrote them.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="Format of the sound: flac or wav.")] = "flac",
+    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, from any program.")] = None,
 ) -> None:
-    """Write a manifest's recordings as Lhotse Shar archives, a few large files that are trained on as they are.
+    """Write recordings to Lhotse Shar archives.
+
+    Training reads these few large files as they are.
 
     A recipe names the folder in place of a manifest. Needs the extra `corpora`; training on archives does not.
 
@@ -225,7 +228,7 @@ def cut(
     words: Annotated[str, typer.Option(help="The words to cut out, between commas.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips and their manifest.jsonl.")],
 ) -> None:
-    """Cut single words out of transcribed sentences, as clips of many people.
+    """Cut single words out of transcribed sentences.
 
     Where a word lies is found by pocketsphinx, an optional package: pip install pocketsphinx
 

@@ -58,7 +58,9 @@ def export(
         float | None, typer.Option(help="Nats that blank loses in each row.  [default: the recipe's, or 0]")
     ] = None,
 ) -> None:
-    """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
+    """Export trained weights to verified model files.
+
+    The files: model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
     A lexicon, a language model and a guesser are copied beside them and named in them, with their SHA-256: with a language
     model of its own a model dictates wherever no phrases are asked for.
@@ -74,7 +76,7 @@ def export(
     Examples:
       edgeseq export runs/digits-en --out models/digits-en
       edgeseq export models/digits-en --out on-this-board --bits 4 --target auto
-      edgeseq export runs/english --out models/english --lexicon words.dict --lm english.lm --lm-weight 0.6
+      edgeseq export runs/english --out models/english --lm english.lm
     """
     from dataclasses import replace
 

@@ -62,14 +62,12 @@ def listen(
             "--input",
             "-i",
             metavar="FILE|URL",
-            help="Hear a file or a network stream at real pace instead; '-' is standard input.",
+            help="Hear a file or a network stream at real pace; '-' is standard input.",
         ),
     ] = None,
     rate: RateOption = None,
     form: FormatOption = Format.text,
-    stable: Annotated[
-        bool, typer.Option("--stable", help="Of what is being said show only words that will not change.")
-    ] = False,
+    stable: Annotated[bool, typer.Option("--stable", help="Show only words of a partial that will not change.")] = False,
     figures: FiguresOption = False,
     phrases: PhrasesOption = None,
     phrase_threshold: ThresholdOption = None,
@@ -78,17 +76,15 @@ def listen(
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
     voice_activity: Annotated[
-        bool, typer.Option("--voice-activity", help="Count as silence only what is quiet, too (by level).")
+        bool, typer.Option("--voice-activity", help="Count only quiet sound as silence, by its level.")
     ] = False,
     gate: Annotated[
         bool | None,
-        typer.Option(
-            "--gate/--no-gate", help="Let the network rest while nothing is heard.  [default: with a microphone it does]"
-        ),
+        typer.Option("--gate/--no-gate", help="Stop the network while there is no sound.  [default: with a microphone]"),
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
+        typer.Option(metavar="COMMAND", help="Run this for each final, with its JSON on standard input; without a shell."),
     ] = None,
     chunk_ms: Annotated[
         int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
@@ -98,26 +94,26 @@ def listen(
 ) -> None:
     """Print words while they are being said.
 
-    On a terminal the line that is being said is rewritten until it is final; in a pipe text is one final line
-    an utterance, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
+    A terminal shows the current line and rewrites it until it is final. In a pipe, text is one line for each
+    final, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
     and end with exit code 0.
 
-    A microphone that is unplugged, or whose sound server ends or hangs, is waited for; what was lost in the
-    meantime is told as a gap. So is sound that a machine too slow for its model has to drop.
+    If the microphone is unplugged, or its sound server ends or hangs, edgeseq waits for it and reports the gap. It
+    also reports sound that a machine too slow for its model has to drop.
 
-    A file is heard at the pace it was said, through the same path as the microphone; so is whatever ffmpeg opens
-    by a URL (http, rtsp ...). Standard input is heard as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
+    A file, or a URL that ffmpeg opens (http, rtsp ...), is played at real pace through the same path as the
+    microphone. Standard input is read as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
-    With --phrases the file is looked at while the stream runs: when it changes, the next utterance is searched for
-    its new phrases, and if it has faults they are reported and the old phrases stay. So is the file of --hotwords.
+    The files of --phrases and --hotwords are watched: the next utterance uses the new version. If it has faults,
+    they are reported and the old version stays.
 
-    Commands of --run are started one after another and never hold up the words; what they print goes to
-    standard error, and so does a line for each that fails or is slow.
+    Commands of --run are started one after another and never delay the words. Their output goes to
+    standard error, with a line for each that fails or is slow.
 
     \b
     Examples:
       edgeseq listen
-      edgeseq listen --device USB --format jsonl | while read -r line; do echo "$line"; done
+      edgeseq listen --device USB --format jsonl | jq .text
       edgeseq listen --input call.wav
       edgeseq listen --input rtsp://camera.local/stream
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
@@ -202,7 +198,7 @@ Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
 def _with_phrases(
     recognizer: Recognizer, path: Path | None, threshold: float | None, reject: bool
 ) -> tuple[Recognizer, Watched]:
-    """Let a recognizer understand the phrases of a file, and take them anew whenever the file changes."""
+    """Let a recognizer understand the phrases of a file, and read them again whenever the file changes."""
     decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
     if decoder is None or path is None:
         return recognizer, lambda blocks: blocks
@@ -220,7 +216,7 @@ def _with_phrases(
 
 
 def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
-    """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
+    """Let a recognizer use the search that was asked for, and read hotwords again whenever their file changes."""
     from edgeseq.decoding.beam import BeamDecoder
     from edgeseq.decoding.dictation import DictationDecoder
     from edgeseq.decoding.loading import ChangingHotwords

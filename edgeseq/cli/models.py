@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeseq.models import ModelFolder
 
 app = typer.Typer(
-    help="Models: what is here, what they were trained on, whether they work.",
+    help="List, describe and verify models.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -50,7 +50,7 @@ def list_models(as_json: JsonOption = False) -> None:
 
 @app.command("info")
 def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json: JsonOption = False) -> None:
-    """Show what a model file says about itself: data, licence, scores, tokens.
+    """Describe a model: what it understands, data, licence, scores.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
 
 @app.command("verify")
 def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> None:
-    """Check that a model file works on this machine, from its bytes to words.
+    """Check that a model file works on this machine.
 
     It says nothing about how well the model hears: that is `edgeseq eval`.
 

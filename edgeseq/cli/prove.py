@@ -35,7 +35,9 @@ def prove(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Count the words that the same weights get wrong in torch, whole and streamed, and in exported files.
+    """Compare the errors of torch and of exported files.
+
+    It counts the words that the same weights get wrong in torch, whole and streamed, and in exported files.
 
     Of phone models the phones of the best path count, too, and words are those of the model's lexicon.
 
@@ -44,7 +46,7 @@ def prove(
 
     \b
     Example:
-      edgeseq prove models/digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+      edgeseq prove digits-en --manifest fsdd/test.jsonl --connected 0,1
     """
     from edgeseq.errors import MissingExtraError, UsageError
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a normal end: what has been heard is still told."""
+"""Ctrl-C and SIGTERM as a normal end: the last words are still printed."""
 
 from __future__ import annotations
 

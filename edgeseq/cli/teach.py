@@ -30,7 +30,7 @@ RECIPE, SCORES = "recipe.yaml", "eval.json"
 
 @dataclass(frozen=True)
 class Places:
-    """Where a taught model and what it was made of lie."""
+    """Where a taught model, its speech and its training lie."""
 
     name: str
     model: Path
@@ -50,7 +50,7 @@ def teach(
     words: Annotated[
         list[str], typer.Argument(metavar="WORD...", help="What to understand; quote several words: 'lights off'.")
     ],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model.  [default: the words]")] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.  [default: the words]")] = "",
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the model goes.  [default: models/NAME]")] = None,
     others: Annotated[
         list[Path] | None,
@@ -207,7 +207,7 @@ def _comment(places: Places) -> list[str]:
 
 
 def _export(places: Places) -> Sequence[ClipResult]:
-    """Export to the run, prove, and copy the model to its folder; returns what its 8-bit file made of the held-out speech."""
+    """Export to the run, prove, and copy the model to its folder; returns what its 8-bit file heard in the held-out speech."""
     from edgeseq.export.finishing import EXPORTS, finish
 
     with progress("Exporting and measuring", unit="recordings") as show:
@@ -233,7 +233,7 @@ def _report(heard: Sequence[ClipResult], lesson: Lesson, places: Places) -> None
     say(f"By synthesized voices that it never heard: {synthesized.to_text()}.")
     if recorded.others:
         accepted = f"{recorded.accepted} of {recorded.others}"
-        say(f"Of recorded other speech, in stretches of up to 3 s, accepted: {accepted}.")
+        say(f"It heard a command in {accepted} stretches of recorded other speech (up to 3 s).")
     say("People differ from synthesizers: speak to it before you rely on it.")
     say(f"Model:  {places.model} ({(places.model / 'model.int8.onnx').stat().st_size / 1e6:.2f} MB)")
     say(f"Recipe: {places.model / RECIPE}, to train further")

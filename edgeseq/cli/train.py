@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 USUAL: dict[str, object] = {"workers": 1, "accelerator": "auto", "devices": None, "nodes": 1}
-"""Of options that a command need not name."""
+"""Values of options that a command need not name."""
 
 
 def train(
@@ -30,7 +30,7 @@ def train(
         typer.Argument(help="Changes to it, such as train.steps=500.", metavar="[KEY=VALUE]..."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue exactly from the newest checkpoint.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each that trains.")] = 1,
     accelerator: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda, mps.")] = "auto",
@@ -43,7 +43,7 @@ def train(
         typer.Option("--resident", help="Keep all sound in one GPU's memory and augment it there; cannot be resumed."),
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="With --resident: end after so long, the learning rate at zero by then.")
+        float | None, typer.Option(min=0.01, help="With --resident: end after this time, the learning rate at zero.")
     ] = None,
 ) -> None:
     """Train a streaming model as a recipe says.
@@ -105,7 +105,7 @@ def train(
                 is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
             again = _again(recipe, overrides or [], out, workers=workers, accelerator=accelerator, devices=devices, nodes=nodes)
-            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Go on with: {again}"
+            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Continue with: {again}"
             say(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if is_first and not _finish(folder, resolved.name):

@@ -26,7 +26,7 @@ class TrainProgress:
         self._began: tuple[int, float] | None = None
 
     def __enter__(self) -> TrainProgress:
-        """Say at once that something goes on."""
+        """Show at once that work has begun."""
         if self._line.is_terminal:
             self._line.show([f"preparing {self._steps:,} steps ..."])
         return self

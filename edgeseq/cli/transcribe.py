@@ -77,7 +77,7 @@ def transcribe(
     been heard so far and ends.
 
     A large archive: with --jobs the files are spread over processes, of this machine or of a Ray cluster; with --journal
-    a run that was ended goes on where it was. The words are the same, and in the same order.
+    a run that was ended continues where it was. The words are the same, in the same order.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def transcribe(
       edgeseq transcribe --format jsonl *.flac | jq .text
       edgeseq transcribe --format srt --out-dir subtitles *.mp4
       sox call.wav -t wav - | edgeseq transcribe -
-      edgeseq transcribe --format jsonl --jobs 8 --journal archive.journal archive/*.flac > archive.jsonl
+      edgeseq transcribe -f jsonl -j 8 --journal done.journal archive/*.flac
     """
     targets = _targets(files, form, out_dir)
     with stop_on_signals() as stop:
@@ -114,7 +114,7 @@ def _targets(files: list[str], form: Format, out_dir: Path | None) -> list[Path 
     if out_dir is None:
         if form.is_subtitles and len(files) > 1:
             raise UsageError(
-                f"--format {form.value} of {len(files)} files cannot share standard output: times begin anew with each.\n"
+                f"--format {form.value} of {len(files)} files cannot share standard output: each file's times begin at zero.\n"
                 "  Give --out-dir DIR, and each gets a file there."
             )
         return [None] * len(files)
@@ -188,7 +188,7 @@ def _transcribe_many(
 
 
 def _tell(outcome: Outcome, target: Path | None) -> None:
-    """Give out what was made of a file."""
+    """Write what was understood of a file."""
     if outcome.fault is not None:
         say(f"edgeseq: {outcome.fault}", err=True)
     if outcome.result is not None and target is not None:

@@ -16,6 +16,9 @@ from edgeseq.tokens.table import BLANK, WORD_START, TokenTable, normalize_text
 from edgeseq.training.recipe import TokensRecipe
 from edgeseq.training.weights import find_weights, load_trained
 
+WORD_SCORE, LETTER_SCORE = -1.0, -100.0
+"""Scores of whole words' tokens: no word is cheaper spelled in letters."""
+
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str], language: str = "") -> TokenTable:
     """Make the tokens of a recipe for the texts in `language` that it trains on. The same texts give the same tokens.
@@ -88,12 +91,11 @@ def whole_words(words: Iterable[str]) -> TokenTable:
     >>> whole_words(["no", "on"]).symbols
     ('<blk>', '▁', 'n', 'o', '▁no', '▁on')
     """
-    listed = sorted(words)
+    listed = sorted(set(words))
     letters = sorted({letter for word in listed for letter in word})
     pieces = (WORD_START, *letters, *(WORD_START + word for word in listed))
-    return TokenTable(
-        (BLANK, *pieces), scores=(0.0, *(-1.0 if len(piece) > 1 and piece[0] == WORD_START else -100.0 for piece in pieces))
-    )
+    scores = (WORD_SCORE if piece[1:] else LETTER_SCORE for piece in pieces)
+    return TokenTable((BLANK, *pieces), scores=(0.0, *scores))
 
 
 def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:
