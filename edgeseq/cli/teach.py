@@ -119,29 +119,27 @@ def _refuse_finished(places: Places) -> None:
 
 def _mention_general_model(texts: Sequence[str]) -> None:
     """Say where a model that is installed knows the words without any training."""
-    from edgeseq.decoding.lexicon import known_words
     from edgeseq.errors import EdgeseqError
     from edgeseq.model.metadata import CtcMetadata
     from edgeseq.models import list_models, read_metadata
 
-    words = {word for text in texts for word in text.split()}
     for model in list_models():
+        path = next(iter(model.files.values()))
         try:
-            path = next(iter(model.files.values()))
-            metadata = read_metadata(path)
-            if not isinstance(metadata, CtcMetadata) or "lexicon" not in metadata.companion_files:
+            metadata = read_metadata(path).with_companions(path)
+            if not isinstance(metadata, CtcMetadata) or metadata.token_details.get("kind") != "phones":
                 continue
-            known = set(known_words(metadata.token_table, metadata.companion_files["lexicon"]))
+            if any(map(metadata.token_table.unknown, texts)):
+                continue
         except EdgeseqError:
             continue
-        if words <= known:
-            say(
-                f"{model.name} knows these words already: a phrase file makes it listen for them, without training.\n"
-                f"  See docs/phrases.md: edgeseq listen --model {model.name} --phrases FILE.yaml\n"
-                "  A model of its own, as made now, is a tenth of its size.",
-                err=True,
-            )
-            return
+        say(
+            f"{model.name}, which is installed, knows these words: a phrase file makes it listen for them, untrained.\n"
+            f"  edgeseq listen --model {model.name} --phrases FILE.yaml (docs/phrases.md)\n"
+            "  The model that is made now is a tenth of its size.",
+            err=True,
+        )
+        return
 
 
 def _speak(lesson: Lesson, voices: str, engine_files: Sequence[Path], seed: int) -> None:

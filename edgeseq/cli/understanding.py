@@ -9,6 +9,7 @@ from edgeseq.errors import printable
 
 if TYPE_CHECKING:
     from edgeseq.model.metadata import CtcMetadata
+    from edgeseq.tokens.table import TokenTable
 
 LINE = 79
 """Columns: a line of a terminal of 80 that is not wrapped."""
@@ -18,13 +19,14 @@ MOST_WORDS = 40
 
 def understands(metadata: CtcMetadata, line: int = LINE) -> str:
     """Say which words a model can write, cut to `line` columns."""
-    tokens = metadata.token_table
+    return fit_start(printable(f"{metadata.name} understands {words_of(metadata.token_table)}"), line)
+
+
+def words_of(tokens: TokenTable) -> str:
+    """List the words that tokens can write, or say how many there are, or of which letters."""
     if tokens.whole_words:
-        listed = ", ".join(tokens.whole_words[:MOST_WORDS])
-        more = f" and {len(tokens.whole_words) - MOST_WORDS:,} more" if len(tokens.whole_words) > MOST_WORDS else ""
-        what = f"{listed}{more}"
-    elif tokens.kind == "phones":
-        what = f"{len(tokens.pronunciations):,} words"
-    else:
-        what = f"words of the letters {' '.join(sorted(tokens.letters))}"
-    return fit_start(printable(f"{metadata.name} understands {what}"), line)
+        more = len(tokens.whole_words) - MOST_WORDS
+        return ", ".join(tokens.whole_words[:MOST_WORDS]) + (f" and {more:,} more" if more > 0 else "")
+    if tokens.kind == "phones":
+        return f"{len(tokens.pronunciations):,} words"
+    return f"words of the letters {' '.join(sorted(tokens.letters))}"

@@ -57,7 +57,9 @@ def test_the_version_has_a_short_option():
 
 def test_help_imports_nothing_slow():
     code = "import sys; from edgeseq.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+    loaded = (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+    )
     assert not {"numpy", "torch", "onnxruntime", "pydantic"} & set(loaded)
 
 
