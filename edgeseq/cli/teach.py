@@ -78,6 +78,11 @@ def teach(
       edgeseq teach yes no "lights off"
       edgeseq teach computer --others recordings/ --no-listen
     """
+    from edgeseq.data.lesson import Lesson, check_texts
+    from edgeseq.data.synth import slug
+
+    texts = check_texts(words, any_language=bool(engine_file))
+    say(f"Teaching: {', '.join(texts)}", err=True)
     try:
         import edgeseq.export.exporter
         import edgeseq.training.teaching  # noqa: F401
@@ -85,10 +90,6 @@ def teach(
         raise MissingExtraError(
             f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]', or make dev in a clone"
         ) from fault
-    from edgeseq.data.lesson import Lesson, check_texts
-    from edgeseq.data.synth import slug
-
-    texts = check_texts(words, any_language=bool(engine_file))
     named = name or slug(" ".join(texts))
     if Path(named).name != named:
         raise UsageError(f"--name {named!r}: wanted a name without a folder; --out says where the model goes.")
