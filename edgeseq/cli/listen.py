@@ -136,8 +136,6 @@ def listen(
             recognizer, watched = _with_beam(recognizer, beam, search)
         else:
             recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
-        if phrases is None:
-            say(understands(recognizer.metadata), err=True)
         spell = speller(figures, recognizer.metadata.language)
         file = None if input_file is None else without_password(input_file)
         chunk_seconds = chunk_ms / 1000
@@ -158,7 +156,6 @@ def listen_live(model: str) -> None:
     with stop_on_signals() as stop:
         recognizer = load_recognizer(model)
         recognizer = recognizer.with_gate(Gate(recognizer.sample_rate))
-        say(understands(recognizer.metadata), err=True)
         source = _microphone(os.environ.get(DEVICE_VARIABLE), recognizer.sample_rate, CHUNK_MS / 1000)
         _follow(recognizer, source, Display(Format.text), stop)
 
@@ -178,7 +175,7 @@ def _follow(
     from edgeseq.output.notify import alive_while, notify
 
     with source as (name, blocks, rest):
-        say(f"listening on {name}; Ctrl-C ends", err=True)
+        say(f"listening on {name}; Ctrl-C ends\n{understands(recognizer.metadata)}", err=True)
         notify("READY=1", f"STATUS=listening on {name}")
         events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
         for event in only_stable(events) if stable else events:

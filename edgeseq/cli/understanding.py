@@ -18,8 +18,11 @@ MOST_WORDS = 40
 
 
 def understands(metadata: CtcMetadata, line: int = LINE) -> str:
-    """Say which words a model can write, cut to `line` columns."""
-    return fit_start(printable(f"{metadata.name} understands {words_of(metadata.token_table)}"), line)
+    """Say which words a model can write, or where it may write any, what it was trained on; cut to `line` columns."""
+    tokens = metadata.token_table
+    knows_words = tokens.whole_words or tokens.kind == "phones"
+    what = f" understands {words_of(tokens)}" if knows_words else f", trained on: {metadata.data}"
+    return fit_start(printable(metadata.name + what), line)
 
 
 def words_of(tokens: TokenTable) -> str:

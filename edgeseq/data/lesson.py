@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edgeseq.data.engines import ENGINES, Engine, Voice
@@ -131,35 +132,29 @@ def speak(
     """
     to_train, apart = hold_out(voices)
     n_held_out = max(2, lesson.per_text // 8)
-    jobs_ = [
+    work = [
         (list(lesson.texts), lesson.per_text, lesson.own.parent, to_train, seed),
         (*others_for(lesson.texts, 5 * lesson.per_text), lesson.others.parent, to_train, seed),
         (list(lesson.texts), n_held_out, lesson.folder / "held-out-own", apart or to_train, seed + HELD_OUT_SEED),
         (*held_out_others(lesson, 8 * n_held_out), lesson.folder / "held-out-others", apart or to_train, seed + HELD_OUT_SEED),
     ]
-    total, done, reports = sum(len(texts) * count for texts, count, *_ in jobs_), 0, []
-    for texts, count, folder, speakers, drawn_by in jobs_:
-        before = done
-        report = synthesize(
-            texts,
-            count,
-            folder,
-            speakers,
-            seed=drawn_by,
-            jobs=jobs,
-            known=known,
-            on_progress=lambda n, _, before=before: on_progress(before + n, total),
-            stop=stop,
-        )
-        reports.append(report)
-        done += len(texts) * count
-        if report.stopped:
+    sizes = [len(texts) * count for texts, count, *_ in work]
+    reports: list[SynthReport] = []
+    for number, (texts, count, folder, speakers, drawn_by) in enumerate(work):
+        show = partial(_show_sum, on_progress, sum(sizes[:number]), sum(sizes))
+        made = synthesize(texts, count, folder, speakers, seed=drawn_by, jobs=jobs, known=known, on_progress=show, stop=stop)
+        reports.append(made)
+        if made.stopped:
             break
     spoken = Spoken(tuple(reports), len(to_train), len(apart))
     if not spoken.stopped:
         _refuse_unspoken(lesson)
         write_manifest(lesson.held_out, _held_out(lesson))
     return spoken
+
+
+def _show_sum(on_progress: Progress, before: int, total: int, done: int, _wanted: int) -> None:
+    on_progress(before + done, total)
 
 
 def held_out_others(lesson: Lesson, count: int) -> tuple[list[str], int]:
