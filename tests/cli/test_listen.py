@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
+from edgeseq.cli import app
 from edgeseq.cli.display import fit, printable, width
+from edgeseq.errors import UsageError
 
 pytest.importorskip("onnx")
 import tone_language as tones
@@ -397,3 +400,16 @@ def test_devices(tmp_path):
         lines = run("devices", "--format", "jsonl", env=server.environment).stdout.splitlines()
     assert done.returncode == 0 and "* " in done.stdout and "pulse" in done.stdout
     assert {"pulse", "default"} <= {json.loads(line)["name"] for line in lines}
+
+
+def test_the_microphone_may_be_named_by_the_environment(tone_model, monkeypatch):
+    import edgeseq.cli.listen as module
+
+    def refuse(device, *_):
+        raise UsageError(f"asked for {device}")
+
+    monkeypatch.setattr(module, "_microphone", refuse)
+    asked = CliRunner().invoke(app, ["listen", "--model", str(tone_model)], env={"EDGESEQ_DEVICE": "USB"})
+    assert asked.exit_code == 2 and "asked for USB" in asked.stderr
+    asked = CliRunner().invoke(app, ["listen", "--model", str(tone_model), "-d", "2"], env={"EDGESEQ_DEVICE": "USB"})
+    assert "asked for 2" in asked.stderr
