@@ -93,8 +93,8 @@ def check(
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for whatever is found.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 for any finding.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="All findings as JSON.")] = False,
 ) -> None:
     """Find what would stop a training, or hurt it.
 

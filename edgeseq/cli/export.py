@@ -40,22 +40,22 @@ def export(
     unproven: Annotated[
         bool, typer.Option("--unproven", help="Write the files, marked as unproven, even if they change what is understood.")
     ] = False,
-    lexicon: Annotated[
-        Path | None, typer.Option(help="Words that the model brings along, as a file beside it.  [default: the recipe's]")
-    ] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="Word list to put beside the model.  [default: the recipe's]")] = None,
     lm: Annotated[
-        Path | None, typer.Option("--lm", metavar="FILE.lm", help="A language model that it brings along and searches with.")
+        Path | None, typer.Option("--lm", metavar="FILE.lm", help="Language model to put beside it and to search with.")
     ] = None,
-    guesser: Annotated[Path | None, typer.Option(help="What guesses how words sound that the lexicon lacks.")] = None,
+    guesser: Annotated[Path | None, typer.Option(help="Guesser for words that the lexicon lacks.")] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Beginnings that its search keeps.  [default: the recipe's, or as many as usual]")
+        int | None, typer.Option(min=1, help="Hypotheses that its search keeps.  [default: the recipe's, or as many as usual]")
     ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")
     ] = None,
-    word_bonus: Annotated[float | None, typer.Option(help="Nats for each word.  [default: the recipe's, or 0]")] = None,
+    word_bonus: Annotated[
+        float | None, typer.Option(help="Bonus for each word, in nats.  [default: the recipe's, or 0]")
+    ] = None,
     blank_penalty: Annotated[
-        float | None, typer.Option(help="Nats that blank loses in each row.  [default: the recipe's, or 0]")
+        float | None, typer.Option(help="Penalty of blank in each row, in nats.  [default: the recipe's, or 0]")
     ] = None,
 ) -> None:
     """Export trained weights to verified model files.

@@ -239,7 +239,7 @@ def _spread(manifests: list[Path], limit: int | None) -> list[Recording]:
 @app.command("bench")
 def bench(
     file: FileArgument,
-    sentences: Annotated[int, typer.Option(min=1, help="To draw from the phrases and to say.")] = 200,
+    sentences: Annotated[int, typer.Option(min=1, help="Sentences to draw from the phrases.")] = 200,
     beam: Annotated[float | None, typer.Option(help="Nats; inf searches without any.  [default: that of listen]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:

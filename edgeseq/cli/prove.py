@@ -23,7 +23,7 @@ def prove(
         list[str] | None, typer.Option(help="What to hear; may be repeated.  [default: the recipe's data.valid]")
     ] = None,
     connected: Annotated[
-        str, typer.Option(help="Besides, join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
+        str, typer.Option(help="Also join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
     ] = "",
     bits: Annotated[
         list[int] | None, typer.Option(help="Bits a weight of a file: 32, 8 or 4; may be repeated.  [default: 32 and 8]")

@@ -28,9 +28,9 @@ ERASE_LINE = "\r\x1b[K"
 
 
 def record(
-    prompts: Annotated[Path, typer.Option(help="File of what to say, one a line.")],
+    prompts: Annotated[Path, typer.Option(help="Texts to say, one a line.")],
     out: Annotated[Path, typer.Option(help="Folder for the recordings and their manifest.jsonl.")],
-    speaker: Annotated[str, typer.Option(help="Who speaks: a name for the manifest.")],
+    speaker: Annotated[str, typer.Option(help="Name of the speaker, for the manifest.")],
     takes: Annotated[int, typer.Option(min=1, help="Recordings of each prompt.")] = 1,
     device: Annotated[
         str | None,

@@ -50,7 +50,7 @@ def train(
 
     Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME, at the end the
     exported model, its error rates in torch and on onnxruntime (proof.json) and a page to look at (report.html).
-    Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes nothing but the time:
+    Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes only the time:
     torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500

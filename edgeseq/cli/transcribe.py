@@ -72,7 +72,7 @@ def transcribe(
 
     Subtitles (srt, vtt) have a cue for each seven words or six seconds at most; of several files they need
     --out-dir. With several files each line of text begins with the file's name and a colon. A file that cannot be
-    read is reported on standard error and the others are done all the same; the exit code is then 1.
+    read is reported on standard error and the others are still done; the exit code is then 1.
     One that breaks off counts as such, and the words up to there are printed. Ctrl-C prints what has
     been heard so far and ends.
 
