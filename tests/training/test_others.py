@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 
 from edgeseq.errors import RecipeError
 from edgeseq.tokens.table import TokenTable
+from edgeseq.training.flush import draw_clips
 from edgeseq.training.tokens import whole_words
 from edgeseq.training.trainer import load_batches
 
@@ -63,3 +64,9 @@ def test_a_token_stands_for_a_whole_word(with_others):
     assert kept.encode("lights") == tokens.encode("lights") and kept.unknown("off") == ["f"]
     assert TokenTable.of_characters(["on"]).whole_words == ()
     assert load_batches(with_others("b", tokens={"kind": "words"})).task.symbols == ("<blk>", "▁", "a", "▁a")
+
+
+def test_the_flush_is_measured_on_all_texts_that_take_turns():
+    drawn = draw_clips(500)  # yes, no, yes, no: each second clip would be the same word
+    assert len(drawn) == len(set(drawn)) == 400 and 150 < sum(number % 2 for number in drawn) < 250
+    assert draw_clips(3) == [0, 1, 2]
