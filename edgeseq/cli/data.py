@@ -99,7 +99,7 @@ def check(
     """Find what would stop a training, or hurt it.
 
     Files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long for their
-    sound (CTC needs a row a token, and one between equal neighbours), sound that is there twice, speakers and sound that
+    sound (CTC needs one row per token, and one between equal neighbours), sound that is there twice, speakers and sound that
     are in a test manifest, too. Ends with 1 if something would stop a training.
 
     Example: edgeseq data check data/mine/train.jsonl --against data/mine/test.jsonl --tokens digits-en

@@ -33,7 +33,7 @@ def detect(
     For models that label sound (task `frames`), such as voice or none. A line with "end": null says that something began,
     a second one with the same label and start, when it has ended. Standard input: WAV, or raw 16-bit little-endian mono
     samples; lines come while it is heard. A file that cannot be read is reported on standard error and the others
-    are done all the same; the exit code is then 1.
+    are still done; the exit code is then 1.
 
     \b
     Examples:

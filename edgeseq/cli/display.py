@@ -33,12 +33,12 @@ class Format(StrEnum):
 
     @property
     def is_subtitles(self) -> bool:
-        """Whether times begin anew with each file, so that several need several outputs."""
+        """Whether times begin at zero in each file, so that several need several outputs."""
         return self in (Format.srt, Format.vtt)
 
     @property
     def suffix(self) -> str:
-        """Of a file in this format."""
+        """Suffix of a file in this format."""
         return ".txt" if self is Format.text else f".{self.value}"
 
 
@@ -90,7 +90,7 @@ class Display:
             typer.echo(f"{start}edgeseq: no sound from {gap.start:.1f} to {gap.end:.1f} s: {gap.reason}.", err=True)
 
     def spelled(self, event: Event) -> Event:
-        """Write the text of an event anew, in figures where that is wanted; its words stay as they were said."""
+        """Spell the text of an event, in figures where that is wanted; its words stay as they were said."""
         return replace(event, text=self.spell([word.word for word in event.words]))
 
     def _show_cues(self, event: Event) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ALL_PASSES = "0,1,2,3,4"
 SHOWN_WORDS = 10
-"""Of those that a lexicon lacks."""
+"""Words that a lexicon lacks, as many as are shown."""
 
 
 @searches

@@ -68,7 +68,7 @@ def export(
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
     hear them; what changes their words (of phone models: or phones) by more than export.most_difference is not written (see
-    `edgeseq prove`). --unproven writes it all the same; `edgeseq models info` then says why it is unproven.
+    `edgeseq prove`). --unproven writes it anyway; `edgeseq models info` then says why it is unproven.
 
     What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 

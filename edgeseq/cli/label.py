@@ -47,7 +47,7 @@ def label(
 ) -> None:
     """Transcribe recordings with a larger recognizer, the teacher.
 
-    Kept are answers that the teacher is sure of; those without speech, with numbers in figures, with more words than
+    It keeps answers that the teacher is sure of; those without speech, with numbers in figures, with more words than
     can be said or with loops are left out and counted. A run that was stopped resumes when you start it again, and
     another --min-confidence asks nothing twice. With --check the texts of a manifest are compared with the teacher's
     words, and those that do not match the sound are listed, the worst first; nothing is changed.

@@ -27,9 +27,7 @@ StressOption = Annotated[bool, typer.Option("--stress", help="Keep apart phones 
 def make(
     texts: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="TEXT...", help="Texts, a sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped."
-        ),
+        typer.Argument(metavar="TEXT...", help="Texts, one sentence per line (.tsv: last column; .jsonl: text), or gzipped."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The lexicon to write.")],
     language: Annotated[
@@ -71,7 +69,7 @@ def make(
         raise UsageError("--guess is about words that dictionaries lack; give --dictionary, too, or leave it out.")
     words = count_words(texts)
     if not words:
-        raise WordListError(f"{', '.join(map(str, texts))}: no words; wanted text, a sentence a line.")
+        raise WordListError(f"{', '.join(map(str, texts))}: no words; wanted text, one sentence per line.")
     guessed: list[str] = []
     with progress("Pronouncing", unit="words") as show:
         if dictionary:
@@ -135,7 +133,7 @@ def guesser(
 
 @app.command("pack")
 def pack(
-    lexicon: Annotated[Path, typer.Argument(metavar="LEXICON", help="Words and their phones, a line each.")],
+    lexicon: Annotated[Path, typer.Argument(metavar="LEXICON", help="Words and their phones, one per line.")],
     out: OutOption,
     stress: StressOption = False,
 ) -> None:

@@ -247,7 +247,7 @@ def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
 
 Rest = Callable[[bool], None]
 Source = tuple[str, "Iterator[Floats | Lost]", Rest]
-"""A name to show, blocks of sound as they come, and what is told when they need not hurry."""
+"""A name to show, blocks of sound as they come, and what to call when they need not hurry."""
 
 
 @contextmanager

@@ -22,7 +22,7 @@ NumberBitsOption = Annotated[int, typer.Option("--bits", metavar="32|16", help="
 def build(
     texts: Annotated[
         list[Path],
-        typer.Argument(metavar="TEXT...", help="A sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped."),
+        typer.Argument(metavar="TEXT...", help="One sentence per line (.tsv: last column; .jsonl: text), or gzipped."),
     ],
     out: OutOption,
     order: Annotated[int, typer.Option(help="Length of the longest n-grams.")] = 3,

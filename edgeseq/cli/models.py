@@ -31,8 +31,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object, for p
 def list_models(as_json: JsonOption = False) -> None:
     """List the models that are found by name.
 
-    They are looked for in the folders of $EDGESEQ_MODELS, in ~/.local/share/edgeseq/models, in the repository
-    and among those that came with edgeseq.
+    It searches the folders of $EDGESEQ_MODELS, ~/.local/share/edgeseq/models, the models of the repository
+    and those that came with edgeseq.
     """
     from edgeseq import models
 

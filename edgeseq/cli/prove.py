@@ -39,7 +39,7 @@ def prove(
 
     It counts the words that the same weights get wrong in torch, whole and streamed, and in exported files.
 
-    Of phone models the phones of the best path count, too, and words are those of the model's lexicon.
+    For phone models the phones of the best path count too, and words are those of the model's lexicon.
 
     What differs from one way to the next is what streaming, export or quantization did. `edgeseq export` asks the same before
     it writes. Ends with exit code 1 when the rates differ by more than the recipe's export.most_difference.

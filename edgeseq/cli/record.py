@@ -95,7 +95,7 @@ def _verdict(take: Take) -> str:
     for_all = "r: again, p: play, s: skip, q: quit"
     if not take.faults:
         return f"  good: {take.seconds:.1f} s, peak {take.peak_db:.0f} dB\n  Enter: keep, {for_all}"
-    return "\n".join([*(f"  {fault}" for fault in take.faults), f"  Enter: again, k: keep all the same, {for_all}"])
+    return "\n".join([*(f"  {fault}" for fault in take.faults), f"  Enter: again, k: keep anyway, {for_all}"])
 
 
 def _show_level(state: State, rate: int) -> None:

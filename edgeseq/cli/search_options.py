@@ -55,9 +55,7 @@ class Search:
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
     ] = None
-    hotwords: Annotated[
-        Path | None, typer.Option("--hotwords", metavar="FILE", help="Hear these names and phrases more readily.")
-    ] = None
+    hotwords: Annotated[Path | None, typer.Option("--hotwords", metavar="FILE", help="Prefer these names and phrases.")] = None
     hotword: Annotated[
         list[str] | None,
         typer.Option(

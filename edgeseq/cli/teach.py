@@ -114,7 +114,7 @@ def _refuse_finished(places: Places) -> None:
         raise UsageError(
             f"{places.model} is there already. Listen with it: edgeseq listen --model {quote(str(places.model))}\n"
             f"  To train it further: edgeseq train {quote(str(places.model / RECIPE))} --out runs/{places.name}-2\n"
-            f"  To begin again, choose another --name, or remove {places.run} and {places.data}."
+            f"  To start over, choose another --name, or remove {places.run} and {places.data}."
         )
 
 
@@ -155,7 +155,7 @@ def _speak(lesson: Lesson, voices: str, engine_files: Sequence[Path], seed: int)
     if spoken.stopped:
         _end_stopped()
     engines = ", ".join(dict.fromkeys(voice.engine for voice in chosen))
-    apart = f"{spoken.n_held_out} voices are kept apart to measure with" if spoken.n_held_out else "too few to keep some apart"
+    apart = f"{spoken.n_held_out} voices are held out to measure with" if spoken.n_held_out else "too few to hold some out"
     say(f"Speech: {lesson.folder}, by {spoken.n_voices} voices of {engines}; {apart}.", err=True)
 
 
@@ -166,7 +166,7 @@ def _add_recorded(lesson: Lesson, sources: Sequence[Path]) -> None:
         count, faults = add_recorded(lesson, sources)
         for fault in faults:
             say(f"left out: {fault}", err=True)
-        say(f"Other speech: {count:,} recordings of {', '.join(map(str, sources))}, a tenth of them kept apart.", err=True)
+        say(f"Other speech: {count:,} recordings of {', '.join(map(str, sources))}, a tenth of them held out.", err=True)
 
 
 def _train(lesson: Lesson, places: Places, steps: int | None, seed: int) -> None:

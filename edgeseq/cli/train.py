@@ -35,7 +35,8 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each that trains.")] = 1,
     accelerator: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda, mps.")] = "auto",
     devices: Annotated[
-        int | None, typer.Option(min=1, help="Devices a machine, a process each.  [default: all GPUs, or one process]")
+        int | None,
+        typer.Option(min=1, help="Devices per machine, with one process for each.  [default: all GPUs, or one process]"),
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines (under SLURM or torchrun).")] = 1,
     resident: Annotated[
@@ -113,7 +114,7 @@ def train(
 
 
 def _again(recipe: Path, overrides: Sequence[str], out: Path | None, **options: object) -> str:
-    """Write the command that goes on with a training, as it was given: without its overrides or --out it is another one.
+    """Write the command that continues a training, as it was given: without its overrides or --out it is another one.
 
     >>> _again(Path("my recipe.yaml"), ["train.steps=500"], Path("runs/b"), workers=2, nodes=1)
     "edgeseq train 'my recipe.yaml' train.steps=500 --out runs/b --workers 2 --resume"
@@ -154,7 +155,7 @@ def _train_resident(
 
 
 def _finish(folder: Path, name: str) -> bool:
-    """Export, prove, report; what is not fit to be released is told, too, and the weights are safe in any case.
+    """Export, prove, report; it also reports what is not fit to be released; the weights are safe in any case.
 
     Returns whether the proof held, where there is one.
     """

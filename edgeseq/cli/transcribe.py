@@ -169,7 +169,7 @@ def _transcribe_many(
 
     items = {file: file for file, _ in targets}
     if STANDARD_INPUT in items:
-        raise UsageError("Standard input cannot be spread or gone on from; leave out --jobs and --journal, or name files.")
+        raise UsageError("Standard input cannot be spread or resumed; leave out --jobs and --journal, or name files.")
     opener = partial(wanted.open, Stop() if jobs else stop)
     outcomes: dict[str, Outcome] = {}
     left = iter(targets)

@@ -1,4 +1,4 @@
-"""The speech of a lesson: a few texts and other speech by many voices, and voices that are kept apart to measure with."""
+"""The speech of a lesson: a few texts and other speech by many voices, and held-out voices to measure with."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.tokens.normalizing import normalize_text
 
 HELD_OUT_VOICES = 6
-"""One in so many voices of a synthesizer is kept apart."""
+"""One in this number of voices of a synthesizer is held out."""
 HELD_OUT_SEED = 1
 HELD_OUT_PEOPLE = 10
-"""So is one in so many speakers of recorded other speech, or recordings whose speaker is not known."""
+"""So is one in this number of speakers of recorded other speech, or recordings whose speaker is not known."""
 LONGEST_SECONDS = 3.0
 """Recorded other speech is cut to stretches of this length, that of a row in training."""
 SPEAKABLE = re.compile(r"[a-z]+('[a-z]+)*'?")
@@ -72,7 +72,7 @@ class Spoken:
     reports: tuple[SynthReport, ...]
     n_voices: int
     n_held_out: int
-    """voices that are kept apart; 0 where there are too few, and the same voices are measured"""
+    """held-out voices; 0 where there are too few, and the same voices are measured"""
 
     @property
     def stopped(self) -> bool:
@@ -101,7 +101,7 @@ def check_texts(texts: Sequence[str], *, any_language: bool = False) -> tuple[st
 def hold_out(voices: Sequence[Voice]) -> tuple[tuple[Voice, ...], tuple[Voice, ...]]:
     """Divide voices into those to train with and those to measure with: no variant of espeak-ng's is among both.
 
-    Where a synthesizer has fewer than four, none of its voices is kept apart.
+    Where a synthesizer has fewer than four, none of its voices is held out.
     """
     kept: set[tuple[str, str]] = set()
     for engine in dict.fromkeys(voice.engine for voice in voices):

@@ -41,7 +41,7 @@ AUGMENT = {  # synthesized voices are few and clean: all that makes them differ
 
 
 def steps_for(n_texts: int) -> int:
-    """Say how many steps a lesson of so many texts takes.
+    """Say how many steps a lesson of `n_texts` takes.
 
     >>> steps_for(2), steps_for(100)
     (2000, 8000)

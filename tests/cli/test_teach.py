@@ -26,7 +26,7 @@ def test_words_become_a_model_that_can_be_trained_further(tmp_path):
     command = ("yes", "no", "--per-text", 4, "--steps", 200, "--voices", "espeak-ng/en-us*", "--no-listen")
     taught = teach(tmp_path, *command)
     assert taught.returncode == 0, taught.stderr
-    assert "voices are kept apart" in taught.stderr and "200 steps take about" in taught.stderr
+    assert "voices are held out" in taught.stderr and "200 steps take about" in taught.stderr
     assert "your words right" in taught.stdout and "other words accepted" in taught.stdout
     model = tmp_path / "models" / "yes-no"
     files = {path.name for path in model.iterdir()}
