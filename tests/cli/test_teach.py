@@ -23,10 +23,10 @@ def teach(folder, *words, **env):
 @pytest.mark.slow
 @needs_espeak
 def test_words_become_a_model_that_can_be_trained_further(tmp_path):
-    command = ("yes", "no", "--per-text", 4, "--steps", 200, "--voices", "espeak-ng/en-us*", "--no-listen")
+    command = ("yes", "no", "--per-text", 8, "--steps", 500, "--voices", "espeak-ng/en-us*", "--no-listen")
     taught = teach(tmp_path, *command)
     assert taught.returncode == 0, taught.stderr
-    assert "voices are held out" in taught.stderr and "200 steps take about" in taught.stderr
+    assert "voices are held out" in taught.stderr and "500 steps take about" in taught.stderr
     assert "your words right" in taught.stdout and "other words accepted" in taught.stdout
     model = tmp_path / "models" / "yes-no"
     files = {path.name for path in model.iterdir()}
@@ -36,7 +36,7 @@ def test_words_become_a_model_that_can_be_trained_further(tmp_path):
     heard = run("transcribe", "--model", model, tmp_path / "data" / "yes-no" / "own" / "yes" / "00000.flac")
     assert heard.returncode == 0
     checked = run("train", "models/yes-no/recipe.yaml", "--check", cwd=tmp_path)
-    assert checked.returncode == 0 and "28 recordings" in checked.stdout
+    assert checked.returncode == 0 and "56 recordings" in checked.stdout
     again = teach(tmp_path, *command)
     assert again.returncode == 2 and "is there already" in again.stderr and "edgeseq train" in again.stderr
 
