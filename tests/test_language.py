@@ -68,7 +68,7 @@ ALLOWED = (
 )
 """What is taken out of a text before it is searched: code, addresses, and uses that are right."""
 
-LATER = ("edgeseq/cli/", "README.md")
+LATER = ("README.md",)
 """Beginnings of paths that are not yet held to the list."""
 
 SEARCHED = [(re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE), plain) for pattern, plain in PLAIN.items()]

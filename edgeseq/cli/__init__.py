@@ -18,27 +18,35 @@ from typer.core import TyperGroup
 from edgeseq.cli.faults import discard_output, faults_told
 from edgeseq.cli.printing import open_missing_streams, print_warnings, say
 
-COMMANDS = {
-    "listen": ("listen", "listen"),
-    "transcribe": ("transcribe", "transcribe"),
-    "detect": ("detect", "detect"),
-    "serve": ("serve", "serve", "ServeCommand"),
-    "devices": ("devices", "devices"),
-    "models": ("models", "app"),
-    "phrases": ("phrases", "app"),
-    "train": ("train", "train"),
-    "augment": ("augment", "augment"),
-    "eval": ("eval", "evaluate"),
-    "prove": ("prove", "prove"),
-    "export": ("export", "export"),
-    "report": ("report", "report"),
-    "explain": ("report", "explain"),
-    "bench": ("bench", "bench"),
-    "data": ("data", "app"),
-    "lm": ("lm", "app"),
-    "lexicon": ("lexicon", "app"),
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Listen": {
+        "listen": ("listen", "listen"),
+        "transcribe": ("transcribe", "transcribe"),
+        "detect": ("detect", "detect"),
+        "serve": ("serve", "serve", "ServeCommand"),
+        "phrases": ("phrases", "app"),
+        "devices": ("devices", "devices"),
+        "models": ("models", "app"),
+    },
+    "Train": {
+        "teach": ("teach", "teach"),
+        "data": ("data", "app"),
+        "train": ("train", "train"),
+        "eval": ("eval", "evaluate"),
+        "export": ("export", "export"),
+        "report": ("report", "report"),
+        "lm": ("lm", "app"),
+        "lexicon": ("lexicon", "app"),
+    },
+    "Tools": {
+        "augment": ("augment", "augment"),
+        "explain": ("report", "explain"),
+        "prove": ("prove", "prove"),
+        "bench": ("bench", "bench"),
+    },
 }
-"""Name -> module here, function or group of commands in it, and perhaps the class of the command; as `--help` lists them."""
+"""As `--help` lists them: name -> module here, function or group of commands in it, and perhaps the class of the command."""
+COMMANDS = {name: of_command for group in GROUPS.values() for name, of_command in group.items()}
 
 
 class OnDemand(Mapping[str, Any]):
@@ -83,6 +91,16 @@ class Commands(TyperGroup):
         """List the names in their order."""
         return list(self.commands)
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands by group, each with the first sentence of its help."""
+        columns = max(map(len, COMMANDS))
+        for title, group in GROUPS.items():
+            listed = [
+                (f"{name:{columns}}", self.commands[name].get_short_help_str(formatter.width - 6 - columns)) for name in group
+            ]
+            with formatter.section(title):
+                formatter.write_dl(listed)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; expected faults end in one message and the right exit code."""
         print_warnings()
@@ -93,9 +111,8 @@ class Commands(TyperGroup):
 app = typer.Typer(
     name="edgeseq",
     cls=Commands,
-    help="Train, shrink and run streaming recurrent models on small computers: live words from a microphone.",
+    help="Speech to text, live and offline, on small computers; with models that you can train yourself.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -114,7 +131,7 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True),
+        typer.Option("-V", "--version", help="Print the version and end.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Hold the options of `edgeseq` itself; each command has its own."""

@@ -29,7 +29,7 @@ def align(
 
     The manifest gets `segments`: one for each phone or letter, as long as the rows in which the model hears it. The
     task `frames` trains on them by cross entropy; a network that begins so learns CTC from little data in a fraction
-    of the steps. The model may be weak: it is told the text, and only says where.
+    of the steps. The model may be weak: it gets the text, and only says where.
 
     Example: edgeseq data align mine/train.jsonl --model english-small --out mine/aligned.jsonl
     """

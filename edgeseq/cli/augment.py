@@ -25,7 +25,9 @@ def augment(
     out: Annotated[Path, typer.Option(help="Folder for the WAV files and the picture.")] = Path("augmented"),
     play: Annotated[bool, typer.Option("--play", help="Play each through the loudspeaker.")] = False,
 ) -> None:
-    """Show what augmentation does to an utterance: what was drawn, in words, WAV files, a picture of the log-mel.
+    """Show what augmentation does to a recording.
+
+    It prints what was drawn, and writes WAV files and a picture of the log-mel.
 
     The same seed gives the same sound. Steps of a training draw from more: which clips are joined, how hard rows are by now.
 
@@ -33,7 +35,7 @@ def augment(
     Examples:
       edgeseq augment demo/number.flac --count 5 --play
       edgeseq augment demo/number.flac --only noise,room --seed 7
-      edgeseq augment demo/number.flac --only recorded_noise augment.recorded_noise.sounds=musan/noise
+      edgeseq augment a.flac augment.recorded_noise.sounds=musan/noise
     """
     from edgeseq.errors import MissingExtraError
 

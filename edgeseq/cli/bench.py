@@ -27,13 +27,13 @@ WIDTHS = (4, 8, 32)
 def bench(
     model: Annotated[str | None, typer.Option(help=f"Name, folder or file of the model.  [default: {DEFAULT_MODEL}]")] = None,
     bits: Annotated[
-        str | None, typer.Option(metavar="8,4,32", help="Of a weight.  [default: all files of a model; 8 of a network]")
+        str | None, typer.Option(metavar="8,4,32", help="Bits of a weight.  [default: each file of a model; 8 for a network]")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=2.0, help="Sound to go through.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=2.0, help="Seconds of sound to process.")] = 60.0,
     audio: Annotated[
         Path | None, typer.Option(help="Sound to use, repeated; a manifest with --beam.  [default: bursts of noise]")
     ] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Push an hour of sound through and see memory grow.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Process an hour of sound and watch the memory.")] = False,
     shape: Annotated[
         list[str] | None,
         typer.Option(metavar="CELL:LAYERSxSIZE", help="A network of this size, such as gru:4x512; may be repeated."),
@@ -43,19 +43,21 @@ def bench(
     ] = None,
     inputs: Annotated[int, typer.Option(min=1, max=65536, help="Inputs of a --shape.")] = 320,
     tokens: Annotated[int, typer.Option(min=2, max=65536, help="Outputs of a --shape.")] = 32,
-    peers: Annotated[bool, typer.Option("--peers", help="The same network on other runtimes, in turns.")] = False,
+    peers: Annotated[bool, typer.Option("--peers", help="Compare other runtimes on the same network, in turns.")] = False,
     streams: Annotated[
-        str | None, typer.Option(metavar="1,4,16,64", help="Batches of so many streams, against one at a time.")
+        str | None, typer.Option(metavar="1,4,16,64", help="Compare batches of these sizes with one stream.")
     ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Say where the time goes, by operator.")] = False,
-    target: Annotated[str, typer.Option(help="Of edgeseq's graphs: generic, x86, pi4, pi5, or auto.")] = "generic",
-    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Turns that everybody gets.")] = 20,
+    profile: Annotated[bool, typer.Option("--profile", help="Show the time of each operator.")] = False,
+    target: Annotated[str, typer.Option(help="Processor of edgeseq's graphs: generic, x86, pi4, pi5 or auto.")] = "generic",
+    rounds: Annotated[int, typer.Option(min=1, max=10_000, help="Rounds to measure.")] = 20,
     chart: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the network's figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
     *,
     search: Search,
 ) -> None:
-    """Measure speed, latency and memory: sound at 48 kHz in 80 ms chunks, resampling included, to words.
+    """Measure speed, latency and memory.
+
+    Sound at 48 kHz comes in 80 ms chunks, is resampled, and becomes words.
 
     Start, memory and processor time are those of whole `edgeseq transcribe` processes. Medians of five and their quartiles; the
     worst chunk is the worst of all. Nothing else should be running.

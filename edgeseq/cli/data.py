@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeseq.cli import align, label, record
+from edgeseq.cli import align, label, record, synth
 from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
-from edgeseq.cli.stopping import stop_on_signals
-from edgeseq.errors import EdgeseqError, MissingExtraError, UsageError
+from edgeseq.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from edgeseq.data.check import DataReport, Spelling
 
 app = typer.Typer(
-    help="Bring or make recordings, as manifests to train on and measure with.",
+    help="Import, synthesize, record and check training data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -46,14 +44,17 @@ def import_(
     parts: Annotated[str, typer.Option(help="Parts or splits, by the corpus's own names, between commas.")] = "",
     words_only: Annotated[bool, typer.Option("--words-only", help="Leave punctuation out of the texts.")] = False,
 ) -> None:
-    """Bring a corpus from its public home, or from a folder or archive already here: a manifest for each of its splits.
+    """Import a corpus, a folder or an archive as manifests.
+
+    Each split of the corpus becomes a manifest.
 
     Corpora: librispeech, minilibrispeech, speechcommands, speechocean762, an4, ljspeech, vctk, aishell (AISHELL-1), fsdd
     (Free Spoken Digits) are downloaded where --from names nothing; commonvoice (any language) is fetched by hand. Other
     data: kaldi (data directories), nemo (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a
     .txt beside each, or a CSV or TSV).
 
-    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. A download that broke off goes on where it ended.
+    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. An interrupted download resumes
+    where it ended.
 
     Example: edgeseq data import librispeech --parts train-clean-100,dev-clean
     """
@@ -64,9 +65,9 @@ def import_(
     folder = out or Path("data") / corpus
     with _sigterm_as_interrupt():
         try:
-            imported = import_corpus(ImportRequest(corpus, folder, source, tuple(_split(parts)), words_only, progress))
+            imported = import_corpus(ImportRequest(corpus, folder, source, tuple(synth.split(parts)), words_only, progress))
         except KeyboardInterrupt:
-            say("\nStopped; the same command goes on from here.", err=True)
+            say("\nStopped. To continue, run the same command again.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     for note, count in Counter(imported.left_out).most_common(MAX_NOTES):
         say(f"left out: {note}" + (f" ({count:,} times)" if count > 1 else ""), err=True)
@@ -88,19 +89,17 @@ def check(
     tokens: Annotated[
         str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
     ] = "",
-    language: Annotated[
-        str, typer.Option(help="Of the texts, such as tr or az, whose capitals have small letters of their own.")
-    ] = "",
+    language: Annotated[str, typer.Option(help="Language of the texts, such as tr or az, for its small letters.")] = "",
     headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="End with 1 for whatever is found.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="All of it, for machines.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 for any finding.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="All findings as JSON.")] = False,
 ) -> None:
-    """Tell what would stop a training on a manifest, or hurt it.
+    """Find what would stop a training, or hurt it.
 
     Files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long for their
-    sound (CTC needs a row a token, and one between equal neighbours), sound that is there twice, speakers and sound that
+    sound (CTC needs one row per token, and one between equal neighbours), sound that is there twice, speakers and sound that
     are in a test manifest, too. Ends with 1 if something would stop a training.
 
     Example: edgeseq data check data/mine/train.jsonl --against data/mine/test.jsonl --tokens digits-en
@@ -185,10 +184,12 @@ def shar(
     manifest: Annotated[Path | None, typer.Argument(help="Recordings to write.", metavar="[MANIFEST]")] = None,
     out: Annotated[Path | None, typer.Option(help="New folder for the archives.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Recordings in an archive.")] = 1000,
-    format_: Annotated[str, typer.Option("--format", help="Of the sound: flac or wav.")] = "flac",
-    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, whoever wrote them.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="Format of the sound: flac or wav.")] = "flac",
+    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, from any program.")] = None,
 ) -> None:
-    """Write a manifest's recordings as Lhotse Shar archives, a few large files that are trained on as they are.
+    """Write recordings to Lhotse Shar archives.
+
+    Training reads these few large files as they are.
 
     A recipe names the folder in place of a manifest. Needs the extra `corpora`; training on archives does not.
 
@@ -215,74 +216,7 @@ def shar(
     say(f"{index or out}: {count:,} recordings; name it in a recipe as the manifest.", err=True)
 
 
-@app.command()
-def synth(
-    text: Annotated[Path | None, typer.Option(help="File of texts to say, one a line.")] = None,
-    words: Annotated[str, typer.Option(help="Or the texts themselves, between commas.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for the files and their manifest.jsonl.")] = None,
-    per_text: Annotated[int, typer.Option(min=1, help="Files of each text.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other voices and manners.")] = 0,
-    engines: Annotated[str, typer.Option(help="Synthesizers, between commas.  [default: all installed]")] = "",
-    exclude_engines: Annotated[str, typer.Option(help="Synthesizers not to use, between commas.")] = "",
-    voices: Annotated[str, typer.Option(help="Only voices like this, such as 'flite/*' or '*/en-us*'.")] = "*",
-    exclude_voices: Annotated[str, typer.Option(help="No voices like this, such as '*whisper*'.")] = "",
-    rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
-    jobs: Annotated[int, typer.Option(min=0, help="Synthesizers at a time; 0: one a core.")] = 0,
-    engine_file: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE.yaml", help="Describes another synthesizer; may be given several times.")
-    ] = None,
-    allow_licenses: Annotated[
-        str, typer.Option(help="Only voices under licences like these, between commas, such as 'MIT*,CC0-1.0'.")
-    ] = "",
-    list_voices: Annotated[bool, typer.Option("--list-voices", help="List the voices and their licences, then end.")] = False,
-) -> None:
-    """Make training speech from text with espeak-ng, flite, festival, where they are installed, and whatever you describe.
-
-    Voice, pitch and speed are drawn for each file from the seed, the text and the file's number. A run that
-    was stopped (Ctrl-C) goes on when it is started again; so does one that is to have more files of each
-    text, or more texts. The manifest says what made each file, and under which licence the program is.
-
-    Example: edgeseq data synth --words yes,no --per-text 200 --out data/yes-no
-    """
-    from edgeseq.data.engine_file import engines_with
-    from edgeseq.data.synth import installed_voices, read_texts, synthesize
-
-    known = engines_with(engine_file or ())
-    licences = _split(allow_licenses)
-    chosen = installed_voices(_split(engines), _split(exclude_engines), voices, exclude_voices, licences, known)
-    if list_voices:
-        for voice in chosen:
-            say(f"{voice.speaker}\t{voice.licence}")
-        return
-    if (text is None) == (not words) or out is None:
-        raise UsageError("Wanted: --text FILE or --words WORD,WORD (one of them), and --out FOLDER.")
-    texts = read_texts(text) if text else list(dict.fromkeys(_split(words)))
-    began = time.monotonic()
-    with progress(f"Speaking to {out}") as show, stop_on_signals() as stop:
-        report = synthesize(
-            texts,
-            per_text,
-            out,
-            chosen,
-            seed=seed,
-            sample_rate=rate,
-            jobs=jobs,
-            known=known,
-            on_progress=show,
-            stop=lambda: stop.requested,
-        )
-    seconds = time.monotonic() - began
-    say(f"{report.manifest}: {report.made:,} files made in {seconds:.0f} s, {report.kept:,} kept", err=True)
-    if report.stopped:
-        say("Stopped; the same command goes on from here.", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED)
-    if report.failed:
-        raise EdgeseqError(
-            f"{len(report.failed)} files could not be spoken in any manner drawn ({report.failed[0]} ...).\n"
-            "  The manifest lists the others. The same command tries again; or leave these voices out."
-        )
-
-
+app.command("synth")(synth.synth)
 app.command("record")(record.record)
 app.command("label")(label.label)
 app.command("align")(align.align)
@@ -294,7 +228,7 @@ def cut(
     words: Annotated[str, typer.Option(help="The words to cut out, between commas.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips and their manifest.jsonl.")],
 ) -> None:
-    """Cut single words out of transcribed sentences, as clips of many people.
+    """Cut single words out of transcribed sentences.
 
     Where a word lies is found by pocketsphinx, an optional package: pip install pocketsphinx
 
@@ -305,16 +239,12 @@ def cut(
 
     recordings = read_manifest(find_data(manifest))
     with progress(f"Cutting to {out}", unit="sentences") as show:
-        report = cut_words(recordings, _split(words), out, on_progress=show)
+        report = cut_words(recordings, synth.split(words), out, on_progress=show)
     for failure in report.failed:
         say(f"left out: {failure}", err=True)
     say(f"{report.manifest}: {len(report.clips):,} clips of {report.n_sentences:,} sentences", err=True)
     if report.failed:
         raise typer.Exit(1)
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _already_here(corpus: str) -> Path | None:

@@ -28,12 +28,12 @@ def detect(
     bits: BitsOption = None,
     rate: RateOption = None,
 ) -> None:
-    """Tell where in recordings a model detects what: one line of JSON for each beginning and each end.
+    """Report what a model detects in recordings, as JSON lines.
 
-    For models that label sound (task `frames`), such as voice or none. A line with "end": null tells that something has begun,
+    For models that label sound (task `frames`), such as voice or none. A line with "end": null says that something began,
     a second one with the same label and start, when it has ended. Standard input: WAV, or raw 16-bit little-endian mono
     samples; lines come while it is heard. A file that cannot be read is reported on standard error and the others
-    are done all the same; the exit code is then 1.
+    are still done; the exit code is then 1.
 
     \b
     Examples:

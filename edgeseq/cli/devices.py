@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.display import CLEAR_TO_END, Format, can_rewrite
-from edgeseq.cli.options import FormatOption
+from edgeseq.cli.options import DEVICE_VARIABLE, FormatOption
 from edgeseq.cli.stopping import stop_on_signals, until
 from edgeseq.errors import printable
 
@@ -30,13 +30,21 @@ def devices(
     test: Annotated[bool, typer.Option("--test", help="Show how loud a microphone is, instead of the list.")] = False,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", metavar="INDEX|NAME", help="... this one.  [default: the system's]"),
+        typer.Option(
+            "--device",
+            "-d",
+            envvar=DEVICE_VARIABLE,
+            metavar="INDEX|NAME",
+            help="Which microphone to test.  [default: the system's]",
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, metavar="SECONDS", help="... for so long.")] = 10.0,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, metavar="SECONDS", help="How long to test it.")] = 10.0,
 ) -> None:
-    """List the microphones; `*` marks the one that `edgeseq listen` takes by itself.
+    """List the microphones, or test one.
 
-    With --test one of them is opened: its rate, channels and format are told, and its level, peak and mean,
+    `*` marks the one that `edgeseq listen` uses by default.
+
+    --test opens one of them and prints its rate, channels and format, and its level, peak and mean,
     twice a second. Speak as you will speak later: peaks between -30 and -6 dB are right.
 
     \b

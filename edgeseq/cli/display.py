@@ -33,12 +33,12 @@ class Format(StrEnum):
 
     @property
     def is_subtitles(self) -> bool:
-        """Whether times begin anew with each file, so that several need several outputs."""
+        """Whether times begin at zero in each file, so that several need several outputs."""
         return self in (Format.srt, Format.vtt)
 
     @property
     def suffix(self) -> str:
-        """Of a file in this format."""
+        """Suffix of a file in this format."""
         return ".txt" if self is Format.text else f".{self.value}"
 
 
@@ -90,7 +90,7 @@ class Display:
             typer.echo(f"{start}edgeseq: no sound from {gap.start:.1f} to {gap.end:.1f} s: {gap.reason}.", err=True)
 
     def spelled(self, event: Event) -> Event:
-        """Write the text of an event anew, in figures where that is wanted; its words stay as they were said."""
+        """Spell the text of an event, in figures where that is wanted; its words stay as they were said."""
         return replace(event, text=self.spell([word.word for word in event.words]))
 
     def _show_cues(self, event: Event) -> None:
@@ -132,6 +132,23 @@ def fit(text: str, columns: int) -> str:
             break
         kept.append(character)
     return "…" + "".join(reversed(kept)).lstrip()
+
+
+def fit_start(text: str, columns: int) -> str:
+    """Keep the beginning of a text that is wider than a line, before an ellipsis.
+
+    >>> fit_start("three one four", 9)
+    'three on…'
+    """
+    if sum(map(width, text)) <= columns:
+        return text
+    kept, left = [], max(columns, 1) - 1
+    for character in text:
+        left -= width(character)
+        if left < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
 
 
 def width(character: str) -> int:

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 ALL_PASSES = "0,1,2,3,4"
 SHOWN_WORDS = 10
-"""Of those that a lexicon lacks."""
+"""Words that a lexicon lacks, as many as are shown."""
 
 
 @searches
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")],
     model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = DEFAULT_MODEL,
-    bits: Annotated[int | None, typer.Option(help="Of a folder: its 8 or 32 bit file.  [default: 8]")] = None,
+    bits: Annotated[int | None, typer.Option(help="Which file of the model's folder: 8 or 32 bit.  [default: 8]")] = None,
     connected: Annotated[
         str, typer.Option(help="Join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
     ] = "",
@@ -72,7 +72,9 @@ def evaluate(
     *,
     search: Search,
 ) -> None:
-    """Count the words that a model gets wrong, and time it, chunk by chunk as a microphone would feed it.
+    """Measure the error rates and the speed of a model.
+
+    It hears recordings chunk by chunk, as a microphone would feed it, and counts the words that are wrong.
 
     With --connected, the recordings must be single words: each pass joins every clip into strings of 3 to 7
     words of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the
@@ -81,7 +83,7 @@ def evaluate(
     Recordings whose text is empty hold no words: those in which words are heard are counted as accepted, and these words
     as inserted.
 
-    With --phrases only the phrases of a file are understood, and clips of which nothing was given out are counted as
+    With --phrases only the phrases of a file are understood, and clips in which none was heard are counted as
     rejected (their words are wrong, too). With --compare, both models understand them. Where the manifest has the keys
     `intent` and `slots`, those are compared: a slot that is missing, wrong or too many makes a clip wrong. Such lines need no
     text.
@@ -94,13 +96,13 @@ def evaluate(
     are not the test's.
 
     With --jobs the clips are spread over processes, of this machine or of a Ray cluster; with --journal a run that was
-    ended goes on where it was. Errors are the same; speeds are those of processes side by side.
+    ended continues where it was. Errors are the same; speeds are those of processes side by side.
 
     \b
     Examples:
-      edgeseq eval --model digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
-      edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration --picture reliability.png
-      edgeseq eval --manifest orders.jsonl --phrases recipes/phrases/coffee.yaml --noise kitchen.flac --snr 10
+      edgeseq eval --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+      edgeseq eval --manifest fsdd/test.jsonl --times --partials --calibration
+      edgeseq eval --manifest orders.jsonl --noise kitchen.flac --snr 10
     """
     from edgeseq.data.manifest import find_data, read_manifest
     from edgeseq.evaluation.evaluate import check_texts

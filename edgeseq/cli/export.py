@@ -40,25 +40,27 @@ def export(
     unproven: Annotated[
         bool, typer.Option("--unproven", help="Write the files, marked as unproven, even if they change what is understood.")
     ] = False,
-    lexicon: Annotated[
-        Path | None, typer.Option(help="Words that the model brings along, as a file beside it.  [default: the recipe's]")
-    ] = None,
+    lexicon: Annotated[Path | None, typer.Option(help="Word list to put beside the model.  [default: the recipe's]")] = None,
     lm: Annotated[
-        Path | None, typer.Option("--lm", metavar="FILE.lm", help="A language model that it brings along and searches with.")
+        Path | None, typer.Option("--lm", metavar="FILE.lm", help="Language model to put beside it and to search with.")
     ] = None,
-    guesser: Annotated[Path | None, typer.Option(help="What guesses how words sound that the lexicon lacks.")] = None,
+    guesser: Annotated[Path | None, typer.Option(help="Guesser for words that the lexicon lacks.")] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Beginnings that its search keeps.  [default: the recipe's, or as many as usual]")
+        int | None, typer.Option(min=1, help="Hypotheses that its search keeps.  [default: the recipe's, or as many as usual]")
     ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")
     ] = None,
-    word_bonus: Annotated[float | None, typer.Option(help="Nats for each word.  [default: the recipe's, or 0]")] = None,
+    word_bonus: Annotated[
+        float | None, typer.Option(help="Bonus for each word, in nats.  [default: the recipe's, or 0]")
+    ] = None,
     blank_penalty: Annotated[
-        float | None, typer.Option(help="Nats that blank loses in each row.  [default: the recipe's, or 0]")
+        float | None, typer.Option(help="Penalty of blank in each row, in nats.  [default: the recipe's, or 0]")
     ] = None,
 ) -> None:
-    """Write model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
+    """Export trained weights to verified model files.
+
+    The files: model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
     A lexicon, a language model and a guesser are copied beside them and named in them, with their SHA-256: with a language
     model of its own a model dictates wherever no phrases are asked for.
@@ -66,7 +68,7 @@ def export(
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
     several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
     hear them; what changes their words (of phone models: or phones) by more than export.most_difference is not written (see
-    `edgeseq prove`). --unproven writes it all the same; `edgeseq models info` then says why it is unproven.
+    `edgeseq prove`). --unproven writes it anyway; `edgeseq models info` then says why it is unproven.
 
     What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
 
@@ -74,7 +76,7 @@ def export(
     Examples:
       edgeseq export runs/digits-en --out models/digits-en
       edgeseq export models/digits-en --out on-this-board --bits 4 --target auto
-      edgeseq export runs/english --out models/english --lexicon words.dict --lm english.lm --lm-weight 0.6
+      edgeseq export runs/english --out models/english --lm english.lm
     """
     from dataclasses import replace
 

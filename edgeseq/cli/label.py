@@ -41,20 +41,20 @@ def label(
     max_wer: Annotated[float, typer.Option(min=0, help="List with --check what differs by more, a fraction.")] = 0.5,
     answers: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the teacher's answers here, to go on from.  [default: beside --out]"),
+        typer.Option(metavar="FILE", help="Keep the teacher's answers here, to resume.  [default: beside --out]"),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="List with --check as JSON lines.")] = False,
 ) -> None:
-    """Have a teacher, a recognizer that is better and larger, transcribe recordings that nobody has.
+    """Transcribe recordings with a larger recognizer, the teacher.
 
-    Kept are answers that the teacher is sure of; those without speech, with numbers in figures, with more words than
-    can be said or with loops are left out and counted. A run that was stopped goes on when it is started again, and
+    It keeps answers that the teacher is sure of; those without speech, with numbers in figures, with more words than
+    can be said or with loops are left out and counted. A run that was stopped resumes when you start it again, and
     another --min-confidence asks nothing twice. With --check the texts of a manifest are compared with the teacher's
     words, and those that do not match the sound are listed, the worst first; nothing is changed.
 
     \b
     Examples:
-      edgeseq data label recordings/ --teacher whisper-base --out data/mine/train.jsonl
+      edgeseq data label recordings/ --teacher whisper-base --out train.jsonl
       edgeseq data label data/mine/train.jsonl --teacher whisper-base --check
     """
     from edgeseq.data.jobs import Journal
@@ -123,5 +123,5 @@ def _show_failures(failed: Sequence[str]) -> None:
 
 def _end_if_stopped(stopped: bool) -> None:
     if stopped:
-        say("Stopped; the same command goes on from here.", err=True)
+        say("Stopped. To continue, run the same command again.", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)

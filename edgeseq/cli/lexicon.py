@@ -27,9 +27,7 @@ StressOption = Annotated[bool, typer.Option("--stress", help="Keep apart phones 
 def make(
     texts: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="TEXT...", help="Texts, a sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped."
-        ),
+        typer.Argument(metavar="TEXT...", help="Texts, one sentence per line (.tsv: last column; .jsonl: text), or gzipped."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The lexicon to write.")],
     language: Annotated[
@@ -49,7 +47,9 @@ def make(
     ] = None,
     stress: StressOption = False,
 ) -> None:
-    """Write down how each word of texts sounds: for `tokens.lexicon` of a recipe, and for --lexicon.
+    """Write down how each word of a text sounds.
+
+    The lexicon is for `tokens.lexicon` of a recipe, and for --lexicon.
 
     espeak-ng says each word, and its phones are IPA; all words of a lexicon must be in the same phones. With
     --dictionary the words are looked up, in several files the first that has a word counts; a word that none has
@@ -58,9 +58,8 @@ def make(
 
     \b
     Examples:
-      edgeseq lexicon make mine/train.jsonl mine/test.jsonl --out mine/lexicon.txt
-      edgeseq lexicon make sentences.txt --dictionary cmudict.dict --dictionary names.txt --out lexicon.txt
-      edgeseq lexicon make sentences.txt --dictionary cmudict.dict --guess letters --out lexicon.txt
+      edgeseq lexicon make mine/*.jsonl --out mine/lexicon.txt
+      edgeseq lexicon make a.txt --dictionary cmudict.dict --out lexicon.txt
     """
     from edgeseq.data.pronounce import count_words, look_up, read_dictionaries, speak
     from edgeseq.errors import UsageError, WordListError
@@ -70,7 +69,7 @@ def make(
         raise UsageError("--guess is about words that dictionaries lack; give --dictionary, too, or leave it out.")
     words = count_words(texts)
     if not words:
-        raise WordListError(f"{', '.join(map(str, texts))}: no words; wanted text, a sentence a line.")
+        raise WordListError(f"{', '.join(map(str, texts))}: no words; wanted text, one sentence per line.")
     guessed: list[str] = []
     with progress("Pronouncing", unit="words") as show:
         if dictionary:
@@ -111,10 +110,10 @@ def _report(guessed: Sequence[str], words: Mapping[str, int]) -> None:
 def guesser(
     dictionary: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Pronouncing dictionaries, such as CMUdict.")],
     out: OutOption,
-    size: Annotated[float, typer.Option(metavar="MB", min=0.1, help="Of the file, at most.")] = 1.5,
+    size: Annotated[float, typer.Option(metavar="MB", min=0.1, help="Largest size of the file.")] = 1.5,
     stress: StressOption = False,
 ) -> None:
-    """Learn from dictionaries how letters are said, for words that no lexicon has.
+    """Learn from dictionaries how words are pronounced.
 
     The file is for a model's folder: on the board, and without espeak-ng, it pronounces words of phrase files that
     the model's lexicon lacks. `edgeseq lexicon make --guess FILE` takes it, too. CMUdict takes half a minute.
@@ -134,11 +133,11 @@ def guesser(
 
 @app.command("pack")
 def pack(
-    lexicon: Annotated[Path, typer.Argument(metavar="LEXICON", help="Words and their phones, a line each.")],
+    lexicon: Annotated[Path, typer.Argument(metavar="LEXICON", help="Words and their phones, one per line.")],
     out: OutOption,
     stress: StressOption = False,
 ) -> None:
-    """Pack a lexicon of many words into a small file that a board opens in milliseconds.
+    """Pack a lexicon into a file that opens in milliseconds.
 
     It serves wherever a lexicon does: --lexicon, --dictionary, `tokens.lexicon`, and a model's folder.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,6 +12,7 @@ import typer
 
 from edgeseq.cli.display import Display, Format
 from edgeseq.cli.options import (
+    DEVICE_VARIABLE,
     BitsOption,
     CompleteOption,
     EndpointOption,
@@ -27,7 +29,8 @@ from edgeseq.cli.options import (
 )
 from edgeseq.cli.printing import say
 from edgeseq.cli.search_options import Search, searches
-from edgeseq.cli.stopping import stop_on_signals, until
+from edgeseq.cli.stopping import Stop, stop_on_signals, until
+from edgeseq.cli.understanding import understands
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.stream.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from edgeseq.decoding.decoder import Decoder
     from edgeseq.sound.blocks import Floats, Lost
     from edgeseq.stream.recognizer import Recognizer
+
+CHUNK_MS = 80
 
 
 @searches
@@ -46,9 +51,9 @@ def listen(
         typer.Option(
             "--device",
             "-d",
+            envvar=DEVICE_VARIABLE,
             metavar="INDEX|NAME",
-            help="Microphone, as `edgeseq devices` lists it. Part of a name does, and stays right where indices change."
-            "  [default: the system's]",
+            help="Microphone, as `edgeseq devices` lists it; part of a name is enough.  [default: the system's]",
         ),
     ] = None,
     input_file: Annotated[
@@ -57,14 +62,12 @@ def listen(
             "--input",
             "-i",
             metavar="FILE|URL",
-            help="Hear a file or a network stream at real pace instead; '-' is standard input.",
+            help="Hear a file or a network stream at real pace; '-' is standard input.",
         ),
     ] = None,
     rate: RateOption = None,
     form: FormatOption = Format.text,
-    stable: Annotated[
-        bool, typer.Option("--stable", help="Of what is being said show only words that will not change.")
-    ] = False,
+    stable: Annotated[bool, typer.Option("--stable", help="Show only words of a partial that will not change.")] = False,
     figures: FiguresOption = False,
     phrases: PhrasesOption = None,
     phrase_threshold: ThresholdOption = None,
@@ -73,52 +76,50 @@ def listen(
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
     voice_activity: Annotated[
-        bool, typer.Option("--voice-activity", help="Count as silence only what is quiet, too (by level).")
+        bool, typer.Option("--voice-activity", help="Count only quiet sound as silence, by its level.")
     ] = False,
     gate: Annotated[
         bool | None,
-        typer.Option(
-            "--gate/--no-gate", help="Let the network rest while nothing is heard.  [default: with a microphone it does]"
-        ),
+        typer.Option("--gate/--no-gate", help="Stop the network while there is no sound.  [default: with a microphone]"),
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="Start this for each final, its JSON on standard input; no shell is used."),
+        typer.Option(metavar="COMMAND", help="Run this for each final, with its JSON on standard input; without a shell."),
     ] = None,
-    chunk_ms: Annotated[int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")] = 80,
+    chunk_ms: Annotated[
+        int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
+    ] = CHUNK_MS,
     *,
     search: Search,
 ) -> None:
     """Print words while they are being said.
 
-    On a terminal the line that is being said is rewritten until it is final; in a pipe text is one final line
-    an utterance, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
+    A terminal shows the current line and rewrites it until it is final. In a pipe, text is one line for each
+    final, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
     and end with exit code 0.
 
-    A microphone that is unplugged, or whose sound server ends or hangs, is waited for; what was lost in the
-    meantime is told as a gap. So is sound that a machine too slow for its model has to drop.
+    If the microphone is unplugged, or its sound server ends or hangs, edgeseq waits for it and reports the gap. It
+    also reports sound that a machine too slow for its model has to drop.
 
-    A file is heard at the pace it was said, through the same path as the microphone; so is whatever ffmpeg opens
-    by a URL (http, rtsp ...). Standard input is heard as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
+    A file, or a URL that ffmpeg opens (http, rtsp ...), is played at real pace through the same path as the
+    microphone. Standard input is read as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
 
-    With --phrases the file is looked at while the stream runs: when it changes, the next utterance is searched for
-    its new phrases, and if it has faults they are reported and the old phrases stay. So is the file of --hotwords.
+    The files of --phrases and --hotwords are watched: the next utterance uses the new version. If it has faults,
+    they are reported and the old version stays.
 
-    Commands of --run are started one after another and never hold up the words; what they print goes to
-    standard error, and so does a line for each that fails or is slow.
+    Commands of --run are started one after another and never delay the words. Their output goes to
+    standard error, with a line for each that fails or is slow.
 
     \b
     Examples:
       edgeseq listen
-      edgeseq listen --device USB --format jsonl | while read -r line; do echo "$line"; done
+      edgeseq listen --device USB --format jsonl | jq .text
       edgeseq listen --input call.wav
       edgeseq listen --input rtsp://camera.local/stream
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
-    from edgeseq.events import Gap, only_stable
     from edgeseq.models import load_recognizer
-    from edgeseq.output.notify import alive_while, notify
     from edgeseq.sound.ffmpeg import without_password
     from edgeseq.stream.gate import Gate
     from edgeseq.stream.voice import LevelVoice
@@ -136,27 +137,55 @@ def listen(
         else:
             recognizer, watched = _with_phrases(recognizer, phrases, phrase_threshold, reject)
         spell = speller(figures, recognizer.metadata.language)
+        file = None if input_file is None else without_password(input_file)
         chunk_seconds = chunk_ms / 1000
-        sample_rate = recognizer.sample_rate
         source = (
-            _microphone(device, sample_rate, chunk_seconds)
+            _microphone(device, recognizer.sample_rate, chunk_seconds)
             if input_file is None
-            else _file(input_file, sample_rate, rate, chunk_seconds)
+            else _file(input_file, recognizer.sample_rate, rate, chunk_seconds)
         )
-        with _runner(run) as act, source as (name, blocks, rest):
-            say(f"listening on {name}; Ctrl-C ends", err=True)
-            notify("READY=1", f"STATUS=listening on {name}")
-            file = None if input_file is None else without_password(input_file)
-            display = Display(form, file, spell=spell)
-            events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
-            for event in only_stable(events) if stable else events:
-                if isinstance(event, Gap):
-                    display.show_gap(event)
-                    continue
-                display.show(event)
-                if event.type == "final":
-                    act(display.spelled(event).to_json(file))
-            notify("STOPPING=1")
+        with _runner(run) as act:
+            _follow(recognizer, source, Display(form, file, spell=spell), stop, watched=watched, stable=stable, act=act)
+
+
+def listen_live(model: str) -> None:
+    """Print what a model hears by the system's microphone, as `edgeseq listen` does, until Ctrl-C."""
+    from edgeseq.models import load_recognizer
+    from edgeseq.stream.gate import Gate
+
+    with stop_on_signals() as stop:
+        recognizer = load_recognizer(model)
+        recognizer = recognizer.with_gate(Gate(recognizer.sample_rate))
+        source = _microphone(os.environ.get(DEVICE_VARIABLE), recognizer.sample_rate, CHUNK_MS / 1000)
+        _follow(recognizer, source, Display(Format.text), stop)
+
+
+def _follow(
+    recognizer: Recognizer,
+    source: AbstractContextManager[Source],
+    display: Display,
+    stop: Stop,
+    *,
+    watched: Watched = lambda blocks: blocks,
+    stable: bool = False,
+    act: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Show all that is understood of a source, until it ends or a stop is requested."""
+    from edgeseq.events import Gap, only_stable
+    from edgeseq.output.notify import alive_while, notify
+
+    with source as (name, blocks, rest):
+        say(f"listening on {name}; Ctrl-C ends\n{understands(recognizer.metadata)}", err=True)
+        notify("READY=1", f"STATUS=listening on {name}")
+        events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
+        for event in only_stable(events) if stable else events:
+            if isinstance(event, Gap):
+                display.show_gap(event)
+                continue
+            display.show(event)
+            if event.type == "final":
+                act(display.spelled(event).to_json(display.file))
+        notify("STOPPING=1")
 
 
 Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
@@ -166,7 +195,7 @@ Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
 def _with_phrases(
     recognizer: Recognizer, path: Path | None, threshold: float | None, reject: bool
 ) -> tuple[Recognizer, Watched]:
-    """Let a recognizer understand the phrases of a file, and take them anew whenever the file changes."""
+    """Let a recognizer understand the phrases of a file, and read them again whenever the file changes."""
     decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
     if decoder is None or path is None:
         return recognizer, lambda blocks: blocks
@@ -184,7 +213,7 @@ def _with_phrases(
 
 
 def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) -> tuple[Recognizer, Watched]:
-    """Let a recognizer use the search that was asked for, and take hotwords anew whenever their file changes."""
+    """Let a recognizer use the search that was asked for, and read hotwords again whenever their file changes."""
     from edgeseq.decoding.beam import BeamDecoder
     from edgeseq.decoding.dictation import DictationDecoder
     from edgeseq.decoding.loading import ChangingHotwords
@@ -218,7 +247,7 @@ def _runner(command: str | None) -> Iterator[Callable[[str], None]]:
 
 Rest = Callable[[bool], None]
 Source = tuple[str, "Iterator[Floats | Lost]", Rest]
-"""A name to show, blocks of sound as they come, and what is told when they need not hurry."""
+"""A name to show, blocks of sound as they come, and what to call when they need not hurry."""
 
 
 @contextmanager

@@ -15,14 +15,14 @@ from edgeseq.errors import UsageError
 app = typer.Typer(help="Make and check n-gram language models for --lm.", no_args_is_help=True)
 
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The compiled model to write, NAME.lm.")]
-NumberBitsOption = Annotated[int, typer.Option("--bits", metavar="32|16", help="Of each number; 16: a smaller file.")]
+NumberBitsOption = Annotated[int, typer.Option("--bits", metavar="32|16", help="Bits of each number; 16 makes a smaller file.")]
 
 
 @app.command()
 def build(
     texts: Annotated[
         list[Path],
-        typer.Argument(metavar="TEXT...", help="A sentence a line. Of .tsv the last column, of .jsonl its text; or gzipped."),
+        typer.Argument(metavar="TEXT...", help="One sentence per line (.tsv: last column; .jsonl: text), or gzipped."),
     ],
     out: OutOption,
     order: Annotated[int, typer.Option(help="Length of the longest n-grams.")] = 3,
@@ -42,13 +42,15 @@ def build(
     arpa: Annotated[Path | None, typer.Option(help="Also write an ARPA file (.gz packs it).")] = None,
     bits: NumberBitsOption = 32,
 ) -> None:
-    """Estimate a language model from text (interpolated modified Kneser-Ney, as lmplz does).
+    """Estimate a language model from text.
+
+    It uses interpolated modified Kneser-Ney smoothing, as lmplz does.
 
     \b
     Examples:
       edgeseq lm build sentences.txt --out spoken.lm
       edgeseq lm build names.txt --level char --order 5 --out names.lm
-      edgeseq lm build books.txt talk.txt --tune dev.txt --vocabulary words.txt --size 6 --bits 16 --out small.lm
+      edgeseq lm build books.txt talk.txt --tune dev.txt --size 6 --out small.lm
     """
     from edgeseq.lm.arpa import write_arpa
     from edgeseq.lm.binary import write_compiled
@@ -79,7 +81,9 @@ def compile_arpa(
     out: OutOption,
     bits: NumberBitsOption = 32,
 ) -> None:
-    """Turn an ARPA file into the form that opens in milliseconds. Letters or words: the file's vocabulary tells.
+    """Compile an ARPA file; the result opens in milliseconds.
+
+    Whether it predicts letters or words follows from the file's vocabulary.
 
     Example: edgeseq lm compile lm.arpa.gz --out lm.lm
     """
@@ -95,7 +99,7 @@ def compile_arpa(
 
 @app.command()
 def info(model: Annotated[Path, typer.Argument(help="A compiled model.")]) -> None:
-    """Say what a compiled model holds, and check that it is whole."""
+    """Describe a compiled model, and check that it is whole."""
     from edgeseq.lm.model import LanguageModel
 
     opened = LanguageModel(model)
@@ -110,7 +114,9 @@ def score(
     text: Annotated[list[str] | None, typer.Argument(help="Sentences.  [default: lines of standard input]")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each word's share.")] = False,
 ) -> None:
-    """Print log10 of each sentence's probability, its end included, and the perplexity of all.
+    """Print the log-probability of sentences and the perplexity.
+
+    The logarithm is to base 10 and includes the end of each sentence.
 
     Example: edgeseq lm score spoken.lm "turn on the light"
     """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeseq.cli.model_card import described
 from edgeseq.cli.options import BitsOption
 from edgeseq.cli.printing import say
 from edgeseq.errors import EdgeseqError, printable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeseq.models import ModelFolder
 
 app = typer.Typer(
-    help="Models: what is here, what they were trained on, whether they work.",
+    help="List, describe and verify models.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -31,8 +31,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object, for p
 def list_models(as_json: JsonOption = False) -> None:
     """List the models that are found by name.
 
-    They are looked for in the folders of $EDGESEQ_MODELS, in ~/.local/share/edgeseq/models, in the repository
-    and among those that came with edgeseq.
+    It searches the folders of $EDGESEQ_MODELS, ~/.local/share/edgeseq/models, the models of the repository
+    and those that came with edgeseq.
     """
     from edgeseq import models
 
@@ -50,7 +50,7 @@ def list_models(as_json: JsonOption = False) -> None:
 
 @app.command("info")
 def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json: JsonOption = False) -> None:
-    """Show what a model file says about itself: data, licence, scores, tokens.
+    """Describe a model: what it understands, data, licence, scores.
 
     \b
     Example:
@@ -63,12 +63,12 @@ def info(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None, as_json:
     if as_json:
         say(json.dumps({"file": str(path), **_fields(metadata)}, ensure_ascii=False))
     else:
-        say(_described(path, metadata))
+        say(described(path, metadata))
 
 
 @app.command("verify")
 def verify(model: ModelArgument = DEFAULT_MODEL, bits: BitsOption = None) -> None:
-    """Check that a model file works on this machine, from its bytes to words.
+    """Check that a model file works on this machine.
 
     It says nothing about how well the model hears: that is `edgeseq eval`.
 
@@ -107,30 +107,3 @@ def _fields(metadata: ModelMetadata) -> dict[str, Any]:
 
     fields = {one.name: getattr(metadata, one.name) for one in stored_fields(metadata)}
     return fields | ({"signature": metadata.signature.to_dict()} if "signature" in fields else {})
-
-
-def _proof_in_words(proof: dict[str, Any]) -> str:
-    """Say whether the files understand what torch does, with the figures."""
-    figures = json.dumps({key: value for key, value in proof.items() if key != "unproven"}, ensure_ascii=False)
-    if not proof:
-        return "none"
-    return f"UNPROVEN: {proof['unproven']} {figures}" if "unproven" in proof else figures
-
-
-def _described(path: Path, metadata: ModelMetadata) -> str:
-    from edgeseq.model.metadata import CtcMetadata
-    from edgeseq.model.signature import describe
-
-    fields = _fields(metadata)
-    for key in {"companions", "scores", "details"} & fields.keys():
-        fields[key] = json.dumps(fields[key], ensure_ascii=False)
-    if isinstance(metadata, CtcMetadata):
-        fields["tokens"] = f"{len(metadata.tokens)}: {' '.join(metadata.tokens)}"
-        fields["token_details"] = metadata.token_details.get("kind", "characters")
-    else:
-        ports = metadata.signature
-        fields["signature"] = f"{describe(ports.inputs)} to {describe(ports.outputs)}; remembers {describe(ports.states)}"
-    fields["proof"] = _proof_in_words(metadata.proof)
-    del fields["config"]
-    lines = [f"{'file':<24}{path}", *(f"{key:<24}{value}" for key, value in fields.items())]
-    return "\n".join(printable(line) for line in lines)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from edgeseq.model.metadata import CtcMetadata
     from edgeseq.phrases.search import PhraseDecoder
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file.")]
+DEVICE_VARIABLE = "EDGESEQ_DEVICE"
+"""Environment variable: the microphone where no --device names one."""
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="A model's name, folder or file; see $EDGESEQ_DEFAULT_MODEL.")
+]
 BitsOption = Annotated[
     int | None,
     typer.Option("--bits", metavar="8|4|32", help="Which file of the model's folder.  [default: 8]"),
@@ -26,30 +30,27 @@ RateOption = Annotated[
         "--rate",
         min=1000,
         max=1_000_000,
-        help="Of raw 16-bit samples on standard input, in Hz.  [default: the model's]",
+        metavar="HZ",
+        help="Sample rate of raw samples on standard input.  [default: the model's]",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Words for people, for programs, or as subtitles.")]
 FiguresOption = Annotated[bool, typer.Option("--figures", help="Write numbers in figures: three one four is 314.")]
-EndpointOption = Annotated[
-    float, typer.Option("--endpoint-seconds", metavar="SECONDS", help="An utterance ends after so much silence.")
-]
+EndpointOption = Annotated[float, typer.Option("--endpoint-seconds", metavar="SECONDS", help="Silence that ends an utterance.")]
 CompleteOption = Annotated[
-    float, typer.Option("--complete-seconds", metavar="SECONDS", help="... after so much, where a phrase is complete.")
+    float, typer.Option("--complete-seconds", metavar="SECONDS", help="Silence that ends a complete phrase.")
 ]
-LongestOption = Annotated[float, typer.Option("--longest-seconds", metavar="SECONDS", help="... at the latest after so long.")]
+LongestOption = Annotated[float, typer.Option("--longest-seconds", metavar="SECONDS", help="Longest utterance.")]
 PhrasesOption = Annotated[
     Path | None,
     typer.Option("--phrases", metavar="FILE", help="Understand these phrases and nothing else (see `edgeseq phrases`)."),
 ]
 ThresholdOption = Annotated[
     float | None,
-    typer.Option(
-        "--phrase-threshold", metavar="NATS", help="Lowest score of a phrase given out, 0 or less.  [default: the file's]"
-    ),
+    typer.Option("--phrase-threshold", metavar="NATS", help="Lowest score to accept, 0 or less.  [default: the file's]"),
 ]
 RejectOption = Annotated[
-    bool, typer.Option("--reject/--no-reject", help="Give out nothing, or the nearest phrase, where no phrase was said.")
+    bool, typer.Option("--reject/--no-reject", help="Where no phrase was said, write nothing, or the nearest phrase.")
 ]
 JobsOption = Annotated[
     int | None,
@@ -57,7 +58,7 @@ JobsOption = Annotated[
 ]
 JournalOption = Annotated[
     Path | None,
-    typer.Option("--journal", metavar="FILE.jsonl", help="Keep there what is finished; the same command goes on from it."),
+    typer.Option("--journal", metavar="FILE.jsonl", help="Record there what is finished; the same command resumes from it."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""`edgeseq phrases`: check phrase files, make them of other notations, count what is given out for other speech."""
+"""`edgeseq phrases`: check phrase files, import other notations, measure thresholds and false accepts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgeseq.phrases.graph import Reading
     from edgeseq.tokens.table import TokenTable
 
-app = typer.Typer(help="Phrases that may be said: check them, make them of other notations.", no_args_is_help=True)
+app = typer.Typer(help="Check, import and measure phrase files.", no_args_is_help=True)
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A phrase file.", show_default=False)]
 
@@ -48,7 +48,7 @@ def check(
     bits: BitsOption = None,
     n_examples: Annotated[int, typer.Option("--examples", min=0, help="Sentences to show.")] = 5,
 ) -> None:
-    """Tell what a phrase file allows, and what is wrong with it.
+    """Check a phrase file, and show what it allows.
 
     Faults come all at once, each with line and column, and the exit code is then 2. Without any: how many
     sentences there are (counted on the graph), the graph's size and how long it took to make, examples with
@@ -105,7 +105,9 @@ def import_(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write here.  [default: standard output]")
     ] = None,
 ) -> None:
-    """Make a phrase file of Home Assistant's sentences (hassil), of JSGF, or of a context of Rhino.
+    """Import a grammar: Home Assistant, JSGF or Rhino.
+
+    It writes a phrase file from Home Assistant's sentences (hassil), a JSGF grammar or a context of Rhino.
 
     What cannot be taken over is left out, and said so in comments at the head of what is written.
 
@@ -145,10 +147,10 @@ def false_accepts(
             help="Leave out recordings that hold one of these (between commas); without this: any word of the phrase file.",
         ),
     ] = None,
-    threshold: Annotated[float | None, typer.Option("--phrase-threshold", help="Lowest score given out, nats a token.")] = None,
+    threshold: Annotated[float | None, typer.Option("--phrase-threshold", help="Lowest score to accept, nats a token.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Count the phrases that are given out for speech that holds none of them.
+    """Count the phrases heard in speech that holds none.
 
     Each recording is heard as a microphone would give it, 80 ms at a time, and its pauses end utterances.
     Recordings whose text holds a word of the phrase file are left out. The utterances nearest to a phrase are
@@ -178,7 +180,7 @@ def false_accepts(
         return
     minutes = result.seconds / 60
     say(
-        f"{result.n_given_out} phrases given out in {minutes:.1f} minutes of other speech "
+        f"{result.n_given_out} phrases heard in {minutes:.1f} minutes of other speech "
         f"({60 * result.n_given_out / minutes:.1f} an hour; {len(recordings)} of {len(every)} recordings) "
         f"at threshold {result.threshold:g}"
     )
@@ -194,10 +196,12 @@ def measure(
     model: ModelOption = DEFAULT_MODEL,
     bits: BitsOption = None,
     accept: Annotated[float, typer.Option(min=0, max=1, help="Share of other speech that may be taken for a phrase.")] = 0.05,
-    limit: Annotated[int | None, typer.Option(min=1, help="Hear so many recordings of each manifest, spread evenly.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Hear N recordings of each manifest, spread evenly.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Show what thresholds let through of phrases and of other speech, and suggest one.
+    """Measure thresholds, and suggest one.
+
+    It shows which share of phrases and of other speech each threshold accepts.
 
     Every recording is heard once, without rejection, 80 ms at a time. A phrase is right when its text is that of the manifest
     or, where the manifest has `intent` and `slots`, when these are. The suggested threshold goes into the phrase file
@@ -235,11 +239,11 @@ def _spread(manifests: list[Path], limit: int | None) -> list[Recording]:
 @app.command("bench")
 def bench(
     file: FileArgument,
-    sentences: Annotated[int, typer.Option(min=1, help="To draw from the phrases and to say.")] = 200,
+    sentences: Annotated[int, typer.Option(min=1, help="Sentences to draw from the phrases.")] = 200,
     beam: Annotated[float | None, typer.Option(help="Nats; inf searches without any.  [default: that of listen]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Measure the processor time of the search, a row of a network's output at a time.
+    """Measure the processor time of the search, row by row.
 
     Needs no model: sentences are drawn from the phrases and rows made as a network gives them at 40 ms a row, unsure
     in every letter. Nothing else should be running.

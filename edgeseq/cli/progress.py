@@ -1,38 +1,102 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere, always on standard error."""
+"""How far a long command is: on a terminal a line that is rewritten, elsewhere a line now and then; on standard error."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from edgeseq.cli.printing import say
+from edgeseq.cli.display import CLEAR_TO_END, width
+from edgeseq.cli.printing import encodable, say
+from edgeseq.errors import printable
 
 LINE_SECONDS = 15.0
+"""Where there is no terminal, a line is printed this often."""
+REDRAW_SECONDS = 0.1
+GAP = "  "
+
+
+class StatusLine:
+    """Shows what is known of a long work, the most important first; what does not fit the terminal's line is left out."""
+
+    def __init__(self) -> None:
+        """Find out whether standard error is a terminal."""
+        self.is_terminal = sys.stderr.isatty()
+        self._next = 0.0 if self.is_terminal else time.monotonic() + LINE_SECONDS
+        self._is_shown = False
+
+    def show(self, parts: Sequence[str], *, now: bool = False) -> None:
+        """Show parts, if the last ones have been there long enough or this must be seen `now`."""
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + (REDRAW_SECONDS if self.is_terminal else LINE_SECONDS)
+        if self.is_terminal:
+            self._write("\r" + fitting(parts, shutil.get_terminal_size().columns - 1) + CLEAR_TO_END)
+            self._is_shown = True
+        else:
+            say(GAP.join(parts), err=True)
+
+    def print(self, line: str) -> None:
+        """Print a line that stays."""
+        self.clear()
+        say(line, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            self._write("\r" + CLEAR_TO_END)
+            self._is_shown = False
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(encodable(text, sys.stderr))
+        sys.stderr.flush()
+
+
+def fitting(parts: Sequence[str], columns: int) -> str:
+    """Join as many of the first parts as fit a line; the first in any case, cut if it must be.
+
+    >>> fitting(["step 5/900", "3 min left", "loss 0.512"], 24)
+    'step 5/900  3 min left'
+    """
+    kept = printable(parts[0])
+    while kept and sum(map(width, kept)) > columns:
+        kept = kept[:-1]
+    for part in map(printable, parts[1:]):
+        if sum(map(width, kept + GAP + part)) > columns:
+            break
+        kept += GAP + part
+    return kept
+
+
+def time_left(seconds: float) -> str:
+    """Say how long something still takes.
+
+    >>> time_left(40), time_left(100), time_left(9000)
+    ('40 s left', '2 min left', '2 h 30 min left')
+    """
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s left"
+    minutes = round(seconds / 60)
+    return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min left"
 
 
 @contextmanager
 def progress(what: str, unit: str = "files") -> Iterator[Callable[[int, int], None]]:
     """Give a function to be called with the amount done and wanted (0 while it is not known)."""
-    if not sys.stderr.isatty():
-        yield _Lines(what, unit)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    line, began = StatusLine(), time.monotonic()
+    first: list[int] = []
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+    def show(done: int, total: int) -> None:
+        first[:] = first or [done]
+        share = f" of {total:,}" if total else ""
+        seconds = time.monotonic() - began
+        new = done - first[0]
+        left = [time_left(seconds / new * (total - done))] if total and new and seconds > 1 else []
+        line.show([f"{what}: {done:,}{share} {unit}", *left])
 
-
-class _Lines:
-    def __init__(self, what: str, unit: str) -> None:
-        self.what, self.unit, self.next_line = what, unit, time.monotonic() + LINE_SECONDS
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() >= self.next_line:
-            self.next_line = time.monotonic() + LINE_SECONDS
-            of = f" of {total:,}" if total else ""
-            say(f"{self.what}: {done:,}{of} {self.unit}", err=True)
+    try:
+        yield show
+    finally:
+        line.clear()

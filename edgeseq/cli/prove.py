@@ -23,7 +23,7 @@ def prove(
         list[str] | None, typer.Option(help="What to hear; may be repeated.  [default: the recipe's data.valid]")
     ] = None,
     connected: Annotated[
-        str, typer.Option(help="Besides, join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
+        str, typer.Option(help="Also join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
     ] = "",
     bits: Annotated[
         list[int] | None, typer.Option(help="Bits a weight of a file: 32, 8 or 4; may be repeated.  [default: 32 and 8]")
@@ -35,16 +35,18 @@ def prove(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
-    """Count the words that the same weights get wrong in torch, whole and streamed, and in exported files.
+    """Compare the errors of torch and of exported files.
 
-    Of phone models the phones of the best path count, too, and words are those of the model's lexicon.
+    It counts the words that the same weights get wrong in torch, whole and streamed, and in exported files.
+
+    For phone models the phones of the best path count too, and words are those of the model's lexicon.
 
     What differs from one way to the next is what streaming, export or quantization did. `edgeseq export` asks the same before
     it writes. Ends with exit code 1 when the rates differ by more than the recipe's export.most_difference.
 
     \b
     Example:
-      edgeseq prove models/digits-en --manifest fsdd/test.jsonl --connected 0,1,2,3,4
+      edgeseq prove digits-en --manifest fsdd/test.jsonl --connected 0,1
     """
     from edgeseq.errors import MissingExtraError, UsageError
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeseq.cli.options import DEVICE_VARIABLE
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import DeviceError, UsageError, printable
 
@@ -27,21 +28,23 @@ ERASE_LINE = "\r\x1b[K"
 
 
 def record(
-    prompts: Annotated[Path, typer.Option(help="File of what to say, one a line.")],
+    prompts: Annotated[Path, typer.Option(help="Texts to say, one a line.")],
     out: Annotated[Path, typer.Option(help="Folder for the recordings and their manifest.jsonl.")],
-    speaker: Annotated[str, typer.Option(help="Who speaks: a name for the manifest.")],
+    speaker: Annotated[str, typer.Option(help="Name of the speaker, for the manifest.")],
     takes: Annotated[int, typer.Option(min=1, help="Recordings of each prompt.")] = 1,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", metavar="INDEX|NAME", help="Microphone, as `edgeseq devices` lists it."),
+        typer.Option("--device", "-d", envvar=DEVICE_VARIABLE, metavar="INDEX|NAME", help="Microphone, see `edgeseq devices`."),
     ] = None,
     rate: Annotated[int, typer.Option(min=8000, max=48000, help="Sample rate of the files, in Hz.")] = 16_000,
 ) -> None:
-    """Record one's own voice: shows a prompt, records it, checks the level, keeps it or asks again.
+    """Record your own voice, prompt by prompt.
+
+    It shows a prompt, records it, checks the level, and keeps it or asks again.
 
     Enter begins a take; it ends by itself when you have spoken, or by Enter. Then the level is judged: too quiet, clipped,
-    noisy, no speech. Kept takes are on disk at once, so a session may be ended (q, Ctrl-C) and begun again: prompts that
-    are done are not asked for again.
+    noisy, no speech. Kept takes are on disk at once, so you may end a session (q, Ctrl-C) and start it again: it does not
+    ask for prompts that are done.
 
     Example: edgeseq data record --prompts sentences.txt --out data/mine --speaker anna
     """
@@ -71,7 +74,7 @@ def record(
                 _show_level(session.state, rate)
     _say(f"\n{session.manifest}: {session.kept} kept, {session.skipped} skipped")
     if stop.requested:
-        _say("Stopped; the same command goes on from here.")
+        _say("Stopped. To continue, run the same command again.")
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -92,7 +95,7 @@ def _verdict(take: Take) -> str:
     for_all = "r: again, p: play, s: skip, q: quit"
     if not take.faults:
         return f"  good: {take.seconds:.1f} s, peak {take.peak_db:.0f} dB\n  Enter: keep, {for_all}"
-    return "\n".join([*(f"  {fault}" for fault in take.faults), f"  Enter: again, k: keep all the same, {for_all}"])
+    return "\n".join([*(f"  {fault}" for fault in take.faults), f"  Enter: again, k: keep anyway, {for_all}"])
 
 
 def _show_level(state: State, rate: int) -> None:

@@ -25,7 +25,9 @@ def report(
     clips: Annotated[int, typer.Option(min=1, help="Recordings of each manifest to hear, at most.")] = 300,
     examples: Annotated[int, typer.Option(min=0, help="Utterances to show, the worst first.")] = 8,
 ) -> None:
-    """Make the page that shows a training: curves, error rates, confusions, and the worst utterances, to be heard and seen.
+    """Write the page that shows a training.
+
+    It has curves, error rates, confusions, and the worst utterances to listen to and look at.
 
     `edgeseq train` makes it at its end. The page is one file that fetches nothing.
 
@@ -57,14 +59,16 @@ def explain(
         "explained.html"
     ),
 ) -> None:
-    """Show what a model makes of recordings: spectrogram, saliency of each word, emissions, gates and states.
+    """Show what a model makes of recordings.
+
+    The page or picture has the spectrogram, the saliency of each word, emissions, gates and states.
 
     Saliency, gates and states need the weights: of a run (--run), or weights.safetensors beside the model's file.
 
     \b
     Examples:
       edgeseq explain demo/number.flac
-      edgeseq explain a.wav --run runs/digits-en --text "three one four" --out a.png
+      edgeseq explain a.wav --text "three one four" --out a.png
     """
     if len(files) > 1 and (text is not None or out.suffix.lower() == ".png"):
         raise UsageError("--text and a picture are for a single recording; several make a page (.html).")

@@ -31,45 +31,44 @@ class Search:
             min=1,
             max=1000,
             metavar="N",
-            help="Keep the N likeliest beginnings instead of one.  [default: 8 with any option below; of phones 200]",
+            help="Keep the N likeliest hypotheses.  [default: 8 with any option below, 200 for phones]",
         ),
     ] = None
     lm: Annotated[
         Path | None, typer.Option("--lm", metavar="FILE.lm", help="Weigh words by a language model (see `edgeseq lm`).")
     ] = None
     lm_weight: Annotated[
-        float | None, typer.Option("--lm-weight", metavar="W", help="How much it counts against sound.  [default: 0.5]")
+        float | None, typer.Option("--lm-weight", metavar="W", help="Weight of the language model.  [default: 0.5]")
     ] = None
     word_bonus: Annotated[
-        float | None, typer.Option("--word-bonus", metavar="NATS", help="More of it makes more words.  [default: 0]")
+        float | None,
+        typer.Option("--word-bonus", metavar="NATS", help="Bonus for each word.  [default: 0]"),
     ] = None
     blank_penalty: Annotated[
         float | None,
         typer.Option(
             "--blank-penalty",
             metavar="NATS",
-            help="What blank loses in each row: more makes more letters or phones.  [default: 0]",
+            help="Penalty of blank in each row; more gives more letters or phones.  [default: 0]",
         ),
     ] = None
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
     ] = None
-    hotwords: Annotated[
-        Path | None, typer.Option("--hotwords", metavar="FILE", help="Hear these names and phrases more readily.")
-    ] = None
+    hotwords: Annotated[Path | None, typer.Option("--hotwords", metavar="FILE", help="Prefer these names and phrases.")] = None
     hotword: Annotated[
         list[str] | None,
         typer.Option(
-            "--hotword", metavar="PHRASE[:BOOST]", help="One of them; may be repeated. The boost is in nats a letter."
+            "--hotword", metavar="PHRASE[:BOOST]", help="One such phrase; may be repeated. The boost is in nats a letter."
         ),
     ] = None
     nbest: Annotated[
-        int | None, typer.Option("--nbest", min=1, max=1000, metavar="N", help="Tell N texts of each final (jsonl).")
+        int | None, typer.Option("--nbest", min=1, max=1000, metavar="N", help="Write the N best texts of each final (jsonl).")
     ] = None
 
     greedy: Annotated[
         bool | None,
-        typer.Option("--greedy", help="Take the best symbol of each row, even if the model has a language model of its own."),
+        typer.Option("--greedy", help="Take the best symbol of each row, without a search."),
     ] = None
 
     def decoder(self, metadata: CtcMetadata, phrases: Path | None = None) -> AnyBeam | Decoder[Any] | None:

@@ -84,7 +84,7 @@ def serve(
     endpoint_seconds: EndpointOption = ENDPOINT_SECONDS,
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
-    gate: Annotated[bool, typer.Option("--gate", help="Let the network rest for streams in which nothing is heard.")] = False,
+    gate: Annotated[bool, typer.Option("--gate", help="Stop the network for streams without sound.")] = False,
     token: Annotated[
         str | None,
         typer.Option(
@@ -122,25 +122,25 @@ def serve(
         typer.Option(metavar="NAME=NUMBER", help="Set a limit; may be repeated. See docs/serving.md for their names."),
     ] = None,
     drain_seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="When stopped, give streams in progress so long to end.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Time that streams have to end when the server stops.")
     ] = 5.0,
     *,
     search: Search,
 ) -> None:
-    """Understand the streams of many clients at once, in the protocols that they already speak.
+    """Serve clients in the protocols that they already speak.
 
     Every client has a stream, phrases and settings of its own; their sound goes through one network together. Ctrl-C
     and SIGTERM let streams end, and end with exit code 0.
 
-    Listens to this machine alone unless told otherwise; other machines need a token. What was said is never written to
+    By default it serves this machine alone; other machines need a token. What was said is never written to
     the log, and no sound is kept without --save-audio.
 
     \b
     Examples:
       edgeseq serve
-      edgeseq serve --wyoming tcp://127.0.0.1:10300 --http 127.0.0.1:8080 --vosk 127.0.0.1:2700 --sherpa 127.0.0.1:6006
+      edgeseq serve --http 127.0.0.1:8080 --vosk 127.0.0.1:2700
       edgeseq serve --wyoming tcp://0.0.0.0:10300 --allow-unauthenticated
-      EDGESEQ_TOKEN=$(openssl rand -hex 16) edgeseq serve --http 0.0.0.0:8080 --tls self-signed
+      EDGESEQ_TOKEN=secret edgeseq serve --http 0.0.0.0:8080 --tls self-signed
       edgeseq serve --vosk 127.0.0.1:2700 --phrases coffee.yaml --limit streams=8
     """
     import asyncio

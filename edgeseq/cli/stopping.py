@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a normal end: what has been heard is still told."""
+"""Ctrl-C and SIGTERM as a normal end: the last words are still printed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def stop_on_signals() -> Iterator[Stop]:
 def until(blocks: Iterable[Any], stop: Stop) -> Iterator[Any]:
     """Pass on blocks of sound until a stop is requested; sources give empty ones while they wait.
 
-    In `arecord | edgeseq listen` Ctrl-C ends both at once: that the sound then breaks off is no fault.
+    In `arecord | edgeseq listen` Ctrl-C ends both at once: then the end of the sound is not a fault.
     """
     source = iter(blocks)
     try:

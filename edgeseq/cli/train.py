@@ -13,16 +13,14 @@ from edgeseq.cli.printing import say
 from edgeseq.cli.progress import progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
+from edgeseq.cli.train_progress import TrainProgress
 
 if TYPE_CHECKING:
-    from edgeseq.training.metrics import Report, StepReport, ValidReport
     from edgeseq.training.recipe import Recipe
 
 EXIT_INTERRUPTED = 130
 USUAL: dict[str, object] = {"workers": 1, "accelerator": "auto", "devices": None, "nodes": 1}
-"""Of options that a command need not name."""
-LINE_SECONDS = 15.0
-"""Where there is no terminal, a line of progress is printed this often."""
+"""Values of options that a command need not name."""
 
 
 def train(
@@ -32,12 +30,13 @@ def train(
         typer.Argument(help="Changes to it, such as train.steps=500.", metavar="[KEY=VALUE]..."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, exactly.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue exactly from the newest checkpoint.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each that trains.")] = 1,
     accelerator: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda, mps.")] = "auto",
     devices: Annotated[
-        int | None, typer.Option(min=1, help="Devices a machine, a process each.  [default: all GPUs, or one process]")
+        int | None,
+        typer.Option(min=1, help="Devices per machine, with one process for each.  [default: all GPUs, or one process]"),
     ] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Machines (under SLURM or torchrun).")] = 1,
     resident: Annotated[
@@ -45,14 +44,14 @@ def train(
         typer.Option("--resident", help="Keep all sound in one GPU's memory and augment it there; cannot be resumed."),
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="With --resident: end after so long, the learning rate at zero by then.")
+        float | None, typer.Option(min=0.01, help="With --resident: end after this time, the learning rate at zero.")
     ] = None,
 ) -> None:
     """Train a streaming model as a recipe says.
 
     Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME, at the end the
     exported model, its error rates in torch and on onnxruntime (proof.json) and a page to look at (report.html).
-    Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes nothing but the time:
+    Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes only the time:
     torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 
     Example: edgeseq train recipes/ctc.yaml train.steps=500
@@ -89,7 +88,7 @@ def train(
         raise UsageError("--minutes is about --resident; other trainings end by train.steps.")
     if resident and (resume or devices is not None or nodes > 1):
         raise UsageError("--resident trains on one device and cannot be resumed; leave out --resume, --devices and --nodes.")
-    with _Progress(resolved) as shown, stop_on_signals() as stop:
+    with TrainProgress(resolved) as shown, stop_on_signals() as stop:
         try:
             if resident:
                 _train_resident(resolved, folder, accelerator, minutes, shown, lambda: stop.requested)
@@ -107,7 +106,7 @@ def train(
                 is_first = trained.fabric.global_rank == 0
         except KeyboardInterrupt:
             again = _again(recipe, overrides or [], out, workers=workers, accelerator=accelerator, devices=devices, nodes=nodes)
-            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Go on with: {again}"
+            hint = f"Export it with: edgeseq export {quote(str(folder))}" if resident else f"Continue with: {again}"
             say(f"\nStopped; a checkpoint is saved. {hint}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if is_first and not _finish(folder, resolved.name):
@@ -115,7 +114,7 @@ def train(
 
 
 def _again(recipe: Path, overrides: Sequence[str], out: Path | None, **options: object) -> str:
-    """Write the command that goes on with a training, as it was given: without its overrides or --out it is another one.
+    """Write the command that continues a training, as it was given: without its overrides or --out it is another one.
 
     >>> _again(Path("my recipe.yaml"), ["train.steps=500"], Path("runs/b"), workers=2, nodes=1)
     "edgeseq train 'my recipe.yaml' train.steps=500 --out runs/b --workers 2 --resume"
@@ -128,7 +127,7 @@ def _again(recipe: Path, overrides: Sequence[str], out: Path | None, **options: 
 
 
 def _train_resident(
-    recipe: Recipe, folder: Path, accelerator: str, minutes: float | None, shown: _Progress, stop: Callable[[], bool]
+    recipe: Recipe, folder: Path, accelerator: str, minutes: float | None, shown: TrainProgress, stop: Callable[[], bool]
 ) -> None:
     """Train with all sound on one device: a GPU, if there is one and nothing else is asked for."""
     import os
@@ -156,7 +155,7 @@ def _train_resident(
 
 
 def _finish(folder: Path, name: str) -> bool:
-    """Export, prove, report; what is not fit to be released is told, too, and the weights are safe in any case.
+    """Export, prove, report; it also reports what is not fit to be released; the weights are safe in any case.
 
     Returns whether the proof held, where there is one.
     """
@@ -176,91 +175,3 @@ def _finish(folder: Path, name: str) -> bool:
         say(f"Trained, and exported to {folder / EXPORTS}. Next: edgeseq export {folder} --out models/{name}", err=True)
     say(f"Report: {write_report(folder, folder / REPORT)}", err=True)
     return not refused
-
-
-def _rates_in_words(report: ValidReport) -> str:
-    """Say every rate, and of how many recordings where those are not all."""
-    from edgeseq.training.metric import PER
-
-    parts = []
-    for metric, values in report.values.items():
-        counts = {} if metric == PER else report.searched
-        rates = [
-            f"{name} {value:.1f} %" + (f" ({counts[name]:,} recordings)" if name in counts else "")
-            for name, value in values.items()
-        ]
-        parts += [f"{metric.title}: {'  '.join(rates)}"] if rates else []
-    return "; ".join(parts)
-
-
-class _Progress:
-    """What a person judges a training by: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        import sys
-
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._steps = recipe.train.steps
-        self._task = self._bar.add_task("", total=self._steps)
-        self._terminal = sys.stderr.isatty()
-        self._loss: float | None = None
-        self._speed: float | None = None
-        self._printed = 0.0
-        self._waited = 0.0
-        self._began: tuple[int, float] | None = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._terminal:
-            self._bar.stop()
-
-    def show(self, report: Report) -> None:
-        """Show one step, error rates, or what a person should know; a bar is there from the first on."""
-        from edgeseq.training.metrics import StepReport, ValidReport
-
-        if self._terminal:
-            self._bar.start()
-
-        if isinstance(report, ValidReport):
-            self._print(f"step {report.step}: {_rates_in_words(report)}")
-        elif isinstance(report, StepReport):
-            self._show_step(report)
-        else:
-            self._print(f"step {report.step}: {report.notice}")
-
-    def _show_step(self, report: StepReport) -> None:
-        import time
-
-        now = time.monotonic()
-        self._began = self._began or (report.step - 1, now - report.seconds - report.wait_seconds)
-        self._waited += report.wait_seconds
-        self._loss = report.loss if self._loss is None else 0.98 * self._loss + 0.02 * report.loss
-        per_step = (now - self._began[1]) / (report.step - self._began[0])
-        text = (
-            f"loss {self._loss:.3f}  difficulty {report.difficulty:.2f}  lr {report.lr:.1e}  "
-            f"gradient {report.gradient_norm:.2f}  {report.audio_seconds / per_step:,.0f}x real time  "
-            f"{100 * self._waited / (now - self._began[1]):.0f} % waiting for data"
-        )
-        self._bar.update(self._task, completed=report.step, description=text)
-        if not self._terminal and (now - self._printed > LINE_SECONDS or report.step == self._steps):
-            self._printed = now
-            minutes = per_step * (self._steps - report.step) / 60
-            self._print(f"step {report.step}/{self._steps}  {text}  {minutes:.0f} min left")
-
-    def _print(self, line: str) -> None:
-        if self._terminal:
-            self._bar.console.print(line)
-        else:
-            say(line, err=True)

@@ -72,12 +72,12 @@ def transcribe(
 
     Subtitles (srt, vtt) have a cue for each seven words or six seconds at most; of several files they need
     --out-dir. With several files each line of text begins with the file's name and a colon. A file that cannot be
-    read is reported on standard error and the others are done all the same; the exit code is then 1.
+    read is reported on standard error and the others are still done; the exit code is then 1.
     One that breaks off counts as such, and the words up to there are printed. Ctrl-C prints what has
     been heard so far and ends.
 
     A large archive: with --jobs the files are spread over processes, of this machine or of a Ray cluster; with --journal
-    a run that was ended goes on where it was. The words are the same, and in the same order.
+    a run that was ended continues where it was. The words are the same, in the same order.
 
     \b
     Examples:
@@ -85,7 +85,7 @@ def transcribe(
       edgeseq transcribe --format jsonl *.flac | jq .text
       edgeseq transcribe --format srt --out-dir subtitles *.mp4
       sox call.wav -t wav - | edgeseq transcribe -
-      edgeseq transcribe --format jsonl --jobs 8 --journal archive.journal archive/*.flac > archive.jsonl
+      edgeseq transcribe -f jsonl -j 8 --journal done.journal archive/*.flac
     """
     targets = _targets(files, form, out_dir)
     with stop_on_signals() as stop:
@@ -114,7 +114,7 @@ def _targets(files: list[str], form: Format, out_dir: Path | None) -> list[Path 
     if out_dir is None:
         if form.is_subtitles and len(files) > 1:
             raise UsageError(
-                f"--format {form.value} of {len(files)} files cannot share standard output: times begin anew with each.\n"
+                f"--format {form.value} of {len(files)} files cannot share standard output: each file's times begin at zero.\n"
                 "  Give --out-dir DIR, and each gets a file there."
             )
         return [None] * len(files)
@@ -169,7 +169,7 @@ def _transcribe_many(
 
     items = {file: file for file, _ in targets}
     if STANDARD_INPUT in items:
-        raise UsageError("Standard input cannot be spread or gone on from; leave out --jobs and --journal, or name files.")
+        raise UsageError("Standard input cannot be spread or resumed; leave out --jobs and --journal, or name files.")
     opener = partial(wanted.open, Stop() if jobs else stop)
     outcomes: dict[str, Outcome] = {}
     left = iter(targets)
@@ -188,7 +188,7 @@ def _transcribe_many(
 
 
 def _tell(outcome: Outcome, target: Path | None) -> None:
-    """Give out what was made of a file."""
+    """Write what was understood of a file."""
     if outcome.fault is not None:
         say(f"edgeseq: {outcome.fault}", err=True)
     if outcome.result is not None and target is not None:

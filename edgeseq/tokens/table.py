@@ -155,6 +155,13 @@ class TokenTable:
         return pronunciations_of((word, phones) for _, word, phones in read_entries(self.lexicon.splitlines()))
 
     @cached_property
+    def whole_words(self) -> tuple[str, ...]:
+        """The words that are tokens of their own, where a model knows nothing else: no other token says more than a letter."""
+        pieces = [symbol for symbol in self.symbols if symbol not in (BLANK, WORD_START) and len(symbol) > 1]
+        is_list = self.kind == "subwords" and all(piece.startswith(WORD_START) for piece in pieces)
+        return tuple(piece.removeprefix(WORD_START) for piece in pieces) if is_list else ()
+
+    @cached_property
     def letters(self) -> frozenset[str]:
         """What words are written with."""
         if self.kind == "phones":

@@ -21,6 +21,7 @@ LONGEST_FLUSH_SECONDS = 1.0
 FLUSH_QUANTILE = 0.995
 """Share of clips whose last token must come out within the flush."""
 MAX_FLUSH_CLIPS = 400
+DRAW_SEED = 0
 
 
 def measure_flush(trained: Trained) -> float:
@@ -36,10 +37,15 @@ def measure_flush(trained: Trained) -> float:
             f"flush_seconds is measured on the recipe's training clips, and they are not here:\n{fault}\n"
             "  Bring them, or give --flush-seconds."
         ) from fault
-    stride = -(-len(manifest) // MAX_FLUSH_CLIPS)
-    lags = last_token_lags(trained, [manifest[number] for number in range(0, len(manifest), stride)])
+    lags = last_token_lags(trained, [manifest[number] for number in draw_clips(len(manifest))])
     row_seconds = trained.recipe.row_samples / trained.recipe.frontend.sample_rate
     return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / row_seconds - 1e-9) * row_seconds
+
+
+def draw_clips(count: int) -> list[int]:
+    """Draw up to 400 of `count` clips, always the same: every second one could be the same word where texts take turns."""
+    drawn = np.random.default_rng(DRAW_SEED).permutation(count)[:MAX_FLUSH_CLIPS]
+    return sorted(int(number) for number in drawn)
 
 
 @torch.inference_mode()

@@ -118,9 +118,9 @@ class NetworkRecipe(Part):
 class TokensRecipe(Part):
     """What the network's outputs stand for: see docs/tokens.md."""
 
-    kind: Literal["characters", "subwords", "phones", "given"] = "characters"
-    """`characters` of the training texts, `subwords` that sentencepiece chooses from them, `phones` of a lexicon, or tokens
-    `given` by another model"""
+    kind: Literal["characters", "words", "subwords", "phones", "given"] = "characters"
+    """`characters` of the training texts, their whole `words` (for short lists of commands), `subwords` that sentencepiece
+    chooses from them, `phones` of a lexicon, or tokens `given` by another model"""
     size: PositiveInt | None = None
     """subwords: how many, such as 200; fewer where the texts do not hold that many"""
     lexicon: str | None = None
@@ -169,6 +169,15 @@ class SourceRecipe(Part):
     """of recordings whose manifest names none (`licence`)"""
     consecutive: bool = False
     """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
+    others: bool = False
+    """other speech: the network learns to write nothing for it, whatever its texts say; recordings whose text holds a word of
+    the other manifests are left out, and texts may be empty"""
+
+    @model_validator(mode="after")
+    def _other_speech_is_not_easy(self) -> SourceRecipe:
+        if self.others and self.easy:
+            raise ValueError("'others' holds no word to begin with; take 'easy: true' away")
+        return self
 
 
 class DataRecipe(Part):
@@ -343,6 +352,12 @@ class Recipe(Part):
     def _freezes_layers_that_are_there(self) -> Recipe:
         if self.finetune is not None and self.finetune.freeze > self.network.num_layers:
             raise ValueError(f"finetune.freeze ({self.finetune.freeze}): the network has {self.network.num_layers} layers")
+        return self
+
+    @model_validator(mode="after")
+    def _words_alone_have_others(self) -> Recipe:
+        if self.task.kind != "ctc" and any(source.others for source in self.data.train):
+            raise ValueError(f"data.train: 'others' belongs to the task 'ctc'; '{self.task.kind}' has labels for everything")
         return self
 
     @model_validator(mode="after")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError, RecipeError
-from edgeseq.training.manifest_index import Recordings, take
+from edgeseq.tokens.table import normalize_text
+from edgeseq.training.manifest_index import ManifestIndex, Recordings, take
 from edgeseq.training.recipe import SourceRecipe
 from edgeseq.training.tasks.task import Task
 
@@ -39,9 +41,51 @@ class Source:
     """the recording is the next stretch of the file of the one before it; of these, too, there are none unless `consecutive`"""
 
 
-def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task) -> Source:
+@dataclass(frozen=True)
+class OwnWords:
+    """What the network learns to write, word by word."""
+
+    words: frozenset[str] = frozenset()
+    language: str = ""
+
+    @classmethod
+    def of(cls, manifests: Iterable[ManifestIndex], language: str) -> OwnWords:
+        """Collect the words of all texts of `manifests`."""
+        texts = {text for manifest in manifests for text in manifest.texts()}
+        return cls(frozenset(word for text in texts for word in normalize_text(text, language).split()), language)
+
+    def are_in(self, text: str) -> bool:
+        """Whether a text holds one of them."""
+        return not self.words.isdisjoint(normalize_text(text, self.language).split())
+
+
+class Wordless:
+    """Recordings of other speech, whose words nobody is to write."""
+
+    def __init__(self, recordings: Recordings) -> None:
+        """Take the texts away from `recordings`."""
+        self._recordings = recordings
+
+    def __len__(self) -> int:
+        """Count the recordings."""
+        return len(self._recordings)
+
+    def __getitem__(self, number: int, /) -> Recording:
+        """Give one, with an empty text."""
+        return replace(self._recordings[number], text="")
+
+    def __iter__(self) -> Iterator[Recording]:
+        """Give all of them."""
+        return (replace(recording, text="") for recording in self._recordings)
+
+
+NONE = OwnWords()
+
+
+def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: OwnWords = NONE) -> Source:
     """Leave out the speakers that the recipe excludes, and recordings that the task cannot use.
 
+    Recordings of other speech lose their texts; those with a word in `own` are left out.
     Raises RecipeError where nothing is left, ManifestError that lists the recordings whose targets are wrong.
     """
     numbers, durations, offsets = array("q"), array("d"), array("d")
@@ -53,6 +97,10 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task) -> Sou
         if any(fnmatch.fnmatch(recording.speaker or "", pattern) for pattern in recipe.exclude):
             continue
         n_wanted += 1
+        if recipe.others:
+            if own.are_in(recording.text):
+                continue
+            recording = replace(recording, text="")
         try:
             accepted = task.accepts(recording)
         except ManifestError as fault:
@@ -72,10 +120,12 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task) -> Sou
     if not n_wanted:
         raise RecipeError(f"{recipe.manifest}: 'exclude' leaves no recording. Correct its patterns: {list(recipe.exclude)}.")
     if not numbers:
-        raise RecipeError(f"{recipe.manifest}: {task.why_none()}")
+        why = "every recording holds a word of the other manifests" if recipe.others else task.why_none()
+        raise RecipeError(f"{recipe.manifest}: {why}")
     order, goes_on = _consecutive_order(files, offsets)
+    taken = take(recordings, np.array(numbers, dtype=np.int64)[order])
     return Source(
-        take(recordings, np.array(numbers, dtype=np.int64)[order]),
+        Wordless(taken) if recipe.others else taken,
         recipe.weight,
         recipe.easy,
         recipe.consecutive,

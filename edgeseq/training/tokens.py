@@ -16,6 +16,9 @@ from edgeseq.tokens.table import BLANK, WORD_START, TokenTable, normalize_text
 from edgeseq.training.recipe import TokensRecipe
 from edgeseq.training.weights import find_weights, load_trained
 
+WORD_SCORE, LETTER_SCORE = -1.0, -100.0
+"""Scores of whole words' tokens: no word is cheaper spelled in letters."""
+
 
 def make_tokens(recipe: TokensRecipe, texts: Iterable[str], language: str = "") -> TokenTable:
     """Make the tokens of a recipe for the texts in `language` that it trains on. The same texts give the same tokens.
@@ -26,6 +29,8 @@ def make_tokens(recipe: TokensRecipe, texts: Iterable[str], language: str = "") 
     if recipe.kind == "subwords":
         assert recipe.size is not None
         return replace(subwords(_count_words(texts, language), recipe.size), language=language)
+    if recipe.kind == "words":
+        return replace(whole_words(_count_words(texts, language)), language=language)
     if recipe.kind == "phones":
         assert recipe.lexicon is not None
         made = phones(_count_words(texts, language), recipe.lexicon, word_start=recipe.word_start)
@@ -78,6 +83,19 @@ def subwords(words: Mapping[str, int], size: int) -> TokenTable:
     # Shortest decimals that are the same float32.
     scores = [float(str(np.float32(score))) for _, score in pieces]
     return TokenTable((BLANK, *(piece for piece, _ in pieces)), scores=(0.0, *scores))
+
+
+def whole_words(words: Iterable[str]) -> TokenTable:
+    """Make a token of each word, for a list of commands; the letters that they are written with are tokens that nobody says.
+
+    >>> whole_words(["no", "on"]).symbols
+    ('<blk>', '▁', 'n', 'o', '▁no', '▁on')
+    """
+    listed = sorted(set(words))
+    letters = sorted({letter for word in listed for letter in word})
+    pieces = (WORD_START, *letters, *(WORD_START + word for word in listed))
+    scores = (WORD_SCORE if piece[1:] else LETTER_SCORE for piece in pieces)
+    return TokenTable((BLANK, *pieces), scores=(0.0, *scores))
 
 
 def phones(words: Mapping[str, int], lexicon: str, *, word_start: bool = True) -> TokenTable:

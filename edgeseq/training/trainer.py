@@ -28,7 +28,7 @@ from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
-from edgeseq.training.sources import pick_source
+from edgeseq.training.sources import OwnWords, pick_source
 from edgeseq.training.state import detach, pick, put, restart
 from edgeseq.training.tasks.task import Validator
 from edgeseq.training.train_state import Training, begin, restore, save, with_precision
@@ -59,10 +59,12 @@ def load_batches(recipe: Recipe) -> JoinedBatches:
 
     Raises ManifestError or RecipeError when data is missing or broken.
     """
-    manifests = [ManifestIndex.of(find_data(source.manifest)) for source in recipe.data.train]
-    task = tasks.prepare(recipe, manifests)
-    pairs = zip(recipe.data.train, manifests, strict=True)
-    sources = [pick_source(source, manifest, task) for source, manifest in pairs]
+    indices = [ManifestIndex.of(find_data(one.manifest), allow_empty_text=one.others) for one in recipe.data.train]
+    pairs = list(zip(recipe.data.train, indices, strict=True))
+    own = [index for source, index in pairs if not source.others]
+    task = tasks.prepare(recipe, own)
+    words = OwnWords.of(own if len(own) < len(pairs) else (), recipe.language)
+    sources = [pick_source(source, index, task, words) for source, index in pairs]
     refuse_licenses(recipe.data, sources)
     return JoinedBatches(sources, recipe, task)
 

@@ -95,7 +95,7 @@ def test_a_model_of_words_is_refused(tone_model, wav):
 
 
 def test_it_is_shown_and_verified(model):
-    shown = run("models", "info", model).stdout
+    shown = " ".join(run("models", "info", model).stdout.split())
     assert "'audio' float32 [batch, 640] to 'scores' float32 [batch, 4, 2]; remembers 'state_late'" in shown
     told = json.loads(run("models", "info", "--json", model).stdout)
     assert told["signature"]["inputs"][0]["name"] == "audio" and told["details"]["labels"] == ["low", "high"]

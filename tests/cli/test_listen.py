@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from typer.testing import CliRunner
 
+from edgeseq.cli import app
 from edgeseq.cli.display import fit, printable, width
+from edgeseq.errors import UsageError
 
 pytest.importorskip("onnx")
 import tone_language as tones
@@ -50,7 +53,9 @@ def test_text_in_a_pipe_is_one_final_a_line(tone_model, speech):
     done = run("listen", "--model", tone_model, "--input", speech)
     assert done.returncode == 0
     assert done.stdout.splitlines() == TEXT
-    assert done.stderr == f"listening on {speech}; Ctrl-C ends\n"
+    listening, model = done.stderr.splitlines()
+    assert listening == f"listening on {speech}; Ctrl-C ends"
+    assert model.startswith("tones, trained on: ") and len(model) < 80
 
 
 def test_jsonl_comes_while_it_is_said(tone_model, speech):
@@ -106,6 +111,7 @@ def test_a_signal_while_standard_input_is_silent(tone_model):
 def test_a_signal_before_anything_was_said(tone_model):
     process = start("listen", "--model", tone_model, "--input", "-", stdin=subprocess.PIPE)
     process.stderr.readline()
+    process.stderr.readline()
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=30)
     assert (out, errors, process.returncode) == ("", "", 0)
@@ -117,7 +123,7 @@ def test_a_closed_pipe_ends_quietly(tone_model, endless):
     process.stdout.close()
     errors = process.stderr.read()
     assert process.wait(timeout=30) == 0
-    assert errors.splitlines() == [f"listening on {endless}; Ctrl-C ends"]
+    assert errors.splitlines()[0] == f"listening on {endless}; Ctrl-C ends" and len(errors.splitlines()) == 2
 
 
 def test_endpoint_seconds(tone_model, speech):
@@ -394,3 +400,16 @@ def test_devices(tmp_path):
         lines = run("devices", "--format", "jsonl", env=server.environment).stdout.splitlines()
     assert done.returncode == 0 and "* " in done.stdout and "pulse" in done.stdout
     assert {"pulse", "default"} <= {json.loads(line)["name"] for line in lines}
+
+
+def test_the_microphone_may_be_named_by_the_environment(tone_model, monkeypatch):
+    import edgeseq.cli.listen as module
+
+    def refuse(device, *_):
+        raise UsageError(f"asked for {device}")
+
+    monkeypatch.setattr(module, "_microphone", refuse)
+    asked = CliRunner().invoke(app, ["listen", "--model", str(tone_model)], env={"EDGESEQ_DEVICE": "USB"})
+    assert asked.exit_code == 2 and "asked for USB" in asked.stderr
+    asked = CliRunner().invoke(app, ["listen", "--model", str(tone_model), "-d", "2"], env={"EDGESEQ_DEVICE": "USB"})
+    assert "asked for 2" in asked.stderr

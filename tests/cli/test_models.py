@@ -20,7 +20,12 @@ def test_list(shelf, tone_model):
 
 def test_info(shelf):
     done = run("models", "info", "tones", env=shelf)
-    assert done.returncode == 0 and "sample_rate             8000" in done.stdout and "28: <blk> ▁ a b" in done.stdout
+    assert (
+        done.returncode == 0
+        and "sound         8,000 Hz, 80 ms at a time" in done.stdout
+        and "understands   words of the" in done.stdout
+    )
+    assert all(len(line) <= 80 for line in run("models", "info", "digits-en").stdout.splitlines())
     assert json.loads(run("models", "info", "tones", "--json", env=shelf).stdout)["blank_id"] == 0
 
 

@@ -152,7 +152,7 @@ def test_eval_counts_what_was_rejected(tone_model, folder, tmp_path):
     options = ("phrases", "false-accepts", folder / "lights.yaml", "--manifest", manifest, "--model", tone_model)
     figures = json.loads(run(*options, "--json", "--without", "fox,hall").stdout)
     assert figures["given_out"] == 2 and len(figures["nearest"]) == 2 and figures["nearest"][0]["phrase_score"] >= -0.2
-    assert "2 phrases given out in" in run(*options, "--without", "fox").stdout
+    assert "2 phrases heard in" in run(*options, "--without", "fox").stdout
     done = run(*options)
     assert done.returncode == 1 and "every recording holds one of the words" in done.stderr
 

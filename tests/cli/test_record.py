@@ -94,7 +94,7 @@ def test_prompts_are_recorded_and_asked_for_once(here):
         terminal.press("\n")
         terminal.wait_for("[2/2]  lights off")
         terminal.press("\x03")
-        terminal.wait_for("goes on from here")
+        terminal.wait_for("run the same command again")
         assert terminal.end() == 130
 
         (recording,) = read_manifest(here / "mine/manifest.jsonl")

@@ -106,7 +106,7 @@ def test_sigterm_saves_a_checkpoint_and_resume_goes_on(folder, to_group, workers
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     workers_given = f"--workers {workers} " if workers != 1 else ""
-    assert f"Go on with: edgeseq train recipe.yaml train.steps=100000 {workers_given}--resume\n" in err
+    assert f"Continue with: edgeseq train recipe.yaml train.steps=100000 {workers_given}--resume\n" in err
     assert "Traceback" not in err
     assert list((folder / "runs" / "tones" / "checkpoints").glob("step-*.pt"))
     code, _, err = run("train", "recipe.yaml", "train.steps=100000", cwd=folder)
@@ -123,7 +123,7 @@ def test_the_hint_goes_on_with_the_same_run(folder):
         assert process.poll() is None, process.stderr.read()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    (hint,) = [line.partition("Go on with: ")[2] for line in err.splitlines() if "Go on with: " in line]
+    (hint,) = [line.partition("Continue with: ")[2] for line in err.splitlines() if "Continue with: " in line]
     assert hint == "edgeseq train recipe.yaml train.steps=100000 --out 'runs/my run' --workers 0 --resume"
     before = len(metrics.read_text().splitlines())
     process = command_line.start(*shlex.split(hint)[1:], cwd=folder)

@@ -167,7 +167,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     while len(asked(tmp_path) if (tmp_path / "asked.txt").exists() else []) < 3 and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert "goes on from here" in process.communicate(timeout=30)[1] and process.returncode == 130
+    assert "run the same command again" in process.communicate(timeout=30)[1] and process.returncode == 130
     n_asked = len(asked(tmp_path))
     assert n_asked < len(SAYS)
     assert run(folder, "--teacher", teacher, "--out", out).exit_code == 0

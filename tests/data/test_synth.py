@@ -1,13 +1,13 @@
 """Speech synthesis: drawing is repeatable, runs go on where they ended, each program that is installed speaks."""
 
 import doctest
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from tone_engine import ToneEngine
 
 import edgeseq.data.synth as synth
 from edgeseq.data.engine_file import EngineOfFile
@@ -20,29 +20,6 @@ RATE = 16_000
 
 def never():
     return False
-
-
-class ToneEngine:
-    """Says each text as a tone as long as the text; knows a voice that is mute and one that fails."""
-
-    name, licence, batch = "tones", "CC0-1.0", 3
-
-    def __init__(self):
-        self.spoken = []
-        self.lock = threading.Lock()
-
-    def voices(self):
-        return tuple(Voice(self.name, name, self.licence) for name in ("high", "low"))
-
-    def speak(self, requests, files, stop):
-        for request, file in zip(requests, files, strict=True):
-            with self.lock:
-                self.spoken.append(request)
-            if request.voice.name == "failing":
-                continue
-            level = 0.0 if request.voice.name == "mute" else 0.1
-            time = np.arange(int(8000 * (0.2 + 0.05 * len(request.text)))) / 8000
-            soundfile.write(file, level * np.sin(2000 * request.pitch * time), 8000)
 
 
 @pytest.fixture

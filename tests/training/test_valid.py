@@ -14,7 +14,7 @@ import jiwer
 import soundfile
 import torch
 
-from edgeseq.cli.train import _rates_in_words
+from edgeseq.cli.train_progress import rates_in_words
 from edgeseq.errors import RecipeError
 from edgeseq.tokens.table import TokenTable
 from edgeseq.training import metrics, phone_errors, valid
@@ -179,5 +179,5 @@ def test_curves_name_what_they_show(tmp_path):
 
 def test_a_line_says_every_rate():
     report = ValidReport(3, PER, {PER: {"dev": 20.0}, WER: {"dev": 41.04}, ACCEPTED: {"none": 5.0}}, {"dev": 300})
-    said = _rates_in_words(report)
+    said = rates_in_words(report)
     assert said == "phones wrong: dev 20.0 %; words wrong: dev 41.0 % (300 recordings); accepted without words: none 5.0 %"
