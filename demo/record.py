@@ -121,7 +121,9 @@ def draw(frames: list[Frame]) -> str:
             "@media (prefers-reduced-motion:reduce){text{animation:none}.passing{display:none}}",
         ]
     )
-    label = escape(f"A terminal runs {COMMAND}; words appear as they are spoken: {', '.join(filter(None, frames[-1].lines[1:]))}")
+    label = escape(
+        f"A terminal runs {COMMAND}; words appear as they are spoken: {', '.join(filter(None, frames[-1].lines[1:]))}"
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">\n'
         f"<title>{label}</title>\n<style>\n{style}\n</style>\n"

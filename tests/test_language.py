@@ -68,9 +68,6 @@ ALLOWED = (
 )
 """What is taken out of a text before it is searched: code, addresses, and uses that are right."""
 
-LATER = ("README.md",)
-"""Beginnings of paths that are not yet held to the list."""
-
 SEARCHED = [(re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE), plain) for pattern, plain in PLAIN.items()]
 
 
@@ -87,7 +84,7 @@ def faults(text: str) -> list[str]:
     return [f"{m.group()!r} in {plain[max(m.start() - 30, 0) : m.end() + 30]!r}: {instead}" for m, instead in found]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if not name_of(page).startswith(LATER)], ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_are_plain_english(page):
     found = [fault for text in paragraphs(page.read_text(encoding="utf-8")) for fault in faults(text)]
     assert not found, "\n".join(found)
@@ -97,7 +94,6 @@ MODULES = [
     path
     for where in ("edgeseq/**/*.py", "benchmarks/*.py", "docs/examples/*.py", "recipes/**/*.py")
     for path in sorted(ROOT.glob(where))
-    if not name_of(path).startswith(LATER)
 ]
 OTHERS = [
     path
