@@ -124,8 +124,9 @@ def draw(frames: list[Frame]) -> str:
     label = escape(
         f"A terminal runs {COMMAND}; words appear as they are spoken: {', '.join(filter(None, frames[-1].lines[1:]))}"
     )
+    box = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img">\n'
         f"<title>{label}</title>\n<style>\n{style}\n</style>\n"
         f'<rect width="{width}" height="{height}" rx="8" fill="#20242c"/>\n' + "\n".join(texts) + "\n</svg>\n"
     )
