@@ -1,4 +1,4 @@
-"""The released preview of English: its words from its companions, phrases that it hears, phrases that nobody said."""
+"""The released model of English: its words from its companions, phrases that it hears, phrases that nobody said."""
 
 from pathlib import Path
 
