@@ -18,6 +18,9 @@ hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 """The same examples at every run; HYPOTHESIS_PROFILE=search looks for others."""
 
+USUAL_BYTES = 100_000_000
+"""What a server takes with a small model."""
+
 sys.path.insert(0, str(Path(__file__).parent))  # for helpers such as tone_language.py
 
 
@@ -44,6 +47,17 @@ def tone_run(tmp_path_factory):
     import tiny_tones
 
     return tiny_tones.train_run(tmp_path_factory.mktemp("tone-run"))
+
+
+@pytest.fixture(autouse=True)
+def servers_count_their_own_memory(monkeypatch):
+    """A server in the test process counts a usual size and what grows during a test, not torch and what earlier tests left."""
+    hub = sys.modules.get("edgeseq.serve.hub")
+    if hub is not None:
+        measure, before = hub.resident_bytes, hub.resident_bytes()
+        for module in (hub, sys.modules.get("edgeseq.serve.transcriptions")):
+            if module is not None:
+                monkeypatch.setattr(module, "resident_bytes", lambda: measure() - before + USUAL_BYTES)
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
 def test_a_compiled_network_trains_as_an_uncompiled_one(tmp_path):
     values = bench_recipe(None, "gru:1x8", None, tmp_path)
     values["train"]["batch_size"] = 2
-    values["frontend"]["n_mels"] = 8
+    values["frontend"] = {"n_mels": 8}
     taken = measure(parse_recipe(with_steps(values, 2, 1), "test"), [EAGER, "network"], 2)
     assert len(taken["network"].losses) == len(taken["network"].wall) == WARM_UP_STEPS + 2
     assert taken["network"].losses == pytest.approx(taken[EAGER].losses, rel=1e-4)

@@ -49,7 +49,7 @@ def test_sound_that_is_reused_is_measured_over_whole_rounds(tmp_path):
 def test_trainer_and_plain_loop_are_measured(tmp_path):
     values = bench_recipe(None, "gru:1x8", None, tmp_path)
     values["train"]["batch_size"] = 2
-    values["frontend"]["n_mels"] = 8
+    values["frontend"] = {"n_mels": 8}
     plain, trained = measure(values, [1], cores=[0], workers=0, steps=3, rounds=1)
     assert plain.name == PLAIN and plain.ratio.median == pytest.approx(1)
     assert 0 < trained.ratio.median < 20

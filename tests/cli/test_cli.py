@@ -25,7 +25,7 @@ def test_help_loads_nothing_heavy():
     code = "import sys; sys.argv[1:] = ['--help']\nfrom edgeseq.cli import app\n"
     code += "app(standalone_mode=False)\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    loaded = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
     heavy = {"torch", "torchaudio", "onnxruntime", "onnx", "numpy", "scipy", "pydantic", "sounddevice"}
     assert "typer" in loaded and not loaded & heavy
 

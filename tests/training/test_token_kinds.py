@@ -315,7 +315,7 @@ def test_tokens_of_a_model_that_is_not_there(corpus, tmp_path):
         ({"kind": "phones"}, "'lexicon' belongs to the kind 'phones', which needs it"),
         ({"kind": "characters", "word_start": False}, "'word_start: false' belongs to the kind 'phones'"),
         ({"size": 30}, "'size' belongs to the kind 'subwords'.*, and to no other"),
-        ({"kind": "phone"}, "'characters', 'subwords', 'phones' or 'given'"),
+        ({"kind": "phone"}, "'characters', 'words', 'subwords', 'phones' or 'given'"),
         ({"kind": "given"}, "'model' belongs to the kind 'given', which needs it"),
     ],
 )
