@@ -192,7 +192,11 @@ class _TurnedAway(asyncio.Protocol):
             return
         lingering.add(self)
         bound_reads(transport)
-        transport.write_eof()
+        try:
+            transport.write_eof()
+        except OSError:  # the client is gone already
+            transport.abort()
+            return
         self._end = asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -694,3 +694,31 @@ def test_a_port_that_is_taken_ends_the_program(tone_model):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run_command("serve", "-m", tone_model, "--vosk", f"127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 1 and "cannot listen there" in done.stderr and "Choose another port" in done.stderr
+
+
+def test_a_client_that_is_gone_when_it_is_turned_away_is_let_go():
+    from edgeseq.serve import connections
+
+    class Gone:
+        """A transport whose client has reset the connection."""
+
+        is_aborted = False
+
+        def write_eof(self):
+            raise OSError(107, "Transport endpoint is not connected")
+
+        def abort(self):
+            self.is_aborted = True
+
+        def set_protocol(self, protocol): ...
+
+        def write(self, data): ...
+
+        def get_extra_info(self, name):
+            return None
+
+    gone, lingering = Gone(), set()
+    turned_away = connections._TurnedAway(gone, lingering)
+    assert gone.is_aborted
+    turned_away.connection_lost(None)
+    assert not lingering
