@@ -62,28 +62,36 @@ def align_recordings(
     for number, recording in enumerate(recordings):
         if stop():
             break
-        words = spellings_of(recording.text, tokens)
         try:
-            samples = read_clip(recording, metadata.sample_rate)
+            found = _align(recording, network, metadata, tokens, max_errors)
         except AudioError as fault:
             failed.append(str(fault))
-            continue
-        finally:
-            on_progress(number + 1, len(recordings))
-        rows = rows_of(network, samples[None])[0][: len(samples) // metadata.step_samples]
-        path = None if words is None else align(rows, spelling_graph(words, tokens.blank_id))
-        if words is None:
-            left_out["words that the lexicon lacks and nobody guesses"] += 1
-        elif path is None:
-            left_out["a text too long for its sound"] += 1
-        elif share_missed(path, rows, tokens.blank_id) > max_errors:
-            left_out["a text of which the model hears too little"] += 1
         else:
-            segments = segments_of(path, tokens, metadata.step_samples / metadata.sample_rate)
-            aligned.append(replace(recording, segments=segments))
+            if isinstance(found, str):
+                left_out[found] += 1
+            else:
+                aligned.append(replace(recording, segments=found))
+        on_progress(number + 1, len(recordings))
     if aligned:
         write_manifest(out, aligned)
     return AlignReport(tuple(aligned), left_out, tuple(failed), stop())
+
+
+def _align(
+    recording: Recording, network: Network, metadata: CtcMetadata, tokens: TokenTable, max_errors: float
+) -> tuple[Segment, ...] | str:
+    """Find the segments of one recording, or say why it is left out. Raises AudioError."""
+    words = spellings_of(recording.text, tokens)
+    if words is None:
+        return "words that the lexicon lacks and nobody guesses"
+    samples = read_clip(recording, metadata.sample_rate)
+    rows = rows_of(network, samples[None])[0][: len(samples) // metadata.step_samples]
+    path = align(rows, spelling_graph(words, tokens.blank_id))
+    if path is None:
+        return "a text too long for its sound"
+    if share_missed(path, rows, tokens.blank_id) > max_errors:
+        return "a text of which the model hears too little"
+    return segments_of(path, tokens, metadata.step_samples / metadata.sample_rate)
 
 
 def spellings_of(text: str, tokens: TokenTable) -> list[Ways] | None:

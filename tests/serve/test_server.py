@@ -426,7 +426,7 @@ async def take_all_slots(port):
 
 
 def test_a_thousand_connections_at_once(tone_recognizer, monkeypatch):
-    """More than the server takes: each of the rest is told 503 and closed, and those who are served are served."""
+    """More than the server takes: each of the rest gets 503 and is closed, and those who are served are served."""
     monkeypatch.setattr(connections, "GRACE_SECONDS", 600.0)  # no silent client gives way
 
     async def run():
