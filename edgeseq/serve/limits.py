@@ -16,7 +16,7 @@ class Limits:
     streams: int = 32
     """open at once"""
     message_bytes: int = 1 << 20
-    """of one WebSocket message or Wyoming event"""
+    """of one WebSocket message, or the payload of one Wyoming event"""
     upload_bytes: int = 25_000_000
     """of one file"""
     stream_seconds: float = 4 * 3600.0
@@ -44,7 +44,7 @@ class Limits:
 
     @property
     def settings_bytes(self) -> int:
-        """Most that a text with settings may have: phrases, written as JSON."""
+        """Most that a text with settings, or the data of a Wyoming event, may have: phrases or names, written as JSON."""
         return 4 * self.phrases_bytes + 16_384
 
 

@@ -26,8 +26,8 @@ FULL_SCALE = {1: 2.0**7, 2: 2.0**15, 3: 2.0**23, 4: 2.0**31}
 """bytes of a sample -> the integer that 1.0 is"""
 
 
-async def read_event(reader: asyncio.StreamReader, most_bytes: int) -> Event | None:
-    """Read the next event, None when the client has ended; data and payload may have `most_bytes` each.
+async def read_event(reader: asyncio.StreamReader, most_data: int, most_payload: int) -> Event | None:
+    """Read the next event, None when the client has ended; `most_data` and `most_payload` are bytes.
 
     The reader was made with HEADER_BYTES as its limit. Raises LimitError for what is too large, UsageError for what is not
     event, IncompleteReadError where the client breaks off within one.
@@ -40,7 +40,7 @@ async def read_event(reader: asyncio.StreamReader, most_bytes: int) -> Event | N
         return None
     header = _parse(line, "the first line of an event")
     data = header.get("data") or {}
-    n_data, n_payload = (_length(header, name, most_bytes) for name in ("data_length", "payload_length"))
+    n_data, n_payload = _length(header, "data_length", most_data), _length(header, "payload_length", most_payload)
     if n_data:
         data = data | _parse(await reader.readexactly(n_data), "the data of an event") if isinstance(data, dict) else None
     payload = await reader.readexactly(n_payload) if n_payload else None

@@ -156,8 +156,9 @@ class Connection:
     async def _answer_all(self) -> None:
         while True:
             try:
-                async with self._hub.patience(self._hub.limits.idle_seconds):
-                    event = await read_event(self._reader, self._hub.limits.message_bytes)
+                limits = self._hub.limits
+                async with self._hub.patience(limits.idle_seconds):
+                    event = await read_event(self._reader, limits.settings_bytes, limits.message_bytes)
                 if event is None:
                     await self._stop_sound()  # the client says no more, and may still read
                     return

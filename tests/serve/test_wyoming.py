@@ -262,6 +262,7 @@ REFUSED = {
     "wrong width": (AudioChunk(rate=8000, width=9, channels=1, audio=b"").event(), "with width 9"),
     "many channels": (AudioStart(rate=8000, width=2, channels=10_000).event(), "with channels 10000"),
     "giant": (AudioChunk(rate=8000, width=2, channels=1, audio=bytes(3 << 20)).event(), "at most 1,048,576 bytes"),
+    "many names": (Detect(names=["w"] * 60_000).event(), "data_length 300,011; this server takes at most 272,384 bytes"),
     "wrong model": (Transcribe(name="/etc/passwd").event(), "no model '/etc/passwd' here"),
     "wrong language": (Transcribe(language="fr").event(), "no model here understands 'fr'"),
     "wrong program": (SelectProgram("whisper").event(), "no program 'whisper' here"),
