@@ -57,6 +57,10 @@ def export(
     blank_penalty: Annotated[
         float | None, typer.Option(help="Penalty of blank in each row, in nats.  [default: the recipe's, or 0]")
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Confidence that a word of each utterance must have.  [default: the recipe's, or 0]"),
+    ] = None,
 ) -> None:
     """Export trained weights to verified model files.
 
@@ -111,7 +115,13 @@ def export(
             flush_seconds=flush_seconds,
             measured=found,
             companions={role: path for role, path in files.items() if path is not None},
-            search={"beam": beam, "lm_weight": lm_weight, "word_bonus": word_bonus, "blank_penalty": blank_penalty},
+            search={
+                "beam": beam,
+                "lm_weight": lm_weight,
+                "word_bonus": word_bonus,
+                "blank_penalty": blank_penalty,
+                "min_confidence": min_confidence,
+            },
             unproven=unproven,
             on_progress=lambda way, done, total: show(done, total),
         )

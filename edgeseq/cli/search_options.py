@@ -52,6 +52,16 @@ class Search:
             help="Penalty of blank in each row; more gives more letters or phones.  [default: 0]",
         ),
     ] = None
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--min-confidence",
+            min=0,
+            max=1,
+            metavar="P",
+            help="Leave out utterances none of whose words is as sure.  [default: 0]",
+        ),
+    ] = None
     lexicon: Annotated[
         Path | None, typer.Option("--lexicon", metavar="FILE", help="Understand only the words of this list.")
     ] = None
@@ -91,7 +101,11 @@ class Search:
         usual = SearchDefaults.of(metadata.companions)
         return load_beam(
             metadata,
-            BeamOptions(self.beam or usual.beam, nbest=self.nbest or 1),
+            BeamOptions(
+                self.beam or usual.beam,
+                nbest=self.nbest or 1,
+                min_confidence=usual.min_confidence if self.min_confidence is None else self.min_confidence,
+            ),
             lm=self.lm,
             lexicon=self.lexicon,
             hotwords=self.all_hotwords(metadata.language),

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from edgeseq.decoding.beam_state import Beam, BeamState, rank, scale, settle, tokens_of
 from edgeseq.decoding.beam_words import BeamWords, append, joined, same
-from edgeseq.decoding.decoder import Hypothesis
+from edgeseq.decoding.decoder import Hypothesis, sure
 from edgeseq.decoding.fusion import FORBIDDEN, Fusion, FusionState
 from edgeseq.decoding.greedy import mean_confidence
 from edgeseq.decoding.hotwords import Hotwords
@@ -60,6 +60,8 @@ class BeamOptions:
     """prefixes more than this many nats behind the best are dropped"""
     nbest: int = 1
     """texts that are reported, the best included"""
+    min_confidence: float = 0.0
+    """an utterance none of whose words is as sure as this is left out; 0 to 1"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
@@ -68,10 +70,12 @@ class BeamOptions:
             or self.nbest < 1
             or not 0 <= self.token_threshold < 1
             or not self.beam_threshold > 0
+            or not 0 <= self.min_confidence <= 1
         ):
             raise UsageError(
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
-                f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, more than 0."
+                f"{self.beam_threshold}, least confidence {self.min_confidence}; "
+                "wanted at least 1, at least 1, from 0 to below 1, more than 0, from 0 to 1."
             )
 
 
@@ -144,7 +148,7 @@ class BeamDecoder:
     def partial(self, state: BeamState) -> Hypothesis | None:
         """Give the likeliest prefix; with a lexicon, a word that is not in it yet is left out."""
         words = (*joined(state.told), *self._open_words(state, state.beams[0]))
-        return Hypothesis(words, mean_confidence(words)) if words else None
+        return sure(Hypothesis(words, mean_confidence(words)), self.options.min_confidence) if words else None
 
     def stable_words(self, state: BeamState) -> int:
         """Count the leading words of `partial` that no further row can change: all prefixes have them."""
@@ -160,7 +164,8 @@ class BeamDecoder:
         words = (*told, *self._with_rivals(state, ranked))
         if not words:
             return None
-        return Hypothesis(words, mean_confidence(words), alternatives=self._alternatives(state, ranked, words))
+        alternatives = self._alternatives(state, ranked, words)
+        return sure(Hypothesis(words, mean_confidence(words), alternatives=alternatives), self.options.min_confidence)
 
     def follow(self, state: BeamState) -> BeamState:
         """Begin the next utterance of the same stream; a token that is still being said is not said again."""

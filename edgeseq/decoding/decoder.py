@@ -41,6 +41,16 @@ class Hypothesis:
         return " ".join(word.word for word in self.words)
 
 
+def sure(hypothesis: Hypothesis, least: float) -> Hypothesis | None:
+    """Return a hypothesis whose surest word has a confidence of at least `least`; None for another: noise, most likely.
+
+    >>> hum = Hypothesis((Word("the", 1.0, 1.1, 0.05), Word("case", 1.2, 1.4, 0.1)), 0.07)
+    >>> sure(hum, 0.3) is None, sure(hum, 0.1) is hum
+    (True, True)
+    """
+    return hypothesis if max(word.confidence for word in hypothesis.words) >= least else None
+
+
 class Decoder(Protocol[S]):
     """Turns the log-probs of one stream into hypotheses, an utterance at a time.
 

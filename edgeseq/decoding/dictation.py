@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.decoding.beam_words import append, joined, same
-from edgeseq.decoding.decoder import Hypothesis
+from edgeseq.decoding.decoder import Hypothesis, sure
 from edgeseq.decoding.greedy import mean_confidence
 from edgeseq.decoding.hotwords import Hotwords
 from edgeseq.decoding.lexicon_tree import ROOT
@@ -65,6 +65,8 @@ class DictationOptions:
     """nats that a word costs before which the separator of words is left out, if the model says one at all"""
     nbest: int = 1
     """texts that are reported, the best included"""
+    min_confidence: float = 0.0
+    """an utterance none of whose words is as sure as this is left out; 0 to 1"""
 
     def __post_init__(self) -> None:
         """Raise UsageError for numbers out of range."""
@@ -73,6 +75,8 @@ class DictationOptions:
                 f"beam {self.beam}, n-best {self.nbest}, token threshold {self.token_threshold}, beam threshold "
                 f"{self.beam_threshold}; wanted at least 1, at least 1, from 0 to below 1, above 0 to 500."
             )
+        if not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"least confidence {self.min_confidence}; wanted 0 to 1.")
         if not 0 < self.certain_blank <= 1 or not self.word_threshold > 0 or not 0 <= self.joining_penalty <= 100:
             raise UsageError(
                 f"certain blank {self.certain_blank}, word threshold {self.word_threshold}, joining penalty "
@@ -149,7 +153,7 @@ class DictationDecoder:
     def partial(self, state: TreeState) -> Hypothesis | None:
         """Give the likeliest words; one that is not in the lexicon yet is left out."""
         words = (*joined(state.told), *self._words(state, int(state.numbers[0, PAST])), *self._open_word(state))
-        return Hypothesis(words, mean_confidence(words)) if words else None
+        return self._sure(words)
 
     def stable_words(self, state: TreeState) -> int:
         """Count the leading words of `partial` that no further row can change: all hypotheses have them."""
@@ -183,15 +187,19 @@ class DictationDecoder:
         ranked = self._ranked(state)
         told = joined(state.told)
         if not ranked:
-            words = (*told, *self._words(state, int(state.numbers[0, PAST])))
-            return Hypothesis(words, mean_confidence(words)) if words else None
+            return self._sure((*told, *self._words(state, int(state.numbers[0, PAST]))))
         said = [(mass, self._sentence(state, row, word)) for mass, row, word in ranked]
         words = (*told, *_rated(said))
         if not words:
             return None
         texts = dict.fromkeys(" ".join(word.word for word in (*told, *other)) for _, other in said)
         texts.pop(" ".join(word.word for word in words), None)
-        return Hypothesis(words, mean_confidence(words), alternatives=tuple(texts)[: self.options.nbest - 1])
+        return self._sure(words, tuple(texts)[: self.options.nbest - 1])
+
+    def _sure(self, words: tuple[Word, ...], alternatives: tuple[str, ...] = ()) -> Hypothesis | None:
+        """Make a hypothesis of words; None of none, or where all are unsure."""
+        whole = Hypothesis(words, mean_confidence(words), alternatives=alternatives) if words else None
+        return None if whole is None else sure(whole, self.options.min_confidence)
 
     def _ranked(self, state: TreeState) -> list[tuple[float, int, int]]:
         """Rank hypotheses as whole utterances: probability, row, the word that is open (NOTHING: none)."""

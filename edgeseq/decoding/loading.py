@@ -43,7 +43,7 @@ def load_beam(
     if lexicon is None and not is_phones:
         lexicon = own.get("lexicon")
     if "language_model" in own:
-        options = options or BeamOptions(usual.beam)
+        options = options or BeamOptions(usual.beam, min_confidence=usual.min_confidence)
         weights = weights or Weights(usual.lm_weight, usual.word_bonus, usual.blank_penalty)
     if lexicon is not None and is_phones:
         tokens, lexicon = read_phone_lexicon(Path(lexicon), tokens), None
@@ -60,7 +60,8 @@ def load_beam(
 def _dictation_options(options: BeamOptions | None) -> DictationOptions:
     if options is None:
         return DictationOptions()
-    return DictationOptions(options.beam or DictationOptions.beam, nbest=options.nbest)
+    beam = options.beam or DictationOptions.beam
+    return DictationOptions(beam, nbest=options.nbest, min_confidence=options.min_confidence)
 
 
 class ChangingHotwords:

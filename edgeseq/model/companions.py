@@ -4,7 +4,8 @@ The model's metadata names them with their SHA-256, so that a folder of which a 
 before anything is heard:
 
     {"lexicon": {"file": "en.lexicon", "sha256": "..."}, "language_model": {"file": "en.lm", "sha256": "..."},
-     "search": {"beam": null, "lm_weight": 0.6, "word_bonus": 0.0, "blank_penalty": 0.0}}
+     "search": {"beam": null, "lm_weight": 0.6, "word_bonus": 0.0, "blank_penalty": 0.0,
+                "min_confidence": 0.0}}
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class SearchDefaults:
     lm_weight: float = 0.5
     word_bonus: float = 0.0
     blank_penalty: float = 0.0
+    min_confidence: float = 0.0
+    """of the surest word of an utterance; one with less is left out"""
 
     @classmethod
     def of(cls, companions: Mapping[str, Any]) -> SearchDefaults:
@@ -63,7 +66,8 @@ def faults_of(companions: Mapping[str, Any]) -> list[str]:
     try:
         search = SearchDefaults.of(companions)
         fits = search.beam is None or (type(search.beam) is int and 0 < search.beam <= MOST_BEAM)
-        if not fits or not all(map(is_number, (search.lm_weight, search.word_bonus, search.blank_penalty))):
+        numbers = (search.lm_weight, search.word_bonus, search.blank_penalty, search.min_confidence)
+        if not fits or not all(map(is_number, numbers)) or not 0 <= search.min_confidence <= 1:
             raise TypeError
     except TypeError:
         faults.append(f"{SEARCH} is not an object of {', '.join(asdict(SearchDefaults()))}")

@@ -310,6 +310,8 @@ class ExportRecipe(Part):
     """nats for each word; 0"""
     blank_penalty: float | None = None
     """nats that blank loses in each row; 0"""
+    min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """of the surest word of an utterance; one with less, noise most likely, is left out; 0"""
 
 
 class Recipe(Part):

@@ -331,6 +331,16 @@ def test_weights_out_of_range_and_rows_of_another_width():
         one.step(np.zeros((3, 5), dtype=np.float32), one.init_state())
 
 
+def test_an_utterance_without_a_sure_word_is_left_out():
+    rows = spoken("ab")
+    one = decoder(BeamOptions())
+    surest = max(word.confidence for word in one.final(decode(one, rows)).words)
+    shy = decoder(BeamOptions(min_confidence=min(1.0, surest + 0.01)))
+    assert text_of(one.final(decode(one, rows))) and shy.final(decode(shy, rows)) is None
+    with pytest.raises(UsageError, match=r"least confidence -1; "):
+        BeamOptions(min_confidence=-1)
+
+
 def test_blank_may_be_made_less_likely():
     rows = spoken("a", height=0.98)
     rows[2] = np.log([0.7, 0.02, 0.26, 0.02])

@@ -316,6 +316,19 @@ def test_blank_may_be_made_less_likely():
         assert text_of(one.final(decode(one, rows))) == text
 
 
+def test_an_utterance_without_a_sure_word_is_left_out():
+    rows = spoken("ab a")
+    usual = decoder()
+    surest = max(word.confidence for word in usual.final(decode(usual, rows)).words)
+    for least, text in ((surest - 0.01, "ab a"), (surest + 0.01, "")):
+        one = decoder(options=DictationOptions(min_confidence=least))
+        assert text_of(one.final(decode(one, rows))) == text
+    shy = decoder(options=DictationOptions(min_confidence=1.0))
+    assert shy.partial(decode(shy, rows)) is None and usual.partial(decode(usual, rows)) is not None
+    with pytest.raises(UsageError, match=r"least confidence 1\.5; wanted 0 to 1"):
+        DictationOptions(min_confidence=1.5)
+
+
 def test_the_next_utterance_begins_clean_and_does_not_repeat_the_open_token():
     one = decoder()
     state = one.follow(decode(one, spoken("ab")[:5]))

@@ -50,7 +50,13 @@ def test_companions_are_copied_named_and_used(make_trained, parts, tmp_path):
         recognizer = edgeseq.load(tmp_path / "m", bits)
         assert recognizer.decoder.fusion.lm.path == tmp_path / "m" / "words.lm"
         assert recognizer.decoder.fusion.weights.lm == 0.7
-    assert recognizer.metadata.companions["search"] == {"beam": None, "lm_weight": 0.7, "word_bonus": 0.0, "blank_penalty": 0.0}
+    assert recognizer.metadata.companions["search"] == {
+        "beam": None,
+        "lm_weight": 0.7,
+        "word_bonus": 0.0,
+        "blank_penalty": 0.0,
+        "min_confidence": 0.0,
+    }
 
 
 def test_what_was_released_with_companions_is_exported_with_them_again(make_trained, parts, tmp_path):
@@ -59,7 +65,13 @@ def test_what_was_released_with_companions_is_exported_with_them_again(make_trai
     export(again, tmp_path / "n", scores={}, bits=(4,), search={"word_bonus": 1.5, "beam": 7})
     metadata = edgeseq.load(tmp_path / "n").metadata
     assert metadata.companion_files == {"language_model": tmp_path / "n" / "words.lm"}
-    assert metadata.companions["search"] == {"beam": 7, "lm_weight": 0.5, "word_bonus": 1.5, "blank_penalty": 0.0}
+    assert metadata.companions["search"] == {
+        "beam": 7,
+        "lm_weight": 0.5,
+        "word_bonus": 1.5,
+        "blank_penalty": 0.0,
+        "min_confidence": 0.0,
+    }
     export(again, tmp_path / "m", scores={})  # where they lie already
     assert edgeseq.load(tmp_path / "m").metadata.companions["search"]["beam"] is None
     (tmp_path / "m" / "words.lm").unlink()
@@ -72,7 +84,13 @@ def test_the_recipe_names_companions(make_trained, parts, tmp_path, monkeypatch)
     trained = make_trained(export={"lm": "words.lm", "lexicon": "words.dict", "lm_weight": 0.3, "beam": 9})
     export(trained, tmp_path / "m", scores={}, bits=(8,), flush_seconds=0.2, search={"beam": 11})
     metadata = edgeseq.load(tmp_path / "m").metadata
-    assert metadata.companions["search"] == {"beam": 11, "lm_weight": 0.3, "word_bonus": 0.0, "blank_penalty": 0.0}
+    assert metadata.companions["search"] == {
+        "beam": 11,
+        "lm_weight": 0.3,
+        "word_bonus": 0.0,
+        "blank_penalty": 0.0,
+        "min_confidence": 0.0,
+    }
     assert set(metadata.companion_files) == {"lexicon", "language_model"}
     with pytest.raises(ManifestError, match=r"none.lm: no such file"):
         export(make_trained(export={"lm": "none.lm"}), tmp_path / "x", scores={}, flush_seconds=0.2)

@@ -124,7 +124,7 @@ def test_models_list_info_and_verify_show_companions(shelf, parts):
     assert "8 bit" in (listed := run("models", "list", env=on(shelf)).stdout) and "lexicon 0.00 MB, language model" in listed
     about = json.loads(run("models", "info", "dictating", "--json", env=on(shelf)).stdout)["companions"]
     assert about["lexicon"] == {"file": "words.dict", "sha256": sha256_of(parts / "words.dict")}
-    assert about["search"] == {"beam": 5, "lm_weight": 0.7, "word_bonus": 0.0, "blank_penalty": 0.0}
+    assert about["search"] == {"beam": 5, "lm_weight": 0.7, "word_bonus": 0.0, "blank_penalty": 0.0, "min_confidence": 0.0}
     assert "usual.lm, the language model" in run("models", "info", "dictating", env=on(shelf)).stdout
     done = run("models", "verify", "dictating", env=on(shelf))
     assert done.returncode == 0 and "ok  language model: usual.lm" in done.stdout
