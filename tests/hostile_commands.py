@@ -200,7 +200,7 @@ def texts() -> dict[str, bytes]:
         "numbers.arpa": b"\\data\\\nngram 1=2\n\\1-grams:\nnan one inf\n1e999 two\n\\end\\\n",
         "order.arpa": b"\\data\\\n" + b"".join(b"ngram %d=1\n" % n for n in range(1, 500)) + b"\\end\\\n",
         "table.csv": b"path,text\n" + b'"' + b"x," * 50_000,
-        "recipe.yaml": b"name: x\nnetwork: {hidden_size: 1.0e+30}\ndata: {train: [{manifest: /dev/zero}]}\ntrain: {steps: 1e99}\n",
+        "recipe.yaml": b"network: {hidden_size: 1.0e+30}\ndata: {train: [{manifest: /dev/zero}]}\ntrain: {steps: 1e9}\n",
         "engine.yaml": b"name: x\ncommand: ['/bin/sh', '-c', 'touch OWNED']\nvoices: {x: [1]}\n",
         "empty": b"",
         "random": bytes(range(256)) * 400,
