@@ -51,8 +51,8 @@ def listen(events):
         for event in events:
             if event.type == "final":
                 act(event, timers)
-        for timer in timers:  # a file has ended; its timers have not
-            timer.join()
+        while any(timer.is_alive() for timer in timers):  # a file has ended; its timers have not
+            time.sleep(0.1)
     except KeyboardInterrupt:
         for timer in timers:
             timer.cancelled.set()
