@@ -16,7 +16,7 @@ PIP = $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PROGRAMS = libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins \
   espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts \
-  ffmpeg strace chromium chromium-driver
+  ffmpeg strace chromium chromium-driver mosquitto nodejs
 
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -54,7 +54,7 @@ format: dev  ## let ruff put the code in order
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-system:  ## install PortAudio, a sound server, speech synthesizers, ffmpeg and Chromium (Debian, Ubuntu)
+system:  ## install PortAudio, a sound server, speech synthesizers, ffmpeg, Chromium, an MQTT broker and Node (Debian, Ubuntu)
 	@command -v apt-get >/dev/null || { echo "make: there is no apt-get; install yourself: $(PROGRAMS)" >&2; exit 1; }
 	@echo "set-up: $(words $(PROGRAMS)) packages with apt-get ..."
 	@$(SUDO) apt-get -qq update

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WHERE = ("*.md", "docs/*.md", "deploy/*.md", "demo/*.md", "recipes/**/*.md", "models/**/*.md")
+WHERE = ("*.md", "docs/*.md", "docs/examples/*.md", "deploy/*.md", "demo/*.md", "recipes/**/*.md", "models/**/*.md")
 PAGES = sorted(path for where in WHERE for path in ROOT.glob(where))
 
 BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)

@@ -15,9 +15,15 @@ from edgeseq.model.metadata import TASKS, stored_fields
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    path for where in (".", "docs", "demo", "deploy", "models/*", "recipes", "recipes/*") for path in ROOT.glob(f"{where}/*.md")
+    path
+    for where in (".", "docs", "docs/examples", "demo", "deploy", "models/*", "recipes", "recipes/*")
+    for path in ROOT.glob(f"{where}/*.md")
 )
 OTHERS = [*ROOT.glob("recipes/*.yaml"), *ROOT.glob("deploy/*.service")]
+OTHERS += [
+    ROOT / "docs/examples" / name
+    for name in ("lamp.py", "last_tone.yaml", "live_subtitles.py", "mqtt_intents.py", "subtitles.sh", "websocket_client.py")
+]
 HAS_MODEL = (ROOT / "models/digits-en/model.int8.onnx").is_file()
 
 COMMANDS = typer.main.get_command(app)

@@ -102,6 +102,10 @@ OTHERS = [
         "recipes/**/*.yaml",
         "deploy/*.s*",
         "demo/*.sh",
+        "docs/examples/*.yaml",
+        "docs/examples/*.sh",
+        "docs/examples/*.mjs",
+        "docs/examples/*.ipynb",
         "edgeseq/report/*.html",
         "edgeseq/serve/static/*.*",
     )
