@@ -40,9 +40,10 @@ def parse_json(
     most_bytes: int = MOST_BYTES,
     most_depth: int = MOST_DEPTH,
     most_brackets: int | None = None,
+    most_commas: int | None = None,
     any_names: bool = False,
 ) -> Any:
-    """Parse a JSON text; `most_brackets`: objects and lists that it may hold, where time is short.
+    """Parse a JSON text; `most_brackets`, `most_commas`: those it may hold, within texts too, where time or memory is short.
 
     any_names: texts may hold halves of surrogate pairs, as Python writes names of files that are no Unicode.
 
@@ -59,6 +60,8 @@ def parse_json(
         raise ValueError(f"{len(text):,} bytes of JSON; wanted at most {most_bytes:,}")
     if isinstance(text, bytes | bytearray):
         text = bytes(text).decode("utf-8-sig")
+    if most_commas is not None and (n_commas := text.count(",")) > most_commas:
+        raise ValueError(f"{n_commas:,} commas; wanted at most {most_commas:,}")
     _check_depth(text, most_depth, most_brackets)
     has_long_numbers = _has_long_numbers(text)
     try:

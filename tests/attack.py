@@ -133,9 +133,10 @@ async def describe(server: RealServer, until: float) -> None:
 
 async def wyoming_json(server: RealServer, until: float) -> None:
     """Events of a megabyte of JSON, and as large as the server takes; names without end."""
-    names, most_names = (json.dumps({"names": [f"w{n}" for n in range(count)]}).encode() for count in (90_000, 27_000))
+    many = json.dumps({"names": [f"w{n}" for n in range(90_000)]}).encode()
+    most = json.dumps({"transcript_names": [f"{n:05}{'w' * 18}" for n in range(9_900)]}).encode()
     lists = json.dumps({"x": [[]] * 300_000}).encode()
-    bodies = [("detect", most_names), ("x", lists), ("transcribe", most_names), ("x", most_names), ("detect", names)]
+    bodies = [("transcribe", most), ("x", most), ("transcribe", most), ("x", lists), ("detect", many)]
     events = [json.dumps({"type": kind, "data_length": len(data)}).encode() + b"\n" + data for kind, data in bodies]
     start = raw.event("audio-start", {"rate": 16_000, "width": 2, "channels": 1})
     await _each(server, "wyoming", [b"".join(event + start for event in events) * 4], until)

@@ -67,6 +67,7 @@ def listen_for(recognizer: Recognizer, names: Sequence[str] | None, limits: Limi
 
     Raises UsageError for names that the model cannot spell, too many of them, or none where it knows none.
     """
+    check_count(names or ())
     wanted = tuple(dict.fromkeys(names or ()))
     quick = (EndpointRule(min_silence_seconds=PAUSE_SECONDS, needs_complete=True), *DEFAULT_RULES)
     if isinstance(recognizer.decoder, PhraseDecoder):
@@ -77,10 +78,14 @@ def listen_for(recognizer: Recognizer, names: Sequence[str] | None, limits: Limi
     return WakeWords(recognizer.with_decoder(_phrases_of(given, recognizer, limits)).with_rules(quick), wanted, given)
 
 
-def _phrases_of(names: Mapping[str, str], recognizer: Recognizer, limits: Limits) -> PhraseDecoder:
-    """Make phrases of names by intent."""
+def check_count(names: Sequence[str]) -> None:
+    """Raise UsageError for more names than are listened for."""
     if len(names) > MOST_NAMES:
         raise UsageError(f"{len(names)} wake words; this server listens for at most {MOST_NAMES} at once.")
+
+
+def _phrases_of(names: Mapping[str, str], recognizer: Recognizer, limits: Limits) -> PhraseDecoder:
+    """Make phrases of names by intent."""
     tokens = recognizer.metadata.token_table
     texts = {intent: spelled(_plain(name), tokens, guessing=True) for intent, name in names.items()}
     strange = [names[intent][:40] for intent, text in texts.items() if text is None]

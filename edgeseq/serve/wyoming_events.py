@@ -21,6 +21,8 @@ HEADER_BYTES = 65_536
 """of the line"""
 MOST_BRACKETS = 20_000
 """Objects and lists in an event."""
+MOST_COMMAS = 10_000
+"""in an event, which bounds its names"""
 MOST_CHANNELS = 32
 FULL_SCALE = {1: 2.0**7, 2: 2.0**15, 3: 2.0**23, 4: 2.0**31}
 """bytes of a sample -> the integer that 1.0 is"""
@@ -51,7 +53,7 @@ async def read_event(reader: asyncio.StreamReader, most_data: int, most_payload:
 
 def _parse(text: bytes, what: str) -> dict[str, Any]:
     try:
-        parsed = parse_json(text, most_brackets=MOST_BRACKETS)
+        parsed = parse_json(text, most_brackets=MOST_BRACKETS, most_commas=MOST_COMMAS)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):

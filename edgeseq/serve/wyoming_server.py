@@ -34,7 +34,7 @@ from edgeseq.serve.limits import LimitError
 from edgeseq.serve.pace import Pace
 from edgeseq.serve.running_text import RunningText
 from edgeseq.serve.voice_watch import Change, VoiceWatch
-from edgeseq.serve.wake import WakeWords, listen_for
+from edgeseq.serve.wake import WakeWords, check_count, listen_for
 from edgeseq.serve.wyoming_events import HEADER_BYTES, MOST_CHANNELS, read_event, to_samples, whole_number
 from edgeseq.serve.wyoming_info import PROGRAM, info, written
 from edgeseq.serve.wyoming_texts import code_of, sendable, text_of
@@ -249,6 +249,7 @@ class Connection:
         if self._request is not None and self._request.type == "detect":
             chosen = choose_model(self._hub, None, None)
             names = texts(data.get("names"))
+            check_count(names)
             return _Detecting(self, await self._hub.work(listen_for, chosen, names, limits), began_ms)
         names, terms = texts(data.get("transcript_names")), texts(data.get("transcript_terms"))
         if names or terms:

@@ -263,6 +263,8 @@ REFUSED = {
     "many channels": (AudioStart(rate=8000, width=2, channels=10_000).event(), "with channels 10000"),
     "giant": (AudioChunk(rate=8000, width=2, channels=1, audio=bytes(3 << 20)).event(), "at most 1,048,576 bytes"),
     "many names": (Detect(names=["w"] * 60_000).event(), "data_length 300,011; this server takes at most 272,384 bytes"),
+    "many commas": (Detect(names=["w"] * 20_000).event(), "not a JSON object"),
+    "many wake words": (Event("detect", {"names": ["zoo"] * 9_000}), "9000 wake words; this server listens for at most 20"),
     "wrong model": (Transcribe(name="/etc/passwd").event(), "no model '/etc/passwd' here"),
     "wrong language": (Transcribe(language="fr").event(), "no model here understands 'fr'"),
     "wrong program": (SelectProgram("whisper").event(), "no program 'whisper' here"),
@@ -279,7 +281,7 @@ def test_what_is_wrong_is_said_and_nobody_else_is_disturbed(tone_recognizer, cas
         async with client(port) as connection:
             try:
                 await connection.write_event(event)
-                if event.type == "transcribe":
+                if event.type in ("transcribe", "detect"):
                     await connection.write_event(AudioStart(rate=8000, width=2, channels=1).event())
             except ConnectionError:
                 pass
