@@ -19,6 +19,8 @@ STOP_DB = 50.0
 """What would fold back is weaker by this. A better filter is longer, and the sound later."""
 KEPT = 8
 """Pairs of rates whose filters are remembered; those of odd rates take 50 ms to make, and a megabyte."""
+PHASES = 32
+"""of a filter that are computed at once"""
 PASS_BAND = 0.85
 """of the lower rate's half is passed on; what lies as far above it folds back into the rest"""
 
@@ -60,9 +62,12 @@ def _taps(from_rate: int, to_rate: int, n_phases: int) -> npt.NDArray[np.float32
     width = 2 * math.pi * 2 * (1 - PASS_BAND) * half_band / from_rate  # radians a sample, from pass band to stop band
     n_half = math.ceil((STOP_DB - 8) / (2.285 * width) / 2) + 1
     beta = 0.1102 * (STOP_DB - 8.7)
-    lags = np.arange(2 * n_half) - (n_half - 1) - np.arange(n_phases)[:, None] / n_phases
-    window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (lags / n_half) ** 2))) / np.i0(beta)
-    taps = np.sinc(2 * half_band / from_rate * lags) * window
-    filters = (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)
+    filters = np.empty((n_phases, 2 * n_half), np.float32)
+    for first in range(0, n_phases, PHASES):  # in parts, for the sake of memory
+        phases = np.arange(first, min(first + PHASES, n_phases))[:, None]
+        lags = np.arange(2 * n_half) - (n_half - 1) - phases / n_phases
+        window = np.i0(beta * np.sqrt(np.maximum(0.0, 1 - (lags / n_half) ** 2))) / np.i0(beta)
+        taps = np.sinc(2 * half_band / from_rate * lags) * window
+        filters[first : first + PHASES] = taps / taps.sum(axis=1, keepdims=True)
     filters.flags.writeable = False  # it is kept, and shared
     return filters
