@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.cli.train_progress import TrainProgress
@@ -84,8 +84,9 @@ def teach(
     texts = check_texts(words, any_language=bool(engine_file))
     say(f"Teaching: {', '.join(texts)}", err=True)
     try:
-        import edgeseq.export.exporter
-        import edgeseq.training.teaching  # noqa: F401
+        with busy("loading torch"):
+            import edgeseq.export.exporter
+            import edgeseq.training.teaching  # noqa: F401
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]', or make dev in a clone"
