@@ -88,9 +88,7 @@ def teach(
             import edgeseq.export.exporter
             import edgeseq.training.teaching  # noqa: F401
     except ModuleNotFoundError as fault:
-        raise MissingExtraError(
-            f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]', or make dev in a clone"
-        ) from fault
+        raise MissingExtraError(f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     named = name or slug(" ".join(texts))
     if Path(named).name != named:
         raise UsageError(f"--name {named!r}: wanted a name without a folder; --out says where the model goes.")
