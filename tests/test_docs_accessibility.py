@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from prose import PAGES, ROOT
@@ -33,7 +34,7 @@ def heading_faults(text):
     levels = [len(marks) for marks, _ in HEADING.findall(text)]
     if levels[:1] != [1] or levels.count(1) != 1:
         return [f"{levels.count(1)} titles; wanted one, and first"]
-    return [f"from level {a} to {b}" for a, b in zip(levels, levels[1:], strict=False) if b > a + 1]
+    return [f"from level {a} to {b}" for a, b in pairwise(levels) if b > a + 1]
 
 
 def link_faults(text):

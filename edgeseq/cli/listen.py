@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 CHUNK_MS = 80
 MODEL_COLUMNS = 79
-"""of the line about the model: a terminal of 80 columns does not wrap it"""
+"""of the line about the model where no terminal is narrower"""
 
 
 @searches
@@ -213,7 +214,7 @@ def _understands(recognizer: Recognizer, phrases: Path | None) -> str:
 
     metadata = recognizer.metadata
     what = understanding(metadata) if phrases is None else f"understands only the phrases of {phrases}"
-    return fit_start(printable(f"{metadata.name} {what}"), MODEL_COLUMNS)
+    return fit_start(printable(f"{metadata.name} {what}"), min(MODEL_COLUMNS, shutil.get_terminal_size().columns - 1))
 
 
 Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
