@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from aiohttp import web
@@ -39,6 +40,8 @@ from edgeseq.untrusted import parse_json
 PROTOCOL = "page"
 MOST_BRACKETS = 1000
 """Objects and lists in a text message."""
+MOST_LETTERS = 100
+"""of what a model understands: two or three lines beside the words"""
 FOLDER = Path(__file__).parent / "static"
 INDEX = "index.html"
 HEADERS = {
@@ -234,7 +237,7 @@ def _describe_model(name: str, recognizer: Recognizer) -> dict[str, Any]:
         "bytes": recognizer.network.path.stat().st_size,
         "quantization": metadata.quantization,
         "decoder": kind_of(recognizer.decoder),
-        "understands": understanding(metadata),
+        "understands": shorten(understanding(metadata), MOST_LETTERS, placeholder=" …"),
         "example": example_for(metadata),
     }
 

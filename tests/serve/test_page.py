@@ -377,7 +377,9 @@ def open_page(driver, address):
 def saved(driver, folder, form):
     """Press a button under Save, and read the file that comes."""
     driver.execute_script("document.getElementById('save-card').open = true")
-    driver.find_element("css selector", f"[data-format={form}]").click()
+    button = driver.find_element("css selector", f"[data-format={form}]")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)  # not under the bar at the bottom
+    button.click()
     path = wait_for(driver, lambda: next(folder.glob(f"edgeseq-*.{form}"), None))
     return path.read_text(encoding="utf-8")
 
