@@ -6,10 +6,16 @@ the message alone (no traceback) and ends with `exit_code`.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeseq.events import Final
+
+CLONE = Path(__file__).parents[1]
+"""The checkout that edgeseq runs from, if it does."""
+RELEASED_EXTRA = re.compile(r"pip install 'edgeseq(\[[\w,]+\])'")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -96,4 +102,9 @@ class ExportError(EdgeseqError):
 
 
 class MissingExtraError(EdgeseqError):
-    """A package of an optional extra is not installed."""
+    """A package of an optional extra is not installed; in a clone the message also says how to install the clone's own."""
+
+    def __init__(self, message: str) -> None:
+        """Take a message that holds the command for a release: pip install 'edgeseq[EXTRA]'."""
+        wanted = RELEASED_EXTRA.search(message) if (CLONE / "pyproject.toml").is_file() else None
+        super().__init__(message if wanted is None else f"{message}\n  In this clone: pip install -e '{CLONE}{wanted[1]}'")

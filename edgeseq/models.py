@@ -239,6 +239,8 @@ def _not_found(model: str) -> str:
     near = difflib.get_close_matches(model, names, n=1)
     guess = f" Did you mean '{near[0]}'?" if near else ""
     places = ", ".join(str(folder) for folder in model_folders())
+    if (Path("models") / model).is_dir():
+        guess += f" Its folder is here: --model models/{model}."
     return (
         f"no model '{model}': neither a name, a folder nor a file.{guess}\n"
         f"  There are: {', '.join(names) or 'none'}. Looked in {places}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def tone_run(tmp_path_factory):
     import tiny_tones
 
     return tiny_tones.train_run(tmp_path_factory.mktemp("tone-run"))
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory):
+    """The sdist and the wheel that is built from it, as a release makes them; no registry is asked."""
+    for name in ("build", "hatchling"):
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("dist")
+    env = {**os.environ, "GITHUB_REPOSITORY": "somebody/edgeseq", "GITHUB_SERVER_URL": "https://github.com"}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, Path(__file__).parents[1]]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (sdist,), (wheel,) = folder.glob("edgeseq-*.tar.gz"), folder.glob("edgeseq-*.whl")
+    return sdist, wheel
 
 
 @pytest.fixture(autouse=True)

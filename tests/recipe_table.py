@@ -19,7 +19,7 @@ END = "<!-- end of recipe keys -->"
 
 def table() -> str:
     """Every key with its default and what is said of it."""
-    rows = ["| key | default | |", "|---|---|---|", *_rows(recipe.Recipe, "")]
+    rows = ["| key | default | meaning |", "|---|---|---|", *_rows(recipe.Recipe, "")]
     return "\n".join(rows)
 
 

@@ -1,4 +1,4 @@
-"""The wheel, installed without any extra into a clean environment, used outside the repository."""
+"""The wheel of an sdist, installed without any extra into a clean environment, used outside the repository."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import email
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -34,11 +35,8 @@ def pip(*words, python=sys.executable):
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
-    (found,) = folder.glob("edgeseq-*.whl")
-    return found
+def wheel(distributions):
+    return distributions[1]
 
 
 @pytest.fixture(scope="session")
@@ -74,6 +72,11 @@ def test_the_wheel_brings_the_model_and_the_licences(wheel):
     assert metadata["License-Expression"] == "Apache-2.0 AND CC-BY-SA-4.0"
     assert {name.split("/")[0] for name in names} == {"edgeseq", about.split("/")[0]}
     assert wheel.stat().st_size < 2_000_000
+
+
+def test_the_version_is_that_of_pyproject(board):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert on(board, "edgeseq", "--version").stdout == f"edgeseq {version}\n"
 
 
 def test_there_is_no_torch(board):

@@ -32,3 +32,10 @@ def test_a_microphone_has_no_file_and_lines_have_no_breaks():
 def test_events_are_frozen():
     with pytest.raises(AttributeError):
         WORDS[0].word = "vier"
+
+
+def test_a_missing_extra_names_the_command_for_a_clone():
+    from edgeseq.errors import CLONE, MissingExtraError
+
+    assert str(MissingExtraError("x: pip install 'edgeseq[serve]'")).endswith(f"pip install -e '{CLONE}[serve]'")
+    assert str(MissingExtraError("no command")) == "no command"

@@ -161,3 +161,10 @@ print("done")
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "done\n"
+
+
+def test_a_folder_of_models_here_is_suggested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/mine").mkdir(parents=True)
+    with pytest.raises(UsageError, match=r"Its folder is here: --model models/mine\."):
+        models.find_model("mine")

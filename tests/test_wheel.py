@@ -1,8 +1,16 @@
-"""What hatch_build.py puts into the wheel: of each released model the 8-bit file, its card and its companions."""
+"""What hatch_build.py puts into a wheel and an sdist, and what a registry and a packager see of them.
 
+test_base_install.py installs the wheel.
+"""
+
+import email
+import re
 import runpy
+import subprocess
 import sys
+import tarfile
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -26,14 +34,20 @@ class Hook:
         self.app = types.SimpleNamespace(display_warning=self.warnings.append)
 
 
+def hooks_of(monkeypatch):
+    """What hatch_build.py defines, without hatchling."""
+    for module, name in (("builders.hooks", "BuildHookInterface"), ("metadata", "MetadataHookInterface")):
+        parts = ["hatchling", *module.split("."), "plugin", "interface"]
+        for n in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:n]), types.ModuleType(parts[n - 1]))
+        setattr(sys.modules[".".join(parts)], name, Hook)
+    return runpy.run_path(str(ROOT / "hatch_build.py"))
+
+
 @pytest.fixture
 def ship(monkeypatch):
     """Run the hook over a folder that looks like the repository."""
-    names = ["hatchling", "builders", "hooks", "plugin", "interface"]
-    for n in range(1, len(names) + 1):
-        monkeypatch.setitem(sys.modules, ".".join(names[:n]), types.ModuleType(names[n - 1]))
-    sys.modules["hatchling.builders.hooks.plugin.interface"].BuildHookInterface = Hook
-    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["ShipModels"]
+    hook = hooks_of(monkeypatch)["ShipModels"]
 
     def run(root):
         made, data = hook(root), {"force_include": {}}
@@ -69,3 +83,72 @@ def test_a_wheel_that_lacks_a_part_is_not_one_to_publish(ship, repository, name)
     found, warnings = ship(repository)
     assert f"models/digits-en/{name}" not in found
     assert warnings == [f"This wheel is not one to publish: models/ lacks digits-en/{name}."]
+
+
+@pytest.mark.parametrize("repository", ["", "somebody/edgeseq"])
+def test_links_are_public_where_the_repository_is_known(monkeypatch, repository):
+    monkeypatch.setenv("GITHUB_REPOSITORY", repository)
+    monkeypatch.delenv("GITHUB_SERVER_URL", raising=False)
+    metadata = {"version": "1.2.3"}
+    hooks_of(monkeypatch)["PublicLinks"](ROOT).update(metadata)
+    text = metadata["readme"]["text"]
+    if not repository:
+        assert text == (ROOT / "README.md").read_text(encoding="utf-8") and "urls" not in metadata
+        return
+    assert "(https://github.com/somebody/edgeseq/blob/v1.2.3/docs/README.md)" in text
+    assert "(https://github.com/somebody/edgeseq/raw/v1.2.3/docs/images/page.png)" in text
+    assert metadata["urls"]["Issues"] == "https://github.com/somebody/edgeseq/issues"
+
+
+MEGABYTE = 1_000_000
+MOST_BYTES = {"sdist": 30 * MEGABYTE, "wheel": 2 * MEGABYTE}
+"""CONTRIBUTING.md states both."""
+NEEDED = {
+    *("edgeseq/cli/__init__.py", "models/digits-en/model.int8.onnx", "recipes/ctc.yaml", "docs/README.md", "tests/conftest.py"),
+    *("Makefile", ".ci/run", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "NOTICE", "PKG-INFO"),
+}
+"""What a packager expects in an sdist: the tests, too."""
+
+
+@pytest.fixture(scope="module")
+def metadata(distributions):
+    with zipfile.ZipFile(distributions[1]) as archive:
+        (about,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_string(archive.read(about).decode())
+
+
+@pytest.mark.slow
+def test_a_registry_takes_both(distributions):
+    pytest.importorskip("twine")
+    command = [sys.executable, "-m", "twine", "check", "--strict", *distributions]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("PASSED") == 2, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_sizes_and_what_an_sdist_holds(distributions):
+    sizes = {name: path.stat().st_size for name, path in zip(MOST_BYTES, distributions, strict=True)}
+    assert all(sizes[name] < most for name, most in MOST_BYTES.items()), sizes
+    with tarfile.open(distributions[0]) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert held >= NEEDED, NEEDED - held
+    assert not {name for name in held if re.search(r"__pycache__|\.venv|^(runs|data|dist)/", name)}
+
+
+@pytest.mark.slow
+def test_the_metadata_are_whole(metadata):
+    for name in ("Summary", "Author", "License-Expression", "Requires-Python", "Keywords", "Description-Content-Type"):
+        assert metadata[name], name
+    labels = {entry.partition(",")[0] for entry in metadata.get_all("Project-URL")}
+    assert labels == {"Repository", "Documentation", "Changelog", "Issues"}
+    classifiers = set(metadata.get_all("Classifier"))
+    assert {"Programming Language :: Python :: 3.11", "Operating System :: POSIX :: Linux"} <= classifiers
+    assert f"## [{metadata['Version']}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_registry_links_nowhere_in_vain(metadata):
+    text = metadata.get_payload()
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(targets) > 20
+    assert [target for target in targets if not target.startswith(("https://", "#"))] == []

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeseq.cli.printing import say
+from edgeseq.cli.progress import busy
 
 NAME_WIDTH = 15
 
@@ -40,8 +41,9 @@ def augment(
     from edgeseq.errors import MissingExtraError
 
     try:
-        from edgeseq.training.augmentation import showing
-        from edgeseq.training.recipe_file import load_recipe
+        with busy("loading torch"):
+            from edgeseq.training.augmentation import showing
+            from edgeseq.training.recipe_file import load_recipe
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"This needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     import numpy as np

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
@@ -169,8 +169,9 @@ def _bench_networks(
     if chart is not None:
         check_matplotlib()
     try:
-        from edgeseq.bench.network import NetworkBench, bench_networks
-        from edgeseq.bench.synthetic import draw_network, trained_network
+        with busy("loading torch"):
+            from edgeseq.bench.network import NetworkBench, bench_networks
+            from edgeseq.bench.synthetic import draw_network, trained_network
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Benching a network needs {fault.name}, which is not installed: pip install 'edgeseq[train]'\n"

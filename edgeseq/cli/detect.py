@@ -8,6 +8,7 @@ import typer
 
 from edgeseq.cli.options import BitsOption, RateOption
 from edgeseq.cli.printing import say
+from edgeseq.cli.progress import busy
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import EdgeseqError, UsageError
 
@@ -40,11 +41,13 @@ def detect(
       edgeseq detect --model voice call.wav
       arecord -f S16_LE -r 16000 | edgeseq detect --model voice -
     """
-    from edgeseq.models import load_spotter
 
     n_failed = 0
     with stop_on_signals() as stop:
-        spotter = load_spotter(model, bits)
+        with busy(f"loading {model}"):
+            from edgeseq.models import load_spotter
+
+            spotter = load_spotter(model, bits)
         if threshold is not None:
             spotter = _with_threshold(spotter, threshold)
         for file in files:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeseq.cli.display import CLEAR_TO_END, Format, can_rewrite
+from edgeseq.cli.display import Format, can_rewrite
+from edgeseq.cli.live_line import CLEAR_TO_END
 from edgeseq.cli.options import DEVICE_VARIABLE, FormatOption
 from edgeseq.cli.stopping import stop_on_signals, until
 from edgeseq.errors import printable

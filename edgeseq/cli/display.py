@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -13,14 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from edgeseq.cli.printing import encodable, encodable_json
+from edgeseq.cli.live_line import LiveLine, is_terminal
+from edgeseq.cli.printing import encodable, encodable_json, say, take_line_away
 from edgeseq.errors import printable
 
 if TYPE_CHECKING:
     from edgeseq.events import Event, Gap
     from edgeseq.output.subtitles import Cue
-
-CLEAR_TO_END = "\x1b[K"
 
 
 class Format(StrEnum):
@@ -57,7 +54,8 @@ class Display:
         """Name `file` in jsonl lines; put `prefix` before each line of text; make text of words by `spell`."""
         self.form, self.prefix, self.spell, self.out = form, printable(prefix), spell, out
         self.file = None if file is None else printable(file)
-        self.rewrites = form is Format.text and out is None and can_rewrite()
+        self.line = LiveLine(sys.stdout) if form is Format.text and out is None and can_rewrite() else None
+        """where partials are shown"""
         self.n_cues = 0
         self.n_shown = 0
         """events"""
@@ -75,19 +73,18 @@ class Display:
         elif self.form.is_subtitles:
             self._show_cues(event)
         elif event.type == "final":
-            start = f"\r{CLEAR_TO_END}" if self.rewrites else ""
-            self._write(f"{start}{self.prefix}{printable(event.text)}")
-        elif self.rewrites:
-            line = fit(printable(event.text), shutil.get_terminal_size().columns - 1)
-            self._write(f"\r{line}{CLEAR_TO_END}", end="")
+            if self.line is not None:
+                self.line.end_text()
+            self._write(f"{self.prefix}{printable(event.text)}")
+        elif self.line is not None:
+            self.line.show_text(printable(event.text))
 
     def show_gap(self, gap: Gap) -> None:
         """Show that sound was lost: jsonl tells it among the events, all else on standard error."""
         if self.form is Format.jsonl:
             self._write(gap.to_json(self.file))
         else:
-            start = f"\r{CLEAR_TO_END}" if self.rewrites else ""
-            typer.echo(f"{start}edgeseq: no sound from {gap.start:.1f} to {gap.end:.1f} s: {gap.reason}.", err=True)
+            say(f"edgeseq: no sound from {gap.start:.1f} to {gap.end:.1f} s: {gap.reason}.", err=True)
 
     def spelled(self, event: Event) -> Event:
         """Spell the text of an event, in figures where that is wanted; its words stay as they were said."""
@@ -107,6 +104,7 @@ class Display:
 
     def _write(self, text: str, end: str = "\n") -> None:
         if self.out is None:
+            take_line_away()
             typer.echo((encodable_json if self.form is Format.jsonl else encodable)(text), nl=bool(end))
         else:
             self.out.write(text + end)
@@ -114,7 +112,7 @@ class Display:
 
 def can_rewrite() -> bool:
     """Whether standard output is a terminal that understands how to go back in a line."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return is_terminal(sys.stdout)
 
 
 def fit(text: str, columns: int) -> str:

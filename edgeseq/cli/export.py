@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 
 
 def export(
@@ -87,10 +87,11 @@ def export(
     from edgeseq.errors import MissingExtraError
 
     try:
-        from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
-        from edgeseq.export.exporter import export as write
-        from edgeseq.training.recipe_file import parse_recipe
-        from edgeseq.training.weights import find_weights, load_trained
+        with busy("loading torch"):
+            from edgeseq.export.exporter import RELEASED_BITS, read_measured, read_scores
+            from edgeseq.export.exporter import export as write
+            from edgeseq.training.recipe_file import parse_recipe
+            from edgeseq.training.weights import find_weights, load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             f"Exporting needs {fault.name}, which is not installed: pip install 'edgeseq[train]'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from edgeseq.cli.display import Display, Format
+from edgeseq.cli.display import Display, Format, fit_start
+from edgeseq.cli.live_line import LevelMeter, open_line
 from edgeseq.cli.options import (
     DEVICE_VARIABLE,
     BitsOption,
@@ -27,10 +29,11 @@ from edgeseq.cli.options import (
     phrase_decoder,
     speller,
 )
-from edgeseq.cli.printing import say
+from edgeseq.cli.printing import say, take_line_away
+from edgeseq.cli.progress import busy
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
-from edgeseq.cli.understanding import understands
+from edgeseq.errors import printable
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.stream.endpoint import COMPLETE_SECONDS, ENDPOINT_SECONDS, LONGEST_SECONDS, endpoint_rules
 
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from edgeseq.stream.recognizer import Recognizer
 
 CHUNK_MS = 80
+MODEL_COLUMNS = 79
+"""of the line about the model where no terminal is narrower"""
 
 
 @searches
@@ -82,6 +87,7 @@ def listen(
         bool | None,
         typer.Option("--gate/--no-gate", help="Stop the network while there is no sound.  [default: with a microphone]"),
     ] = None,
+    meter: Annotated[bool, typer.Option("--meter/--no-meter", help="Show on a terminal how loud the microphone is.")] = True,
     run: Annotated[
         str | None,
         typer.Option(metavar="COMMAND", help="Run this for each final, with its JSON on standard input; without a shell."),
@@ -97,6 +103,9 @@ def listen(
     A terminal shows the current line and rewrites it until it is final. In a pipe, text is one line for each
     final, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
     and end with exit code 0.
+
+    On a terminal a bar shows how loud the microphone is, `muted?` that it gives nothing but zeros, and words are dim until
+    they are final.
 
     If the microphone is unplugged, or its sound server ends or hangs, edgeseq waits for it and reports the gap. It
     also reports sound that a machine too slow for its model has to drop.
@@ -119,14 +128,13 @@ def listen(
       arecord -f S16_LE -r 8000 | edgeseq listen --input -
       edgeseq listen --figures --run 'mosquitto_pub -t heard -l'
     """
-    from edgeseq.models import load_recognizer
     from edgeseq.sound.ffmpeg import without_password
     from edgeseq.stream.gate import Gate
     from edgeseq.stream.voice import LevelVoice
 
     with stop_on_signals() as stop:
         rules = endpoint_rules(endpoint_seconds, complete_seconds, longest_seconds)
-        recognizer = load_recognizer(model, bits).with_rules(rules)
+        recognizer = _load(model, bits).with_rules(rules)
         if voice_activity:
             recognizer = recognizer.with_voice(LevelVoice(recognizer.sample_rate))
         if gate or (gate is None and input_file is None):
@@ -145,19 +153,29 @@ def listen(
             else _file(input_file, recognizer.sample_rate, rate, chunk_seconds)
         )
         with _runner(run) as act:
-            _follow(recognizer, source, Display(form, file, spell=spell), stop, watched=watched, stable=stable, act=act)
+            display = Display(form, file, spell=spell)
+            if meter and input_file is None:
+                watched = _metered(watched, display, recognizer.sample_rate)
+            _follow(recognizer, source, display, stop, watched=watched, stable=stable, act=act, phrases=phrases)
 
 
 def listen_live(model: str) -> None:
     """Print what a model hears by the system's microphone, as `edgeseq listen` does, until Ctrl-C."""
-    from edgeseq.models import load_recognizer
     from edgeseq.stream.gate import Gate
 
     with stop_on_signals() as stop:
-        recognizer = load_recognizer(model)
+        recognizer = _load(model)
         recognizer = recognizer.with_gate(Gate(recognizer.sample_rate))
         source = _microphone(os.environ.get(DEVICE_VARIABLE), recognizer.sample_rate, CHUNK_MS / 1000)
-        _follow(recognizer, source, Display(Format.text), stop)
+        display = Display(Format.text)
+        _follow(recognizer, source, display, stop, watched=_metered(_unwatched, display, recognizer.sample_rate))
+
+
+def _load(model: str, bits: int | None = None) -> Recognizer:
+    with busy(f"loading {model}"):
+        from edgeseq.models import load_recognizer
+
+        return load_recognizer(model, bits)
 
 
 def _follow(
@@ -166,16 +184,17 @@ def _follow(
     display: Display,
     stop: Stop,
     *,
-    watched: Watched = lambda blocks: blocks,
+    watched: Watched,
     stable: bool = False,
     act: Callable[[str], None] = lambda text: None,
+    phrases: Path | None = None,
 ) -> None:
     """Show all that is understood of a source, until it ends or a stop is requested."""
     from edgeseq.events import Gap, only_stable
     from edgeseq.output.notify import alive_while, notify
 
     with source as (name, blocks, rest):
-        say(f"listening on {name}; Ctrl-C ends\n{understands(recognizer.metadata)}", err=True)
+        say(f"listening on {name}; Ctrl-C ends\n{_understands(recognizer, phrases)}", err=True)
         notify("READY=1", f"STATUS=listening on {name}")
         events = recognizer.follow(watched(alive_while(until(blocks, stop))), rest)
         for event in only_stable(events) if stable else events:
@@ -185,11 +204,44 @@ def _follow(
             display.show(event)
             if event.type == "final":
                 act(display.spelled(event).to_json(display.file))
+        take_line_away()
         notify("STOPPING=1")
+
+
+def _understands(recognizer: Recognizer, phrases: Path | None) -> str:
+    """Say in a line what the person may say."""
+    from edgeseq.model.understanding import understanding
+
+    metadata = recognizer.metadata
+    what = understanding(metadata) if phrases is None else f"understands only the phrases of {phrases}"
+    return fit_start(printable(f"{metadata.name} {what}"), min(MODEL_COLUMNS, shutil.get_terminal_size().columns - 1))
 
 
 Watched = Callable[["Iterator[Floats | Lost]"], "Iterator[Floats | Lost]"]
 """Passes blocks of sound on, and does something between them."""
+
+
+def _unwatched(blocks: Iterator[Floats | Lost]) -> Iterator[Floats | Lost]:
+    return blocks
+
+
+def _metered(watched: Watched, display: Display, rate: int) -> Watched:
+    """Show the level of the blocks besides, where there is a terminal."""
+    line = display.line or open_line()
+    if line is None:
+        return watched
+
+    def during(blocks: Iterator[Floats | Lost]) -> Iterator[Floats | Lost]:
+        from edgeseq.sound.blocks import Lost
+
+        level = LevelMeter(rate)
+        for block in watched(blocks):
+            shown = None if isinstance(block, Lost) else level.take(block)
+            if shown is not None:
+                line.show_level(shown)
+            yield block
+
+    return during
 
 
 def _with_phrases(
@@ -198,7 +250,7 @@ def _with_phrases(
     """Let a recognizer understand the phrases of a file, and read them again whenever the file changes."""
     decoder = phrase_decoder(path, recognizer.metadata, threshold, reject)
     if decoder is None or path is None:
-        return recognizer, lambda blocks: blocks
+        return recognizer, _unwatched
     from edgeseq.phrases import load_phrases
     from edgeseq.phrases.changing import ChangingPhrases, PhraseWatch
 
@@ -219,7 +271,7 @@ def _with_beam(recognizer: Recognizer, decoder: Decoder[Any], search: Search) ->
     from edgeseq.decoding.loading import ChangingHotwords
 
     if search.hotwords is None or not isinstance(decoder, BeamDecoder | DictationDecoder):
-        return recognizer.with_decoder(decoder), lambda blocks: blocks
+        return recognizer.with_decoder(decoder), _unwatched
     from edgeseq.decoding.hotwords import Hotwords
     from edgeseq.phrases.changing import PhraseWatch
 

@@ -57,9 +57,9 @@ def _facts(path: Path, metadata: ModelMetadata) -> Iterator[tuple[str, str]]:
 
 
 def _understood(path: Path, metadata: CtcMetadata) -> str:
-    from edgeseq.cli.understanding import words_of
     from edgeseq.errors import EdgeseqError
     from edgeseq.model.metadata import CtcMetadata
+    from edgeseq.model.understanding import words_of
 
     try:
         return words_of(CtcMetadata.of(metadata.with_companions(path)).token_table)
@@ -75,9 +75,11 @@ def _sound(metadata: CtcMetadata) -> str:
 
 
 def _score(score: Any) -> str:
-    """Say an error rate in percent, and other figures as they are."""
+    """Say an error rate in percent, a comparison by its counts, and other figures as they are."""
     if isinstance(score, Mapping) and score.get("wer") is not None and "errors" in score:
         return f"{100 * score['wer']:.2f} % of the words wrong ({score['errors']:,} of {score.get('words', 0):,})"
+    if isinstance(score, Mapping) and {"errors", "other_errors", "words"} <= score.keys():
+        return f"{score['errors']:,} words wrong against {score['other_errors']:,}, of {score['words']:,}"
     if isinstance(score, Mapping):
         return ", ".join(f"{key} {value}" for key, value in score.items())
     return str(score)

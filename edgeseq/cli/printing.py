@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import typer
@@ -13,10 +14,29 @@ import typer
 from edgeseq.errors import printable
 
 KEPT = "\n\t"
+_SHOWN: list[Callable[[], None]] = []
+"""What takes away the line that is being rewritten on the terminal, if there is one."""
+
+
+def line_is_shown(take_away: Callable[[], None]) -> None:
+    """Note that a terminal's last line is being rewritten: what is printed next must call `take_away` first."""
+    _SHOWN[:] = [take_away]
+
+
+def line_is_gone() -> None:
+    """Note that it was taken away."""
+    _SHOWN.clear()
+
+
+def take_line_away() -> None:
+    """Make room for a line that stays; before everything that is printed past `say`."""
+    for take_away in tuple(_SHOWN):
+        take_away()
 
 
 def say(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print text on standard output, or on standard error; what cannot be printed or encoded is replaced."""
+    take_line_away()
     typer.echo(encodable(printable(str(text), keep=KEPT), sys.stderr if err else sys.stdout), err=err, nl=nl)
 
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from edgeseq.cli.display import CLEAR_TO_END, width
-from edgeseq.cli.printing import encodable, say
+from edgeseq.cli.display import width
+from edgeseq.cli.live_line import CLEAR_TO_END
+from edgeseq.cli.printing import encodable, line_is_gone, line_is_shown, say
 from edgeseq.errors import printable
 
 LINE_SECONDS = 15.0
@@ -35,8 +36,15 @@ class StatusLine:
         if self.is_terminal:
             self._write("\r" + fitting(parts, shutil.get_terminal_size().columns - 1) + CLEAR_TO_END)
             self._is_shown = True
+            line_is_shown(self.clear)
         else:
             say(GAP.join(parts), err=True)
+
+    def announce(self, what: str) -> None:
+        """Show on a terminal that work begins; its first figure takes this away."""
+        if self.is_terminal:
+            self.show([f"{what} ..."], now=True)
+            self._next = 0.0
 
     def print(self, line: str) -> None:
         """Print a line that stays."""
@@ -48,6 +56,7 @@ class StatusLine:
         if self._is_shown:
             self._write("\r" + CLEAR_TO_END)
             self._is_shown = False
+            line_is_gone()
 
     def _write(self, text: str) -> None:
         sys.stderr.write(encodable(text, sys.stderr))
@@ -83,9 +92,21 @@ def time_left(seconds: float) -> str:
 
 
 @contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Show on a terminal, at once, what takes a moment: "loading english-small ..."."""
+    line = StatusLine()
+    line.announce(what)
+    try:
+        yield
+    finally:
+        line.clear()
+
+
+@contextmanager
 def progress(what: str, unit: str = "files") -> Iterator[Callable[[int, int], None]]:
     """Give a function to be called with the amount done and wanted (0 while it is not known)."""
     line, began = StatusLine(), time.monotonic()
+    line.announce(what)
     first: list[int] = []
 
     def show(done: int, total: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 
 if TYPE_CHECKING:
     from edgeseq.evaluation.reference_clips import Clip
@@ -51,10 +51,11 @@ def prove(
     from edgeseq.errors import MissingExtraError, UsageError
 
     try:
-        from edgeseq.export import exporter
-        from edgeseq.export.finishing import measured
-        from edgeseq.export.proof import refuse_difference
-        from edgeseq.training.weights import find_weights, load_trained
+        with busy("loading torch"):
+            from edgeseq.export import exporter
+            from edgeseq.export.finishing import measured
+            from edgeseq.export.proof import refuse_difference
+            from edgeseq.training.weights import find_weights, load_trained
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Proving needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     trained = load_trained(find_weights(source, "FROM"))

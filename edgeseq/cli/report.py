@@ -9,7 +9,7 @@ import typer
 
 from edgeseq.cli.options import ModelOption
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.errors import MissingExtraError, UsageError
 from edgeseq.model.default import DEFAULT_MODEL
 
@@ -39,8 +39,9 @@ def report(
 def write_report(run: Path, out: Path, clips: int = 300, examples: int = 8) -> Path:
     """Make the report of a run, with progress; returns its path."""
     try:
-        from edgeseq.report.page import write_report as write
-        from edgeseq.report.run import read_run
+        with busy("loading torch"):
+            from edgeseq.report.page import write_report as write
+            from edgeseq.report.run import read_run
     except ModuleNotFoundError as fault:
         raise _missing(fault) from fault
     seen = read_run(run)
@@ -75,7 +76,8 @@ def explain(
     if out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {out}: wanted a name that ends in .html or .png.")
     try:
-        from edgeseq.report import explaining
+        with busy("loading torch"):
+            from edgeseq.report import explaining
     except ModuleNotFoundError as fault:
         raise _missing(fault) from fault
     explainer = explaining.of_weights(run) if run is not None else explaining.of_model(model)

@@ -24,6 +24,7 @@ from edgeseq.cli.options import (
     phrase_decoder,
 )
 from edgeseq.cli.printing import say
+from edgeseq.cli.progress import busy
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.errors import UsageError
@@ -183,7 +184,8 @@ def serve(
         folder = _folder(save_audio)
         recognizers: dict[str, Recognizer] = {}
         for text in model or [DEFAULT_MODEL]:
-            recognizer = load(text)
+            with busy(f"loading {text}"):
+                recognizer = load(text)
             called = recognizer.metadata.name
             if called in recognizers:
                 raise UsageError(f"--model {text}: there is another model called '{called}'; wanted each name once.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.cli.train_progress import TrainProgress
@@ -84,12 +84,11 @@ def teach(
     texts = check_texts(words, any_language=bool(engine_file))
     say(f"Teaching: {', '.join(texts)}", err=True)
     try:
-        import edgeseq.export.exporter
-        import edgeseq.training.teaching  # noqa: F401
+        with busy("loading torch"):
+            import edgeseq.export.exporter
+            import edgeseq.training.teaching  # noqa: F401
     except ModuleNotFoundError as fault:
-        raise MissingExtraError(
-            f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]', or make dev in a clone"
-        ) from fault
+        raise MissingExtraError(f"Teaching needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     named = name or slug(" ".join(texts))
     if Path(named).name != named:
         raise UsageError(f"--name {named!r}: wanted a name without a folder; --out says where the model goes.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.cli.report import REPORT, write_report
 from edgeseq.cli.stopping import stop_on_signals
 from edgeseq.cli.train_progress import TrainProgress
@@ -59,12 +59,13 @@ def train(
     from edgeseq.errors import MissingExtraError, UsageError
 
     try:
-        from edgeseq.training import trainer
-        from edgeseq.training.finetuning import load_given
-        from edgeseq.training.licenses import count_licenses
-        from edgeseq.training.loggers import refuse_missing
-        from edgeseq.training.recipe_file import load_recipe
-        from edgeseq.training.valid import load_validation
+        with busy("loading torch"):
+            from edgeseq.training import trainer
+            from edgeseq.training.finetuning import load_given
+            from edgeseq.training.licenses import count_licenses
+            from edgeseq.training.loggers import refuse_missing
+            from edgeseq.training.recipe_file import load_recipe
+            from edgeseq.training.valid import load_validation
     except ModuleNotFoundError as fault:
         raise MissingExtraError(f"Training needs {fault.name}, which is not installed: pip install 'edgeseq[train]'") from fault
     resolved = load_recipe(recipe, overrides or [])

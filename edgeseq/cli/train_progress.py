@@ -27,8 +27,7 @@ class TrainProgress:
 
     def __enter__(self) -> TrainProgress:
         """Show at once that work has begun."""
-        if self._line.is_terminal:
-            self._line.show([f"preparing {self._steps:,} steps ..."])
+        self._line.announce(f"preparing {self._steps:,} steps")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,7 +28,7 @@ from edgeseq.cli.options import (
     speller,
 )
 from edgeseq.cli.printing import say
-from edgeseq.cli.progress import progress
+from edgeseq.cli.progress import busy, progress
 from edgeseq.cli.search_options import Search, searches
 from edgeseq.cli.stopping import Stop, stop_on_signals, until
 from edgeseq.errors import CutShortError, EdgeseqError, UsageError
@@ -93,7 +93,8 @@ def transcribe(
         if jobs is not None or journal is not None:
             wanted = TranscribeRequest(hearing, rate, form, figures, len(files) > 1 and out_dir is None)
             raise typer.Exit(_transcribe_many(wanted, list(zip(files, targets, strict=True)), jobs, journal, stop))
-        recognizer = hearing.recognizer()
+        with busy(f"loading {model}"):
+            recognizer = hearing.recognizer()
         spell = speller(figures, recognizer.metadata.language)
         n_failed = 0
         for file, target in zip(files, targets, strict=True):

@@ -7,6 +7,7 @@
     search.py     rows of log-probs through the graph                      -> hypotheses; the Decoder of phrases
     checking.py   what a file allows: how many sentences, examples, what is ambiguous
     measuring.py  false acceptances, and the cost of the search; thresholds.py: which threshold
+    examples.py   a phrase file to begin with, for each model
     changing.py   other phrases while a stream runs
     importers/    other notations to phrase files
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,8 @@ from aiohttp import web
 from edgeseq.decoding.decoder import kind_of
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.events import Event
+from edgeseq.model.understanding import understanding
+from edgeseq.phrases.examples import example_for
 from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.serve.context import Context
 from edgeseq.serve.hub import Stream
@@ -37,6 +40,8 @@ from edgeseq.untrusted import parse_json
 PROTOCOL = "page"
 MOST_BRACKETS = 1000
 """Objects and lists in a text message."""
+MOST_LETTERS = 100
+"""of what a model understands: two or three lines beside the words"""
 FOLDER = Path(__file__).parent / "static"
 INDEX = "index.html"
 HEADERS = {
@@ -74,6 +79,7 @@ class Settings:
 def routes(context: Context) -> list[web.RouteDef]:
     """List the routes."""
     files = read_files(FOLDER)
+    models = [_describe_model(name, recognizer) for name, recognizer in context.hub.recognizers.items()]
 
     async def index(request: web.Request) -> web.Response:
         return _answer(request, files[INDEX])
@@ -85,7 +91,7 @@ def routes(context: Context) -> list[web.RouteDef]:
         return _answer(request, files[name])
 
     async def about(request: web.Request) -> web.Response:
-        return web.json_response(describe(context), headers={**HEADERS, "Cache-Control": "no-store"})
+        return web.json_response(describe(context, models), headers={**HEADERS, "Cache-Control": "no-store"})
 
     async def listen(request: web.Request) -> web.StreamResponse:
         async with accepted(request, context, PROTOCOL) as socket:
@@ -110,14 +116,13 @@ def read_files(folder: Path) -> dict[str, File]:
     return {path.name: _read(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
-def describe(context: Context) -> dict[str, Any]:
-    """Say what the page shows of its server."""
-    hub = context.hub
+def describe(context: Context, models: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say what the page shows of its server and of its models."""
     return {
-        "models": [_describe_model(name, recognizer) for name, recognizer in hub.recognizers.items()],
+        "models": models,
         "keeps_audio": context.save_audio is not None,
         "fingerprint": context.fingerprint,
-        "phrases_bytes": hub.limits.phrases_bytes,
+        "phrases_bytes": context.hub.limits.phrases_bytes,
     }
 
 
@@ -232,6 +237,8 @@ def _describe_model(name: str, recognizer: Recognizer) -> dict[str, Any]:
         "bytes": recognizer.network.path.stat().st_size,
         "quantization": metadata.quantization,
         "decoder": kind_of(recognizer.decoder),
+        "understands": shorten(understanding(metadata), MOST_LETTERS, placeholder=" …"),
+        "example": example_for(metadata),
     }
 
 

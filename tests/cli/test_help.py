@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import typer
@@ -21,6 +23,11 @@ def paths(command, words=()):
     yield words
     for name, inner in getattr(command, "commands", {}).items():
         yield from paths(inner, (*words, name))
+
+
+def with_root():
+    """The environment of a program that imports edgeseq from here."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 ALL = list(paths(typer.main.get_command(app)))
@@ -75,6 +82,20 @@ def test_bash_completes_commands_and_options(typed, completed):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_EDGESEQ_COMPLETE": "complete_bash"}
     done = subprocess.run(AS_EDGESEQ, capture_output=True, text=True, env={**os.environ, **words}, check=False)
     assert set(done.stdout.split()) == completed
+
+
+def test_a_real_bash_completes():
+    script = subprocess.run(
+        AS_EDGESEQ, capture_output=True, text=True, env={**os.environ, "_EDGESEQ_COMPLETE": "source_bash"}, check=False
+    ).stdout
+    asked = 'COMP_WORDS=(edgeseq transc); COMP_CWORD=1; _edgeseq_completion "$1"; echo "${COMPREPLY[@]}"'
+    program = f"{script}\nset -- ./edgeseq\n{asked}"
+    with tempfile.TemporaryDirectory() as folder:
+        edgeseq = Path(folder, "edgeseq")
+        edgeseq.write_text(f"#!{sys.executable}\n{AS_EDGESEQ[-1]}\n")
+        edgeseq.chmod(0o755)
+        done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, cwd=folder, check=False, env=with_root())
+    assert done.stdout.split() == ["transcribe"], done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -61,5 +61,6 @@ def test_amounts_and_the_time_left(monkeypatch):
         show(0, 1000)
         show(500, 1000)
     lines = terminal.getvalue().split("\r")
-    assert "0 of 1,000 files" in lines[1] and "500 of 1,000 files" in lines[2] and " left" in lines[2]
+    assert lines[1].endswith(" ...\x1b[K"), "at once"
+    assert "0 of 1,000 files" in lines[2] and "500 of 1,000 files" in lines[3] and " left" in lines[3]
     assert max(len(line.removesuffix("\x1b[K")) for line in lines) <= 79

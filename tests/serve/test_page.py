@@ -264,6 +264,7 @@ def test_files_and_their_headers(tone_recognizer):
     about = json.loads(seen["/listen/about"][2])
     assert about["keeps_audio"] is False and about["fingerprint"] is None
     assert [(one["name"], one["rate"], one["decoder"]) for one in about["models"]] == [("tones", 8000, "greedy")]
+    assert (about["models"][0]["understands"], about["models"][0]["example"]) == ("was trained on: none", "")
 
 
 def test_the_page_asks_nobody_else_and_has_no_script_within():
@@ -351,7 +352,12 @@ def text_of(driver, name):
 
 
 def finals(driver):
-    return [one.text for one in driver.find_elements("css selector", "#said .text")]
+    return texts(driver, "#said .text")
+
+
+def texts(driver, selector):
+    """What elements show, in one look: the page may replace them between two."""
+    return driver.execute_script("return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText)", selector)
 
 
 def wait_for(driver, condition, seconds=30.0):
@@ -371,7 +377,9 @@ def open_page(driver, address):
 def saved(driver, folder, form):
     """Press a button under Save, and read the file that comes."""
     driver.execute_script("document.getElementById('save-card').open = true")
-    driver.find_element("css selector", f"[data-format={form}]").click()
+    button = driver.find_element("css selector", f"[data-format={form}]")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)  # not under the bar at the bottom
+    button.click()
     path = wait_for(driver, lambda: next(folder.glob(f"edgeseq-*.{form}"), None))
     return path.read_text(encoding="utf-8")
 
@@ -627,6 +635,26 @@ def test_a_recording_and_phrases(driver, digits, tmp_path):
 
 @needs_browser
 @needs_model
+def test_its_own_example_works_with_the_model_that_runs(driver, digits):
+    with serving(digits) as address:
+        open_page(driver, address)
+        assert text_of(driver, "model-understands").startswith("Was trained on: Free Spoken Digit Dataset")
+        driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
+        for button in ("phrases-example", "phrases-check"):
+            driver.execute_script("arguments[0].click()", at(driver, button))  # the bar at the bottom may be above it
+        wait_for(driver, lambda: text_of(driver, "phrases-faults") == "No faults.")
+        at(driver, "file").send_keys(str(NUMBER))
+        wait_for(driver, lambda: len(texts(driver, "#said .meaning")) == len(SAID))
+        meanings = [text.split() for text in texts(driver, "#said .meaning")]
+        assert [meaning[:4] for meaning in meanings] == [
+            ["intent", "short", "first", "zero"],
+            ["intent", "short", "first", "three"],
+            ["intent", "long", "first", "two"],
+        ]
+
+
+@needs_browser
+@needs_model
 def test_over_plain_http_it_says_why_there_is_no_microphone(tmp_path, digits):
     security = Security(Access(names=frozenset({"board.test"})))
     with (
@@ -678,6 +706,11 @@ def test_accessibility_by_the_rules_of_axe(driver, digits, scheme):
     with serving(digits) as address:
         open_page(driver, address)
         assert accessibility_faults(driver) == []
+        at(driver, "listen").click()
+        wait_for(driver, lambda: text_of(driver, "saying"))
+        assert accessibility_faults(driver) == [], "while it listens"
+        at(driver, "listen").click()
+        wait_for(driver, lambda: text_of(driver, "status") == "Not listening")
         driver.execute_script("for (const one of document.querySelectorAll('details')) one.open = true")
         at(driver, "phrases").send_keys(PHRASES)
         at(driver, "file").send_keys(str(NUMBER))

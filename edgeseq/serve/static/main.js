@@ -73,7 +73,7 @@ function wire() {
   at("clear").addEventListener("click", clear);
   at("file").addEventListener("change", () => hearFile(at("file").files[0]));
   at("phrases-check").addEventListener("click", checkPhrases);
-  at("phrases-example").addEventListener("click", () => phrases.showExample());
+  at("phrases-example").addEventListener("click", () => phrases.showExample(model().example));
   for (const button of document.querySelectorAll("[data-format]")) {
     button.addEventListener("click", () => save(transcript.events, button.dataset.format, fileName()));
   }
@@ -333,10 +333,12 @@ async function showMicrophones() {
 }
 
 function showModel() {
-  const { language, rate, bytes, quantization, decoder } = model();
+  const { language, rate, bytes, quantization, decoder, understands, example } = model();
   const size = bytes < 1e6 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  const only = decoder === "phrases" ? ", understands the phrases of the server" : "";
-  at("model-about").textContent = `Language ${language}, ${size} (${quantization}), ${rate / 1000} kHz${only}`;
+  const what = decoder === "phrases" ? "understands only the phrases of the server" : understands;
+  at("model-understands").textContent = `${what[0].toUpperCase()}${what.slice(1)}`;
+  at("model-about").textContent = `Language ${language}, ${size} (${quantization}), ${rate / 1000} kHz`;
+  at("phrases-example").hidden = example === "";
 }
 
 function model() {

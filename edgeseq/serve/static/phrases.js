@@ -2,13 +2,6 @@
 
 import { element } from "./transcript.js";
 
-const EXAMPLE = `intents:
-  dial: "(dial | call) {digit} {digit} {digit}"
-  code: "{digit} {digit} {digit} {digit}"
-slots:
-  digit: [zero, one, two, three, four, five, six, seven, eight, nine]
-`;
-
 export class Phrases {
   constructor(box, faults) {
     this.box = box;
@@ -20,8 +13,8 @@ export class Phrases {
     return this.box.value.trim() === "" ? "" : this.box.value;
   }
 
-  showExample() {
-    this.box.value = EXAMPLE;
+  showExample(text) {
+    this.box.value = text;
     this.showFaults([]);
   }
 

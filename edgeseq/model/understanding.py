@@ -1,28 +1,22 @@
-"""What a model understands, in a line for people."""
+"""What a model understands, in words for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeseq.cli.display import fit_start
-from edgeseq.errors import printable
-
 if TYPE_CHECKING:
     from edgeseq.model.metadata import CtcMetadata
     from edgeseq.tokens.table import TokenTable
 
-LINE = 79
-"""Columns: a line of a terminal of 80 that is not wrapped."""
 MOST_WORDS = 40
 """that are listed"""
 
 
-def understands(metadata: CtcMetadata, line: int = LINE) -> str:
-    """Say which words a model can write, or where it may write any, what it was trained on; cut to `line` columns."""
+def understanding(metadata: CtcMetadata) -> str:
+    """Say which words a model can write or, where it may write any, what it was trained on; begins with a verb."""
     tokens = metadata.token_table
     knows_words = tokens.whole_words or tokens.kind == "phones"
-    what = f" understands {words_of(tokens)}" if knows_words else f", trained on: {metadata.data}"
-    return fit_start(printable(metadata.name + what), line)
+    return f"understands {words_of(tokens)}" if knows_words else f"was trained on: {metadata.data}"
 
 
 def words_of(tokens: TokenTable) -> str:
