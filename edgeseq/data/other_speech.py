@@ -68,7 +68,7 @@ def others_for(own: Sequence[str], count: int) -> tuple[list[str], int]:
     A smaller `count` gives the beginning of what a larger one gives.
     """
     words = sorted({word for text in own for word in normalize_text(text).split()})
-    near = without((miss for word in words for miss in near_misses(word)), own)
+    near = without(dict.fromkeys(miss for word in words for miss in near_misses(word)), own)  # "noff" is near "no" and "off"
     common = without(common_texts(), own)
     draw = random.Random(SEED)
     draw.shuffle(near)

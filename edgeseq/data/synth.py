@@ -174,14 +174,14 @@ def synthesize(
     on_progress: Progress = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> SynthReport:
-    """Speak each text `per_text` times into mono FLAC files under `folder`, listed in its manifest.jsonl.
+    """Speak each text `per_text` times into mono FLAC files under `folder`, listed in its manifest.jsonl; equal texts are one.
 
     `known` holds the engines of `voices`. Files that the manifest lists already are kept. `stop` is asked several times a
     second; once it says so, programs that speak are ended, and what is finished is listed.
     Raises UsageError when `folder` holds other speech, EdgeseqError when nothing could be spoken.
     """
     by_engine = _by_engine(voices)
-    plan = [draw(text, number, seed, by_engine) for number in range(per_text) for text in texts]
+    plan = [draw(text, number, seed, by_engine) for number in range(per_text) for text in dict.fromkeys(texts)]
     listed = _already_listed(folder, plan, seed, by_engine)
     order = {utterance.name: number for number, utterance in enumerate(plan)}
     maker = _Maker(folder, sample_rate, order, dict(listed), known, on_progress, stop)

@@ -10,6 +10,7 @@ import edgeseq.data.other_speech as other_speech
 from edgeseq.data.engines import Voice
 from edgeseq.data.lesson import Lesson, add_recorded, check_texts, hold_out, speak
 from edgeseq.data.manifest import read_manifest
+from edgeseq.data.other_speech import others_for
 from edgeseq.data.synth import read_texts, synthesize
 from edgeseq.errors import EdgeseqError, ManifestError, UsageError
 
@@ -44,6 +45,13 @@ def test_texts_of_other_speech_hold_none_of_the_own_words_and_grow():
     few, once = other_speech.others_for(["yes", "lights off"], 10)
     assert few == texts[:10] and once == 1
     assert other_speech.near_misses("hmm") == []
+
+
+def test_no_text_of_other_speech_comes_twice():
+    """The words of README's example have near misses in common."""
+    for own in (["yes", "no", "lights off"], ["on", "off", "stop", "top"]):
+        texts, _ = others_for(own, 3000)
+        assert len(set(texts)) == len(texts)
 
 
 def test_the_list_that_comes_along_is_one_text_a_line():

@@ -50,6 +50,10 @@ def test_manifest_says_what_was_made(tmp_path, tones):
         assert recording.extra["licence"] == "CC0-1.0"
 
 
+def test_equal_texts_are_spoken_as_one(tmp_path, tones):
+    assert make(tmp_path, tones, texts=("one", "two", "one")).made == 10
+
+
 def test_the_same_command_makes_nothing_anew_and_more_files_keep_the_old(tmp_path, tones):
     make(tmp_path, tones)
     before = {r.path: (r.extra, r.path.stat().st_mtime_ns) for r in read_manifest(tmp_path / "manifest.jsonl")}
