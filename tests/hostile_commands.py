@@ -41,7 +41,7 @@ MODEL = ROOT / "models" / "digits-en" / "model.int8.onnx"
 WEIGHTS = ROOT / "models" / "digits-en" / "weights.safetensors"
 PHRASES = ROOT / "recipes" / "phrases" / "digits.yaml"
 CODES = (0, 1, 2)
-MOST_MB = 700.0
+MOST_MB = 900.0
 """of the command and those that it starts"""
 ALIASES = "a: &a [x,x]\n" + "".join(f"a{n + 1}: &a{n + 1} [*a{n or ''},*a{n or ''}]\n" for n in range(40))
 

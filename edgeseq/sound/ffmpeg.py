@@ -41,6 +41,13 @@ DEVICE = "file:/dev/stdin"
 """An open file, opened again by ffmpeg, so that it can go to and fro in it."""
 LOCAL_PROTOCOLS = "file,pipe"
 """for files: play lists among them must not reach into the network"""
+LOCAL_FORMATS = ",".join(
+    (
+        "aac ac3 aiff amr ape asf asf_o au avi caf dsf dts dtshd eac3 flac flv loas matroska mlp mov mp3 mpc mpc8 mpeg mpegts",
+        "mxf nistsphere nut ogg oma qcp rm shn sox tak truehd tta voc w64 wav webm wtv wv xwma",
+    )
+).replace(" ", ",")
+"""ffmpeg's names of what files may be. Others name more files (play lists), or have no header: text passes as raw AMR."""
 
 
 def is_url(path: str) -> bool:
@@ -199,8 +206,10 @@ def _decode(
 
 def _command(program: str, source: str, protocols: str) -> list[str]:
     """The first track of sound, all channels, as a WAV stream."""
-    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", protocols, "-i", source]
-    return [*command, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", protocols]
+    if protocols == LOCAL_PROTOCOLS:
+        command += ["-format_whitelist", LOCAL_FORMATS]
+    return [*command, "-i", source, "-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
 
 
 def _chain(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:

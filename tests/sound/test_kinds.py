@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def piped(content, raw_rate=None, size=4096):
     reading, writing = os.pipe()
 
     def write():
-        with os.fdopen(writing, "wb") as pipe:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as pipe:  # what is refused is not read to its end
             for first in range(0, len(content), size):
                 pipe.write(content[first : first + size])
 
@@ -378,3 +379,18 @@ def test_training_reads_what_evaluation_reads_also_through_ffmpeg(tmp_path):
     one, other = clips.read_clip(recording, RATE), edgeseq.data.clips.read_clip(recording, RATE)
     np.testing.assert_array_equal(one, other)
     assert likeness(one, voice(2)[2000:]) > 0.9
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("through", [read, lambda path: piped(path.read_bytes())], ids=["file", "pipe"])
+def test_text_that_ffmpeg_would_take_for_raw_sound_and_play_lists_are_refused(tmp_path, through):
+    """ffmpeg hears 300 KB of brackets as five minutes of AMR, and follows a play list to other files."""
+    text, play_list, other = tmp_path / "list.json", tmp_path / "list.m3u8", tmp_path / "other.ts"
+    text.write_text("[" + "[]," * 100_000 + "[]]")
+    soundfile.write(tmp_path / "other.wav", voice(), RATE)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "other.wav", "-c:a", "aac", "-f", "mpegts", other], check=True)
+    play_list.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\n{other}\n#EXT-X-ENDLIST\n")
+    assert len(read(other)) > RATE
+    for file in (text, play_list):
+        with pytest.raises(AudioError, match="can read it"):
+            through(file)
