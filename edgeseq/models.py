@@ -18,7 +18,7 @@ from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata import FRAMES, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes, rows_of
-from edgeseq.model.signature import describe
+from edgeseq.model.signature import AUDIO, Port, describe
 
 if TYPE_CHECKING:
     from edgeseq.stream.recognizer import Recognizer
@@ -141,10 +141,21 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
         yield "words", _check_words(network.metadata)
     states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
     yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
-    noise = np.random.default_rng(0).normal(0, 0.1, metadata.sample_rate).astype(np.float32)
+    noise = _random_units(metadata.signature.input)
     yield "probabilities", _check_probabilities(network, noise)
     yield "streams", _check_neighbours(network, noise)
     yield "chunks equal the whole", _check_chunks(network, noise)
+
+
+def _random_units(port: Port) -> np.ndarray:
+    """A second of noise, or as many symbols or values as make a difference."""
+    random = np.random.default_rng(0)
+    if port.name == AUDIO:
+        return random.normal(0, 0.1, int(port.rate or 0)).astype(np.float32)
+    n_units = max(256, 8 * port.per_chunk)
+    if port.dtype == "int64":
+        return random.integers(max(1, len(port.names)), size=(n_units, *port.shape))
+    return random.normal(0, 1, (n_units, *port.shape)).astype(np.float32)
 
 
 def _check_words(metadata: CtcMetadata) -> str:
@@ -177,11 +188,13 @@ def _check_probabilities(network: Network, noise: np.ndarray) -> str:
 
 def _check_neighbours(network: Network, noise: np.ndarray) -> str:
     alone = rows_of(network, noise[None])[0]
-    beside = rows_of(network, np.stack([noise[::-1] * 8, noise]))[1]
+    is_sound = network.metadata.signature.input.name == AUDIO
+    other, what = (noise[::-1] * 8, "a louder") if is_sound else (noise[::-1], "another")
+    beside = rows_of(network, np.stack([other, noise]))[1]
     off, name = np.abs(alone - beside).max(), network.metadata.signature.rows.name
     if not off < 1e-3:
-        raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside a louder stream in its batch.")
-    return f"beside a louder stream {name} move by {off:.1g} at most"
+        raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside {what} stream in its batch.")
+    return f"beside {what} stream {name} move by {off:.1g} at most"
 
 
 def _check_chunks(network: Network, noise: np.ndarray) -> str:
@@ -191,14 +204,16 @@ def _check_chunks(network: Network, noise: np.ndarray) -> str:
     if any(events != rows[0] for events in rows) or any(
         not np.array_equal(state[name], states[0][name]) for state in states for name in state
     ):
-        raise ModelError(f"{network.path}: noise cut to {sizes} samples gives different events or states.")
-    return f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: same events, same states"
+        raise ModelError(f"{network.path}: noise cut to {sizes} units gives different events or states.")
+    is_sound = hearing.port.name == AUDIO
+    what, unit = ("a second of noise", "samples") if is_sound else (f"{len(noise):,} random {hearing.port.name}", "units")
+    return f"{what} in chunks of {', '.join(map(str, sizes))} {unit}: same events, same states"
 
 
-def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_samples: int) -> tuple[list[Any], NetworkState]:
+def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_units: int) -> tuple[list[Any], NetworkState]:
     events, state = [], hearing.init_state()
-    for start in range(0, len(noise), n_samples):
-        new, state = hearing.step(noise[start : start + n_samples], state)
+    for start in range(0, len(noise), n_units):
+        new, state = hearing.step(noise[start : start + n_units], state)
         events += new
     return events, state.network
 

@@ -75,6 +75,16 @@ class ModelMetadata:
     companion_files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """where they lie, once they were found; not in files"""
 
+    @property
+    def rate(self) -> float:
+        """Units of the input (samples, symbols ...) a second; 1 where time means nothing."""
+        return self.signature.input.rate or 1.0
+
+    @property
+    def row_units(self) -> int:
+        """Units of the input that one row stands for."""
+        return self.signature.input.per_chunk // self.signature.rows.per_chunk
+
     @cached_property
     def sample_rate(self) -> int:
         """Rate of the sound that it hears, Hz. Raises UsageError for a model that does not hear."""
@@ -99,8 +109,8 @@ class ModelMetadata:
         """Say what contradicts itself."""
         faults = [] if self.format >= TASK_FORMAT else [f"the task '{self.task}' is written in format {TASK_FORMAT} or newer"]
         for port in self.signature.inputs:
-            if port.name == AUDIO:
-                faults += _audio_faults(port, self.signature.rows)
+            faults += _audio_faults(port) if port.name == AUDIO else []
+        faults += _input_faults(self.signature)
         try:
             faults += DETAILS[self.task](self.details).faults_with(self.signature)
         except ValueError as fault:
@@ -263,14 +273,20 @@ def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[A
     return [by_name[key] for key in metadata.KEYS]
 
 
-def _audio_faults(audio: Port, rows: Port) -> list[str]:
+def _audio_faults(audio: Port) -> list[str]:
     faults = []
     if audio.shape or audio.dtype != "float32" or audio.rate is None or audio.rate != int(audio.rate):
         faults.append(
             f"'{AUDIO}' is {audio.dtype} of shape {list(audio.shape)} at {audio.rate} Hz; wanted float32 numbers at whole Hz"
         )
-    if audio.per_chunk % rows.per_chunk:
-        faults.append(f"a chunk of {audio.per_chunk} samples is not a multiple of its {rows.per_chunk} rows of '{rows.name}'")
+    return faults
+
+
+def _input_faults(signature: Signature) -> list[str]:
+    port, rows, faults = signature.input, signature.rows, []
+    if port.per_chunk % rows.per_chunk:
+        unit = "samples" if port.name == AUDIO else f"'{port.name}'"
+        faults.append(f"a chunk of {port.per_chunk} {unit} is not a multiple of its {rows.per_chunk} rows of '{rows.name}'")
     return faults
 
 

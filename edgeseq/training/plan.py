@@ -41,9 +41,11 @@ class PlannedClip:
     n_recordings: int
     """that follow one another in one file and are read as one clip with the pauses between them"""
     speed: float
-    gap_samples: int
-    n_samples: int
+    gap_units: int
+    n_units: int
     """length once its speed is changed"""
+    begin: int = 0
+    """units of the recording that are left out before it"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,9 @@ class PlannedRow:
     """is in the batch; a stream whose row is not waits, its state unchanged"""
 
     @property
-    def n_samples(self) -> int:
+    def n_units(self) -> int:
         """Length of the clips and gaps."""
-        return sum(clip.gap_samples + clip.n_samples for clip in self.clips)
+        return sum(clip.gap_units + clip.n_units for clip in self.clips)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class BatchPlan:
 
     rows: tuple[PlannedRow, ...]
     hardness: float
-    n_samples: int
+    n_units: int
     """length to which all rows are brought, in whole steps of the network"""
 
     @property
@@ -97,14 +99,14 @@ def plan_batch(sources: Sequence[Source], recipe: Recipe, step: int) -> BatchPla
     draws = [RowDraw(sources, recipe, step, row, hardness) for row in range(train.batch_size)]
     rows = [draw.begin() for draw in draws]
     chosen = set(_choose_active(rows, recipe, filled if hardness > 0 else 0, rng))
-    longest = max(filled, *(rows[number].n_samples for number in chosen))
+    longest = max(filled, *(rows[number].n_units for number in chosen))
     planned = tuple(
         PlannedRow(draw.fill(clips.clips, longest), clips.restart, number in chosen)
         for number, (draw, clips) in enumerate(zip(draws, rows, strict=True))
     )
     tail = int(joining.tail_seconds * rate)
-    longest = tail + max(planned[number].n_samples for number in chosen)
-    return BatchPlan(planned, hardness, max(1, -(-longest // recipe.step_samples)) * recipe.step_samples)
+    longest = tail + max(planned[number].n_units for number in chosen)
+    return BatchPlan(planned, hardness, max(1, -(-longest // recipe.step_units)) * recipe.step_units)
 
 
 def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng: np.random.Generator) -> list[int]:
@@ -119,7 +121,7 @@ def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng:
     chosen: list[int] = []
     longest = filled + tail
     for number in map(int, rng.permutation(len(rows))):
-        longer = max(longest, rows[number].n_samples + tail)
+        longer = max(longest, rows[number].n_units + tail)
         if not chosen or longer * (len(chosen) + 1) <= most:
             chosen.append(number)
             longest = longer
@@ -151,11 +153,11 @@ class RowDraw:
         """Append gaps and clips as long as they fit; rows of silence, easy ones, and those that follow a file stay."""
         if not clips or self.hardness == 0 or self.sources[clips[0].source].consecutive:
             return clips
-        n_samples = clips[0].gap_samples + clips[0].n_samples
+        n_units = clips[0].gap_units + clips[0].n_units
         while True:
             clip = self._draw_clip(self._draw_source(), self._draw_gap())
-            n_samples += clip.gap_samples + clip.n_samples
-            if n_samples > longest:
+            n_units += clip.gap_units + clip.n_units
+            if n_units > longest:
                 return clips
             clips = (*clips, clip)
 
@@ -181,8 +183,8 @@ class RowDraw:
 
     def _plan_clip(self, source: int, first: int, count: int, speed: float, gap_seconds: float) -> PlannedClip:
         seconds = stretch_seconds(self.sources[source], first, count)
-        n_samples = max(1, round(seconds * self.rate / speed))
-        return PlannedClip(source, first, count, speed, int(gap_seconds * self.rate), n_samples)
+        n_units = max(1, round(seconds * self.rate / speed))
+        return PlannedClip(source, first, count, speed, int(gap_seconds * self.rate), n_units)
 
     def _follow(self, source: int, restart: bool) -> PlannedRow:
         """Take the stretches that this row has come to in a long file, which it follows for some steps from a drawn place."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError, RecipeError
+from edgeseq.model.signature import AUDIO
 from edgeseq.tokens.table import normalize_text
 from edgeseq.training.manifest_index import ManifestIndex, Recordings, take
-from edgeseq.training.recipe import SourceRecipe
+from edgeseq.training.recipe import Recipe, SourceRecipe
 from edgeseq.training.tasks.task import Task
 
 MAX_FAULTS = 20
@@ -80,6 +81,17 @@ class Wordless:
 
 
 NONE = OwnWords()
+
+
+def refuse_other_input(recording: Recording, recipe: Recipe) -> None:
+    """Raise ManifestError for sound where a recipe takes symbols, and the like."""
+    wanted = recipe.input.port(1).name
+    seen = AUDIO if recording.units is None else recording.units.kind
+    if seen != wanted:
+        raise ManifestError(
+            f"{recording.where}: the line holds '{seen}', and the recipe's input is '{wanted}' (input.kind: "
+            f"{recipe.input.kind}).\n  Name a manifest that holds '{wanted}', or change the recipe's input."
+        )
 
 
 def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: OwnWords = NONE) -> Source:

@@ -15,7 +15,8 @@ from edgeseq.data.manifest import find_data
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.training import processes, tasks
 from edgeseq.training.averaging import average_in, share_of_new
-from edgeseq.training.batches import Batch, JoinedBatches
+from edgeseq.training.batch import Batch
+from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.checkpoint import BEST, latest_checkpoint, load_checkpoint
 from edgeseq.training.licenses import refuse_licenses
@@ -28,7 +29,7 @@ from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
-from edgeseq.training.sources import OwnWords, pick_source
+from edgeseq.training.sources import OwnWords, pick_source, refuse_other_input
 from edgeseq.training.state import detach, pick, put, restart
 from edgeseq.training.tasks.task import Validator
 from edgeseq.training.train_state import Training, begin, restore, save, with_precision
@@ -61,6 +62,8 @@ def load_batches(recipe: Recipe) -> JoinedBatches:
     """
     indices = [ManifestIndex.of(find_data(one.manifest), allow_empty_text=one.others) for one in recipe.data.train]
     pairs = list(zip(recipe.data.train, indices, strict=True))
+    for index in indices:
+        refuse_other_input(index[0], recipe)
     own = [index for source, index in pairs if not source.others]
     task = tasks.prepare(recipe, own)
     words = OwnWords.of(own if len(own) < len(pairs) else (), recipe.language)
@@ -188,7 +191,7 @@ def train_step(
             training.fabric.backward(loss)
         loss_value = loss.item()
     loss_value, n_stopping, seconds = processes.sum_up(
-        training.fabric, model, [loss_value, float(stop), batch.audio.numel() / training.recipe.frontend.sample_rate]
+        training.fabric, model, [loss_value, float(stop), batch.units.shape[:2].numel() / training.recipe.input.rate]
     )
     norms = layer_norms(model)
     norm = math.sqrt(sum(one * one for one in norms.values()))

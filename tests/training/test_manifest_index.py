@@ -44,7 +44,7 @@ def test_batches_are_those_of_recordings_in_memory(tiny_recipe, tone_corpus):
     recipe = tiny_recipe()
     batches = load_batches(recipe)
     tokens = batches.task.tokens
-    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
+    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_units / recipe.frontend.sample_rate
     source = pick_source(recipe.data.train[0], read_manifest(tone_corpus), Task(tokens, seconds_per_token))
     assert isinstance(batches.sources[0].recordings, ManifestIndex) and isinstance(source.recordings, tuple)
     held = JoinedBatches([source], recipe, batches.task)

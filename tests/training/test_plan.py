@@ -122,7 +122,7 @@ def test_a_batch_holds_no_more_sound_than_it_may(plan_batches, plan_recipe):
     for step in range(30, 90):
         batch = plan_batches[step]
         sizes.append(len(batch.rows))
-        assert len(batch.rows) == 1 or batch.audio.numel() <= 4.0 * RATE + len(batch.rows) * plan_recipe.step_samples
+        assert len(batch.rows) == 1 or batch.audio.numel() <= 4.0 * RATE + len(batch.rows) * plan_recipe.step_units
     assert min(sizes) < 4 and len(set(sizes)) > 1
     waited = {number for step in range(30, 90) for number, row in enumerate(plan_batches.plan(step).rows) if not row.active}
     assert waited == {0, 1, 2, 3}  # each stream's turn comes
@@ -173,8 +173,8 @@ def test_pieces_are_planned_as_long_as_they_are(tiny_recipe):
     batches = load_batches(tiny_recipe())
     for step in range(4, 30):
         plan, batch = batches.plan(step), batches[step]
-        assert batch.audio.shape == (4, plan.n_samples)
-        assert all(row.n_samples <= plan.n_samples for row in plan.rows)
+        assert batch.audio.shape == (4, plan.n_units)
+        assert all(row.n_units <= plan.n_units for row in plan.rows)
 
 
 def test_long_pauses_end_a_row(tiny_recipe, long_file, tmp_path):

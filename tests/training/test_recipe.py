@@ -30,7 +30,7 @@ def recipe_file(tmp_path):
 
 def test_defaults_fill_what_a_recipe_leaves_out(recipe_file):
     recipe = load_recipe(recipe_file(MINIMAL))
-    assert (recipe.step_samples, recipe.chunk_samples) == (320, 640)
+    assert (recipe.step_units, recipe.chunk_units) == (320, 640)
 
 
 def test_the_shipped_recipe_is_valid():
@@ -106,6 +106,26 @@ def test_unknown_keys_in_a_list_entry_are_named(recipe_file):
 def test_pairs_of_settings_are_checked(recipe_file, addition, words):
     with pytest.raises(RecipeError, match=words):
         load_recipe(recipe_file(MINIMAL + addition))
+
+
+def test_tokens_may_stand_in_their_task(recipe_file):
+    apart = load_recipe(recipe_file(MINIMAL + "tokens: {kind: subwords, size: 50}\n"))
+    together = load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {kind: subwords, size: 50}}\n"))
+    assert together == apart and together.task.kind == "ctc"
+    assert parse_recipe(together.model_dump(mode="json"), "stored") == apart
+    with pytest.raises(RecipeError, match=r"line 8: task\.tokens\.kind: .*'words'"):
+        load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {kind: letters}}\n"))
+    with pytest.raises(RecipeError, match="'tokens' stands there twice"):
+        load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {}}\ntokens: {}\n"))
+
+
+def test_sound_is_one_input_among_others(recipe_file):
+    was = load_recipe(recipe_file(MINIMAL + "frontend: {n_mels: 24}\n"))
+    assert load_recipe(recipe_file(MINIMAL + "input: {kind: log_mel, n_mels: 24}\n")) == was
+    with pytest.raises(RecipeError, match=r"line 8: input\.n_melz: unknown key; did you mean 'n_mels'\?"):
+        load_recipe(recipe_file(MINIMAL + "input: {n_melz: 24}\n"))
+    with pytest.raises(RecipeError, match=r"line 8: frontend\.n_melz: unknown key; did you mean 'n_mels'\?"):
+        load_recipe(recipe_file(MINIMAL + "frontend: {n_melz: 24}\n"))
 
 
 def test_missing_keys_are_named(recipe_file):

@@ -51,7 +51,7 @@ def tone(seconds, hertz=500.0, amplitude=8000):
 def planner(prepared, **joining):
     recipe = prepared.recipe
     changed = recipe.joining.model_copy(update={"row_seconds": 3.0, "silence": 0.0, **joining})
-    return Planner(prepared.choice, changed, recipe.train, RATE, recipe.step_samples)
+    return Planner(prepared.choice, changed, recipe.train, RATE, recipe.step_units)
 
 
 class TestStore:

@@ -120,7 +120,7 @@ def test_rows_of_a_batch_are_those_of_each_clip_alone(corpus, tiny_recipe):
     letters = TokenTable.of_characters(["on"])
     recipe = corpus(letters, a=[("▁ o", "o"), (" ".join(["▁ o n"] * 5), "on"), ("▁ n o n", "non")])
     torch.manual_seed(0)
-    model = build_model(recipe.frontend, recipe.network, 4).eval()
+    model = build_model(recipe.input, recipe.network, 4).eval()
     (recordings,) = load_validation(recipe).values()
     together = dict(hear_clips(model, recordings, ClipReader(RATE), ROW, 0.1))
     for number, recording in enumerate(recordings):

@@ -49,7 +49,7 @@ class Task:
     def prepare(cls, recipe: Recipe, manifests: Sequence[ManifestIndex]) -> Task:
         """Make the tokens of the texts."""
         tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()), recipe.language)
-        return cls(tokens, recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate)
+        return cls(tokens, recipe.data.min_rows_per_token * recipe.row_units / recipe.frontend.sample_rate)
 
     @classmethod
     def restore(cls, recipe: Recipe, details: Mapping[str, Any]) -> Task:
@@ -136,7 +136,7 @@ class Task:
             **common,
             format=FORMATS[tokens.kind],
             sample_rate=recipe.frontend.sample_rate,
-            chunk_samples=recipe.chunk_samples,
+            chunk_samples=recipe.chunk_units,
             hop_samples=recipe.frontend.hop_samples,
             subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
             tokens=tokens.symbols,
