@@ -227,7 +227,7 @@ class ExportRecipe(Part):
     chunk_ms: PositiveInt = 80
     """of sound that the graph takes at a time"""
     chunk_steps: PositiveInt | None = None
-    """the same in recurrent steps, in its place; 1 where the input is no sound"""
+    """the same in recurrent steps, in its place; 1 where the input is not sound"""
     most_difference: NonNegativeFloat = 1.0
     """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
     torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""

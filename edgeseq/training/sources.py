@@ -104,22 +104,12 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
     files: list[File] = []
     known: dict[File, File] = {}
     faults: list[str] = []
-    n_wanted = n_faults = 0
+    n_wanted = 0
     for number, recording in enumerate(recordings):
         if any(fnmatch.fnmatch(recording.speaker or "", pattern) for pattern in recipe.exclude):
             continue
         n_wanted += 1
-        if recipe.others:
-            if own.are_in(recording.text):
-                continue
-            recording = replace(recording, text="")
-        try:
-            accepted = task.accepts(recording)
-        except ManifestError as fault:
-            n_faults += 1
-            faults += [f"{recording.path}: {fault}"][: MAX_FAULTS - len(faults)]
-            continue
-        if not accepted:
+        if (recipe.others and own.are_in(recording.text)) or not _accepts(task, recipe, recording, faults):
             continue
         numbers.append(number)
         durations.append(recording.duration)
@@ -128,7 +118,8 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
             file = (recording.path, recording.within)
             files.append(known.setdefault(file, file))
     if faults:
-        raise ManifestError("\n".join(faults) + (f"\n... and {n_faults - len(faults)} more" if n_faults > len(faults) else ""))
+        more = [f"... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise ManifestError("\n".join(faults[:MAX_FAULTS] + more))
     if not n_wanted:
         raise RecipeError(f"{recipe.manifest}: 'exclude' leaves no recording. Correct its patterns: {list(recipe.exclude)}.")
     if not numbers:
@@ -145,6 +136,15 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
         np.array(offsets)[order if files else slice(0)],
         goes_on,
     )
+
+
+def _accepts(task: Task, recipe: SourceRecipe, recording: Recording, faults: list[str]) -> bool:
+    """Ask the task whether it can use a recording; what is wrong with its targets is added to `faults`."""
+    try:
+        return task.accepts(replace(recording, text="") if recipe.others else recording)
+    except ManifestError as fault:
+        faults.append(f"{recording.path}: {fault}")
+        return False
 
 
 def _consecutive_order(files: Sequence[File], offsets: Sequence[float]) -> tuple[NDArray[np.int64] | slice, NDArray[np.bool_]]:

@@ -30,7 +30,7 @@ from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import OwnWords, pick_source, refuse_other_input
-from edgeseq.training.state import detach, pick, put, restart
+from edgeseq.training.state import State, detach, pick, put, restart
 from edgeseq.training.tasks.task import Validator
 from edgeseq.training.train_state import Training, begin, restore, save, with_precision
 from edgeseq.training.valid import load_validation
@@ -181,15 +181,8 @@ def train_step(
     if training.grids is None and settings.quantize is not None and step >= settings.quantize.from_step:
         training.grids = find_grids(model, settings.quantize.bits)
     training.optimizer.zero_grad(set_to_none=True)
-    loss_value = 0.0
     places = (batch.rows - training.rows.start).to(training.fabric.device)
-    state = pick(training.carried, places)
-    if len(batch.rows):
-        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.fabric.device)
-        with rounded(model, training.grids):
-            loss, state = streamed_loss(model, training.recipe, training.task, batch, state, hardness, chance, training.fabric)
-            training.fabric.backward(loss)
-        loss_value = loss.item()
+    loss_value, state = _backward(training, batch, pick(training.carried, places), hardness)
     loss_value, n_stopping, seconds = processes.sum_up(
         training.fabric, model, [loss_value, float(stop), batch.units.shape[:2].numel() / training.recipe.input.rate]
     )
@@ -213,6 +206,19 @@ def train_step(
     took = time.monotonic() - began
     reports.append(StepReport(step + 1, loss_value, norm, lr, hardness, seconds, took, wait_seconds, norms))
     return reports, n_stopping > 0
+
+
+def _backward(training: Training, batch: Batch, state: State, hardness: float) -> tuple[float, State]:
+    """Add the gradient of a process's rows; returns their loss, and their streams' state at the end of the batch."""
+    if not len(batch.rows):
+        return 0.0, state
+    chance = RowChance(training.recipe.train.seed, training.step, batch.rows.tolist(), training.fabric.device)
+    with rounded(training.model, training.grids):
+        loss, state = streamed_loss(
+            training.model, training.recipe, training.task, batch, state, hardness, chance, training.fabric
+        )
+        training.fabric.backward(loss)
+    return loss.item(), state
 
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
