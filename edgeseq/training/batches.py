@@ -51,7 +51,7 @@ class JoinedBatches(Dataset[Batch]):
         """List the files that this process reads for `step`, for messages."""
         plan = self.plan(step)
         clips = (clip for number in self._active(plan) for clip in plan.rows[number].clips)
-        return [self.sources[clip.source].recordings[clip.first].where for clip in clips]
+        return [self.sources[clip.source].recordings[clip.recording].where for clip in clips]
 
     def _active(self, plan: BatchPlan) -> list[int]:
         """Rows of this process that are in the batch."""
@@ -80,10 +80,9 @@ class JoinedBatches(Dataset[Batch]):
         """Say which recordings a row holds, and where."""
         placed, end = [], 0
         for clip in row.clips:
-            recordings = self.sources[clip.source].recordings
-            numbers = range(clip.first, clip.first + clip.n_recordings)
+            recording = self.sources[clip.source].recordings[clip.recording]
             begin = (end + clip.gap_units - clip.begin) / self.recipe.input.rate
-            placed.append(PlacedClip([recordings[number] for number in numbers], begin, clip.speed))
+            placed.append(PlacedClip(recording, begin, clip.speed))
             end += clip.gap_units + clip.n_units
         return placed
 

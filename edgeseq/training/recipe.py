@@ -23,6 +23,7 @@ from edgeseq.errors import UsageError
 from edgeseq.training.augment_recipe import AugmentRecipe
 from edgeseq.training.input_recipe import AnyInput, FrontendRecipe
 from edgeseq.training.recipe_part import Part, Probability, SecondsRange
+from edgeseq.training.removed_keys import without_removed
 
 MOST_WIDTH, MOST_LAYERS = 65_536, 128
 """of a network; a recipe that came with weights may ask for anything"""
@@ -104,8 +105,6 @@ class SourceRecipe(Part):
     """speakers left out, as shell patterns"""
     license: str | None = None
     """of recordings whose manifest names none (`licence`)"""
-    consecutive: bool = False
-    """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
     others: bool = False
     """other speech: the network learns to write nothing for it, whatever its texts say; recordings whose text holds a word of
     the other manifests are left out, and texts may be empty"""
@@ -139,8 +138,6 @@ class JoiningRecipe(Part):
     """ids and values, which are not joined: units in a row of a batch; longer sequences continue in the next"""
     gap_seconds: SecondsRange = (0.0, 0.4)
     """between two clips"""
-    long_gap: Probability = 0.1
-    """share of gaps that are longer, up to `row_seconds` / 2"""
     tail_seconds: NonNegativeFloat = 0.3
     """kept free at a row's end, so that its last word can be reported in time"""
     restart: Probability = 0.3
@@ -354,7 +351,6 @@ class Recipe(Part):
             "augment": self.augment != AugmentRecipe(),
             "joining (but for 'row_length')": self.joining != JoiningRecipe(row_length=self.joining.row_length),
             "train.batch_seconds": self.train.batch_seconds is not None,
-            "data.train: consecutive": any(source.consecutive for source in self.data.train),
         }
         for key, is_set in of_sound.items():
             if is_set:
@@ -372,10 +368,10 @@ OTHER_NAMES = {("input",): ("frontend",), ("tokens",): ("task", "tokens")}
 
 
 def with_todays_names(values: Any) -> Any:
-    """Put what a recipe says under another name where it belongs. Raises ValueError for what is said twice."""
+    """Put keys of other names where they belong, and leave out those that are gone. Raises ValueError for doubles."""
     if not isinstance(values, Mapping):
         return values
-    values = dict(values)
+    values = without_removed(values)
     task = values.get("task")
     if "frontend" in values:
         if "input" in values:

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from edgeseq.data.manifest import Recording
 from edgeseq.data.sequences import read_sequence
 from edgeseq.model.signature import DTYPES, Array
-from edgeseq.training.plan import FOLLOWED_STEPS, BatchPlan, PlannedClip, PlannedRow, difficulty
+from edgeseq.training.plan import BatchPlan, PlannedClip, PlannedRow, difficulty
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sources import Source
 
+FOLLOWED_STEPS = 8
+"""For this many steps a stream follows sequences, one after the other, before it begins elsewhere."""
 KEPT_SEQUENCES = 4096
 """in memory; a row after the other asks for the same one"""
 
@@ -77,7 +79,7 @@ class SequenceRows:
     def render(self, plan: BatchPlan, step: int, number: int) -> Array:
         """Read one row and fill it up with zeros."""
         (clip,) = plan.rows[number].clips
-        units = self.reader.read(self.sources[clip.source].recordings[clip.first])[clip.begin : clip.begin + clip.n_units]
+        units = self.reader.read(self.sources[clip.source].recordings[clip.recording])[clip.begin : clip.begin + clip.n_units]
         row: NDArray[np.generic] = np.zeros((plan.n_units, *self.reader.port.shape), DTYPES[self.reader.port.dtype])
         row[: len(units)] = units
         return row
@@ -90,7 +92,7 @@ class SequenceRows:
         for _ in range(turn):
             place = self._next(place, rng)
         n_units = min(self.recipe.joining.row_length, self._n_units(place) - place.begin)
-        clip = PlannedClip(place.source, place.recording, 1, 1.0, 0, n_units, place.begin)
+        clip = PlannedClip(place.source, place.recording, 1.0, 0, n_units, place.begin)
         return PlannedRow((clip,), place.is_new)
 
     def _draw(self, rng: np.random.Generator) -> Place:

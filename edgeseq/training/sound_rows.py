@@ -25,7 +25,7 @@ class SoundRows:
         """Draw from `sources` as `recipe` says."""
         self.sources, self.recipe = sources, recipe
         self.reader = ClipReader(recipe.frontend.sample_rate)
-        self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate, recipe.train.seed)
+        self.chain = RowChain(recipe.augment, recipe.frontend.sample_rate)
 
     def plan(self, step: int) -> BatchPlan:
         """Say which clips `step` takes."""
@@ -50,8 +50,7 @@ class SoundRows:
 
     def _hear_clip(self, clip: PlannedClip, hardness: float, rng: np.random.Generator) -> Waveform:
         """Read one clip, changed in speed and level, no longer than it was planned."""
-        recordings = self.sources[clip.source].recordings
-        samples = self.reader.read_stretch(recordings[clip.first], recordings[clip.first + clip.n_recordings - 1])
+        samples = self.reader.read(self.sources[clip.source].recordings[clip.recording])
         if hardness > 0:
             effects = draw_clip(self.recipe.augment, clip.speed, hardness, rng)
             samples = apply_all(effects, samples, self.reader.sample_rate)

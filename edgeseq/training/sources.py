@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +20,6 @@ from edgeseq.training.tasks.task import Task
 
 MAX_FAULTS = 20
 
-File = tuple[Path, tuple[int, int] | None]
-
 
 @dataclass(frozen=True)
 class Source:
@@ -32,14 +28,8 @@ class Source:
     recordings: Recordings
     weight: float
     easy: bool
-    consecutive: bool
-    """rows follow a long file from stretch to stretch"""
     durations: NDArray[np.float64]
     """seconds, one a recording"""
-    offsets: NDArray[np.float64]
-    """seconds, one a recording where they are `consecutive`, else none"""
-    goes_on: NDArray[np.bool_]
-    """the recording is the next stretch of the file of the one before it; of these, too, there are none unless `consecutive`"""
 
 
 @dataclass(frozen=True)
@@ -100,9 +90,7 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
     Recordings of other speech lose their texts; those with a word in `own` are left out.
     Raises RecipeError where nothing is left, ManifestError that lists the recordings whose targets are wrong.
     """
-    numbers, durations, offsets = array("q"), array("d"), array("d")
-    files: list[File] = []
-    known: dict[File, File] = {}
+    numbers, durations = array("q"), array("d")
     faults: list[str] = []
     n_wanted = 0
     for number, recording in enumerate(recordings):
@@ -113,10 +101,6 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
             continue
         numbers.append(number)
         durations.append(recording.duration)
-        if recipe.consecutive:
-            offsets.append(recording.offset)
-            file = (recording.path, recording.within)
-            files.append(known.setdefault(file, file))
     if faults:
         more = [f"... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
         raise ManifestError("\n".join(faults[:MAX_FAULTS] + more))
@@ -125,17 +109,8 @@ def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: O
     if not numbers:
         why = "every recording holds a word of the other manifests" if recipe.others else task.why_none()
         raise RecipeError(f"{recipe.manifest}: {why}")
-    order, goes_on = _consecutive_order(files, offsets)
-    taken = take(recordings, np.array(numbers, dtype=np.int64)[order])
-    return Source(
-        Wordless(taken) if recipe.others else taken,
-        recipe.weight,
-        recipe.easy,
-        recipe.consecutive,
-        np.array(durations)[order],
-        np.array(offsets)[order if files else slice(0)],
-        goes_on,
-    )
+    taken = take(recordings, np.array(numbers, dtype=np.int64))
+    return Source(Wordless(taken) if recipe.others else taken, recipe.weight, recipe.easy, np.array(durations))
 
 
 def _accepts(task: Task, recipe: SourceRecipe, recording: Recording, faults: list[str]) -> bool:
@@ -145,12 +120,3 @@ def _accepts(task: Task, recipe: SourceRecipe, recording: Recording, faults: lis
     except ManifestError as fault:
         faults.append(f"{recording.path}: {fault}")
         return False
-
-
-def _consecutive_order(files: Sequence[File], offsets: Sequence[float]) -> tuple[NDArray[np.int64] | slice, NDArray[np.bool_]]:
-    """Order stretches by file and time, and say which continue the file of the one before; nothing for no files."""
-    if not files:
-        return slice(None), np.zeros(0, dtype=bool)
-    order = sorted(range(len(files)), key=lambda i: (str(files[i][0]), files[i][1] or (), offsets[i]))
-    goes_on = [False, *(files[one] == files[other] for one, other in itertools.pairwise(order))]
-    return np.array(order, dtype=np.int64), np.array(goes_on, dtype=bool)

@@ -101,12 +101,12 @@ def test_rows_are_pieces_of_sequences_that_go_on(corpus, kind):
         assert plan.n_units == max(row.n_units for row in plan.rows) <= 32
         for number, row in enumerate(plan.rows):
             (clip,) = row.clips
-            assert clip.begin + clip.n_units <= round(source.durations[clip.first] * batches.recipe.input.rate)
+            assert clip.begin + clip.n_units <= round(source.durations[clip.recording] * batches.recipe.input.rate)
             if not row.restart:
-                assert place[number] == (clip.first, clip.begin)
+                assert place[number] == (clip.recording, clip.begin)
                 follows += 1
-            place[number] = (clip.first, clip.begin + clip.n_units)
-            whole = read_sequence(source.recordings[clip.first], batches.recipe.input.port(1))
+            place[number] = (clip.recording, clip.begin + clip.n_units)
+            whole = read_sequence(source.recordings[clip.recording], batches.recipe.input.port(1))
             np.testing.assert_array_equal(batch.units[number, : clip.n_units], whole[clip.begin :][: clip.n_units])
             assert batch.lengths[number] == clip.n_units and batch.targets["lengths"][number] == clip.n_units
         assert batch.count == sum(row.n_units for row in plan.rows)

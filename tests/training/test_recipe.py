@@ -128,6 +128,34 @@ def test_sound_is_one_input_among_others(recipe_file):
         load_recipe(recipe_file(MINIMAL + "frontend: {n_melz: 24}\n"))
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("augment: {pitch: {probability: 0, semitones: [-3, 3]}}\n", ""),
+        ("augment: {pitch: {probability: 0.2}}\n", "augment.pitch: this key has been removed, and 'speed' moves the pitch"),
+        ("augment: {room: {simulated: 0.0, simulated_rooms: 100, side_meters: [3, 8]}}\n", ""),
+        ("augment: {room: {simulated: 0.5}}\n", "augment.room.simulated: this key has been removed"),
+        ("augment: {noise: {color: [0.0, 2.0]}, telephone: {codecs: [mu-law, a-law, gsm]}}\n", ""),
+        ("augment: {noise: {color: [1, 2]}}\n", "augment.noise.color: this key has been removed"),
+        ("joining: {long_gap: 0.1}\n", ""),
+        ("joining: {long_gap: 0.3}\n", "joining.long_gap: this key has been removed, and it is always 0.1"),
+    ],
+)
+def test_keys_that_are_gone_are_read_where_they_did_nothing(recipe_file, said, words):
+    if words:
+        with pytest.raises(RecipeError, match=words):
+            load_recipe(recipe_file(MINIMAL + said))
+    else:
+        assert load_recipe(recipe_file(MINIMAL + said)) == load_recipe(recipe_file(MINIMAL))
+
+
+def test_a_source_may_say_that_it_is_not_consecutive(recipe_file):
+    stored = MINIMAL.replace("easy: true", "easy: true, consecutive: false")
+    assert load_recipe(recipe_file(stored)) == load_recipe(recipe_file(MINIMAL))
+    with pytest.raises(RecipeError, match=r"data\.train\.consecutive: this key has been removed"):
+        load_recipe(recipe_file(stored.replace("false", "true")))
+
+
 def test_missing_keys_are_named(recipe_file):
     with pytest.raises(RecipeError, match="license: missing"):
         load_recipe(recipe_file(MINIMAL.replace("license: CC0-1.0\n", "")))

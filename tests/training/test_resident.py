@@ -145,9 +145,9 @@ class TestRendering:
         assert bool(dark_bands.any())
 
     def test_what_it_cannot_do_is_refused(self, prepared):
-        pitch = PLAIN.model_copy(update={"pitch": PLAIN.pitch.model_copy(update={"probability": 0.5})})
-        with pytest.raises(RecipeError, match=r"augment\.pitch"):
-            Renderer(prepared.store, pitch, [], [], 1)
+        clipping = PLAIN.model_copy(update={"clipping": PLAIN.clipping.model_copy(update={"probability": 0.5})})
+        with pytest.raises(RecipeError, match=r"augment\.clipping"):
+            Renderer(prepared.store, clipping, [], [], 1)
 
 
 def test_layers_in_one_call_are_the_same_network(prepared):

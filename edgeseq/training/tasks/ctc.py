@@ -94,8 +94,7 @@ class Task:
 
     def target(self, clips: Sequence[PlacedClip], _n_rows: int) -> list[int]:
         """Give the token ids of all that is said in a row."""
-        texts = (recording.text for clip in clips for recording in clip.recordings)
-        return [token for text in texts for token in self.tokens.encode(text)]
+        return [token for clip in clips for token in self.tokens.encode(clip.recording.text)]
 
     def count(self, target: list[int]) -> int:
         """Count the tokens."""

@@ -257,8 +257,6 @@ def f1(found: Labels, wanted: Labels) -> float:
 def _placed_segments(clips: Sequence[PlacedClip]) -> Iterator[Segment]:
     """Give the segments of a row's clips, seconds from its start, as they are heard at the clips' speed."""
     for clip in clips:
-        for recording in clip.recordings:
-            before = recording.offset - clip.recordings[0].offset
-            for segment in recording.segments or ():
-                start, end = ((before + time) / clip.speed + clip.begin for time in (segment.start, segment.end))
-                yield Segment(start, end, segment.label)
+        for segment in clip.recording.segments or ():
+            start, end = (time / clip.speed + clip.begin for time in (segment.start, segment.end))
+            yield Segment(start, end, segment.label)

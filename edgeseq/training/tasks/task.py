@@ -31,9 +31,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class PlacedClip:
-    """Recordings that are heard one after the other as one clip, and where that is in a row."""
+    """A recording, and where it is in a row."""
 
-    recordings: Sequence[Recording]
+    recording: Recording
     begin: float
     """seconds from the start of the row; negative where the row continues what a row before began"""
     speed: float
