@@ -16,14 +16,14 @@ from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import ROLES
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.model.frames import FramesDetails
-from edgeseq.model.metadata import FRAMES, CtcMetadata, ModelMetadata
+from edgeseq.model.metadata import FRAMES, LOG_PROBS, NEXT_TOKEN, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes, rows_of
 from edgeseq.model.signature import AUDIO, Port, describe
 
 if TYPE_CHECKING:
+    from edgeseq.stream.generator import Generator
     from edgeseq.stream.recognizer import Recognizer
     from edgeseq.stream.spotter import Spotter
-    from edgeseq.stream.stepping import StreamStepper
 
 FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 """Bits a weight -> file in a model's folder, in the order of preference."""
@@ -44,10 +44,10 @@ class ModelFolder:
     """bits a weight -> file"""
 
 
-def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer | Spotter:
+def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer | Spotter | Generator:
     """Open a model by its name, folder or file; in a folder `bits` chooses the file (8, 4 or 32).
 
-    What is returned follows the model's task: a Recognizer for words, a Spotter for labels.
+    What is returned follows the model's task: a Recognizer for words, a Spotter for labels, a Generator for next symbols.
     Raises UsageError when there is no such model, ModelError when its file cannot be used.
     """
     return open_network(Network(find_model(model, bits)))
@@ -67,8 +67,12 @@ def load_spotter(model: str | os.PathLike[str], bits: int | None = None) -> Spot
     return Spotter(Network(find_model(model, bits)))
 
 
-def open_network(network: Network) -> Recognizer | Spotter:
-    """Make what hears with a network, by its task."""
+def open_network(network: Network) -> Recognizer | Spotter | Generator:
+    """Make what hears, or reads, with a network, by its task."""
+    if network.metadata.task == NEXT_TOKEN:
+        from edgeseq.stream.generator import Generator
+
+        return Generator(network)
     if network.metadata.task == FRAMES:
         from edgeseq.stream.spotter import Spotter
 
@@ -175,12 +179,12 @@ def _check_words(metadata: CtcMetadata) -> str:
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:
     rows = rows_of(network, noise[None])[0].astype(np.float64)
-    is_words = isinstance(network.metadata, CtcMetadata)
-    if not is_words and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
+    is_log = network.metadata.signature.rows.name == LOG_PROBS
+    if not is_log and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
         if not (rows.min() >= 0 and rows.max() <= 1):
             raise ModelError(f"{network.path}: its scores lie from {rows.min():.3g} to {rows.max():.3g}; wanted 0 to 1.")
         return f"{len(rows)} rows of noise, all between 0 and 1"
-    off = np.abs((np.exp(rows) if is_words else rows).sum(axis=-1) - 1).max()
+    off = np.abs((np.exp(rows) if is_log else rows).sum(axis=-1) - 1).max()
     if not off < 1e-3:
         raise ModelError(f"{network.path}: the probabilities of a row miss a sum of 1 by {off:.3g}.")
     return f"{len(rows)} rows of noise, each adds up to 1 within {off:.1g}"
@@ -198,7 +202,7 @@ def _check_neighbours(network: Network, noise: np.ndarray) -> str:
 
 
 def _check_chunks(network: Network, noise: np.ndarray) -> str:
-    hearing: StreamStepper[Any, Any] = open_network(network)
+    hearing: Any = open_network(network)
     sizes = (len(noise), 777, 79)
     rows, states = zip(*(_heard_in_pieces(hearing, noise, n) for n in sizes), strict=True)
     if any(events != rows[0] for events in rows) or any(
@@ -210,7 +214,7 @@ def _check_chunks(network: Network, noise: np.ndarray) -> str:
     return f"{what} in chunks of {', '.join(map(str, sizes))} {unit}: same events, same states"
 
 
-def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_units: int) -> tuple[list[Any], NetworkState]:
+def _heard_in_pieces(hearing: Any, noise: np.ndarray, n_units: int) -> tuple[list[Any], NetworkState]:
     events, state = [], hearing.init_state()
     for start in range(0, len(noise), n_units):
         new, state = hearing.step(noise[start : start + n_units], state)

@@ -38,7 +38,7 @@ FLOAT = "float32"
 ALWAYS_ALLOWED = 1
 """This many words or phones may differ whatever the bound: each is many percent of few clips."""
 
-RATES = {"word": "wer", "phone": "per", "row": "row_error_rate"}
+RATES = {"word": "wer", "phone": "per", "row": "row_error_rate", "symbol": "symbol_error_rate"}
 
 FAULT = "This is a fault of edgeseq or onnxruntime; please report it with the recipe."
 ADVICE = {"streaming": FAULT, "export": FAULT}

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from edgeseq.errors import EdgeseqError, ModelError, UsageError
 from edgeseq.model.companions import faults_of, find_companions
 from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, MOST_DIGITS, PREFIX, read_fields, to_string
+from edgeseq.model.next_token import NextTokenDetails
 from edgeseq.model.signature import AUDIO, Port, Signature
 from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
@@ -28,11 +29,18 @@ TASK_FORMAT = 3
 FORMAT = TASK_FORMAT
 """The newest that is read."""
 
-CTC, FRAMES = "ctc", "frames"
+CTC, FRAMES, NEXT_TOKEN = "ctc", "frames", "next_token"
 LOG_PROBS = "log_probs"
 MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps", "phrase_threshold")
 """What is measured of a model of words, and may not have been yet."""
 LONGEST_FLUSH_SECONDS = 60.0
+
+
+class Details(Protocol):
+    """The part of the metadata that a task of format 3 reads."""
+
+    def faults_with(self, signature: Signature) -> list[str]:
+        """Say what of it does not fit the graph's ports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,9 +269,12 @@ class CtcMetadata(ModelMetadata):
         return faults
 
 
-TASKS: dict[str, type[ModelMetadata]] = {CTC: CtcMetadata, FRAMES: ModelMetadata}
+TASKS: dict[str, type[ModelMetadata]] = {CTC: CtcMetadata, FRAMES: ModelMetadata, NEXT_TOKEN: ModelMetadata}
 """Task -> what its files say."""
-DETAILS: dict[str, Callable[[Mapping[str, Any]], FramesDetails]] = {FRAMES: FramesDetails.from_dict}
+DETAILS: dict[str, Callable[[Mapping[str, Any]], Details]] = {
+    FRAMES: FramesDetails.from_dict,
+    NEXT_TOKEN: NextTokenDetails.from_dict,
+}
 """Task of format 3 -> how its own JSON is read."""
 
 

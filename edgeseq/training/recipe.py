@@ -83,7 +83,7 @@ class TaskRecipe(Part):
     """What the network is trained for; each module of `edgeseq.training.tasks` adds its own keys."""
 
     kind: str = "ctc"
-    """`ctc` (words), `frames` (a label a row)"""
+    """`ctc` (words), `frames` (a label a row), `next_token` (the symbol that follows)"""
 
 
 def _parse_task(value: Any) -> Any:
@@ -349,7 +349,7 @@ class Recipe(Part):
             return self
         of_sound = {
             "augment": self.augment != AugmentRecipe(),
-            "joining (but for 'row_length')": self.joining != JoiningRecipe(row_length=self.joining.row_length),
+            "joining (except for 'row_length')": self.joining != JoiningRecipe(row_length=self.joining.row_length),
             "train.batch_seconds": self.train.batch_seconds is not None,
         }
         for key, is_set in of_sound.items():

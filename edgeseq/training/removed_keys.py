@@ -38,7 +38,7 @@ def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(value: Any, path: tuple[str, ...]) -> Any:
-    """Copy what stands at `path`, less the keys that are gone; places in lists are no part of a path."""
+    """Copy what stands at `path`, less the keys that are gone; a path leaves out places in lists."""
     if isinstance(value, list | tuple):
         return [_without(one, path) for one in value]
     if not isinstance(value, Mapping):

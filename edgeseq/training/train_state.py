@@ -46,7 +46,7 @@ class Training:
     bad_steps: BadSteps
     average: Weights | None = None
     best: tuple[float, int] | None = None
-    """the best value of `ValidReport.metric`, in percent, and its step"""
+    """the best value of `ValidReport.metric`, and its step"""
     grids: Grids | None = None
     """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)

@@ -246,7 +246,8 @@ def _validate(training: Training, validator: Validator, checkpoints: Path, repor
 def _why_stopped(training: Training, validator: Validator) -> str:
     assert training.best is not None
     value, step = training.best
-    best = f"{'the fewest' if validator.metric.lower_is_better else 'the best'} {validator.metric.title}, {value:.2f} %, "
+    metric = validator.metric
+    best = f"{'the fewest' if metric.lower_is_better else 'the best'} {metric.title}, {metric.show(value, 2)}, "
     return f"stopped: {training.recipe.train.patience} validations brought nothing better; {best}were at step {step:,}."
 
 

@@ -269,7 +269,7 @@ def test_lines_that_make_no_sense_are_named(tmp_path, line, words):
         ({"input": {"kind": "ids", "symbols": "AB", "size": 4}}, "input.size: unknown key; known here: .*symbols"),
         ({"input": {"kind": "values", "columns": []}}, "input.columns"),
         ({"augment": {"speed": [1, 2]}}, "augment: it is about sound"),
-        ({"joining": {"row_length": 30, "restart": 0.5}}, "joining .but for 'row_length'.: it is about sound"),
+        ({"joining": {"row_length": 30, "restart": 0.5}}, "joining .except for 'row_length'.: it is about sound"),
         ({"joining": {"row_length": 30}, "network": {"subsampling": 4}}, "not a multiple of a step"),
         ({"frontend": {"kind": "log_mel"}}, "two names of one key"),
     ],

@@ -184,7 +184,7 @@ def test_f1_counts_each_label_alike():
 @pytest.mark.parametrize(
     ("task", "wanted"),
     [
-        ({"kind": "vad"}, "there is no task 'vad'; there are ctc, frames"),
+        ({"kind": "vad"}, "there is no task 'vad'; there are ctc, frames, next_token"),
         ({"kind": "frames"}, "labels"),
         ({"kind": "frames", "labels": []}, "labels"),
         ({"kind": "frames", "labels": ["a"], "activation": "relu"}, "activation"),
