@@ -40,7 +40,7 @@ WARM_UP_STEPS = 12
 
 def compile_frontend(training: Training) -> None:
     """Compile sound to log-mel."""
-    training.model.frontend.step = torch.compile(training.model.frontend.step, dynamic=True)  # type: ignore[method-assign]
+    training.model.sound.step = torch.compile(training.model.sound.step, dynamic=True)  # type: ignore[method-assign]
 
 
 def compile_network(training: Training) -> None:

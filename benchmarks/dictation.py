@@ -118,19 +118,7 @@ def bench_dictation(
     ends = WordEnds(LexiconTree(entries), lm, weights, tokens.word_start_id)
     decoder = DictationDecoder(tokens, STEP_SECONDS, ends, options)
     ready, ready_mb = time.process_time() - began, rss_mb()
-    began, finals, texts = time.process_time(), 0.0, []
-    for rows in utterances:
-        state = decoder.init_state()
-        for n in range(len(rows)):
-            state = decoder.step(rows[n : n + 1], state)
-            if n % 2 and decoder.last_token_step(state) >= 0:
-                decoder.partial(state)
-                decoder.stable_words(state)
-        ended = time.process_time()
-        final = decoder.final(state)
-        finals += time.process_time() - ended
-        texts.append("" if final is None else final.text)
-    took = time.process_time() - began
+    texts, took, finals = decode_live(decoder, utterances)
     heard = [compare_texts(said, text, 0.0, 0.0) for said, text in zip(sentences, texts, strict=True)]
     n_rows = sum(map(len, utterances))
     n_blank = sum(int((rows[:, tokens.blank_id] > decoder.log_certain_blank).sum()) for rows in utterances)
@@ -148,6 +136,23 @@ def bench_dictation(
         final_ms=1e3 * finals / len(utterances),
         wer=sum(one.errors for one in heard) / sum(one.n_words for one in heard),
     )
+
+
+def decode_live(decoder: DictationDecoder, utterances: Sequence[Rows]) -> tuple[list[str], float, float]:
+    """Decode row by row, with a partial every second row; returns the texts, and seconds of all and of the finals."""
+    began, finals, texts = time.process_time(), 0.0, []
+    for rows in utterances:
+        state = decoder.init_state()
+        for n in range(len(rows)):
+            state = decoder.step(rows[n : n + 1], state)
+            if n % 2 and decoder.last_token_step(state) >= 0:
+                decoder.partial(state)
+                decoder.stable_words(state)
+        ended = time.process_time()
+        final = decoder.final(state)
+        finals += time.process_time() - ended
+        texts.append("" if final is None else final.text)
+    return texts, time.process_time() - began, finals
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

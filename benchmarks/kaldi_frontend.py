@@ -24,7 +24,7 @@ from edgeseq.errors import EdgeseqError, MissingExtraError
 from edgeseq.export.frontend import build_frontend_graph
 from edgeseq.model.session import open_session
 from edgeseq.training.frontend import Frontend, build_frontend
-from edgeseq.training.recipe import FrontendRecipe
+from edgeseq.training.input_recipe import FrontendRecipe
 from edgeseq.training.torchaudio_import import torchaudio
 
 Floats = npt.NDArray[np.float32]

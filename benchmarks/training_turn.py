@@ -96,7 +96,7 @@ def plain_turn(recipe: Recipe) -> Turn:
     batches = load_batches(recipe)
     task = batches.task
     torch.manual_seed(recipe.train.seed)
-    frontend = build_model(recipe.frontend, recipe.network, task.n_outputs).frontend
+    frontend = build_model(recipe.input, recipe.network, task.n_outputs).sound
     heard = [batches[step] for step in range(recipe.train.steps)]
     with torch.no_grad():
         features = [stack(frontend.log_mel(batch.audio), recipe.network.subsampling) for batch in heard]

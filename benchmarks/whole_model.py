@@ -39,9 +39,9 @@ def write_model(shape: Shape, bits: int, folder: Path) -> Path:
     tokens = TokenTable.of_characters([LETTERS])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = build_model(recipe.frontend, recipe.network, len(tokens)).eval()
-    model.frontend.mean.fill_(MEAN_LOG_MEL)
-    model.frontend.std.fill_(STD_LOG_MEL)
+        model = build_model(recipe.input, recipe.network, len(tokens)).eval()
+    model.sound.mean.fill_(MEAN_LOG_MEL)
+    model.sound.std.fill_(STD_LOG_MEL)
     with torch.no_grad():
         for weights in (*model.trunk.parameters(), *model.head.parameters()):
             weights.mul_(GAIN)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeseq.errors import EdgeseqError
     from edgeseq.events import Detection, Event, Final, Gap, Partial, Word
     from edgeseq.models import load
+    from edgeseq.stream.generator import Generator
     from edgeseq.stream.recognizer import Recognizer
     from edgeseq.stream.spotter import Spotter
     from edgeseq.stream.state import State
@@ -35,7 +36,20 @@ reads its own when it is imported, so they are set here, before anything else; a
 for _name, _value in NO_REPORTS.items():
     os.environ.setdefault(_name, _value)
 
-__all__ = ["Detection", "EdgeseqError", "Event", "Final", "Gap", "Partial", "Recognizer", "Spotter", "State", "Word", "load"]
+__all__ = [
+    "Detection",
+    "EdgeseqError",
+    "Event",
+    "Final",
+    "Gap",
+    "Generator",
+    "Partial",
+    "Recognizer",
+    "Spotter",
+    "State",
+    "Word",
+    "load",
+]
 
 _HOMES = {
     "Detection": "events",
@@ -43,6 +57,7 @@ _HOMES = {
     "Event": "events",
     "Final": "events",
     "Gap": "events",
+    "Generator": "stream.generator",
     "Partial": "events",
     "Recognizer": "stream.recognizer",
     "Spotter": "stream.spotter",

@@ -16,14 +16,14 @@ from edgeseq.errors import ModelError, UsageError
 from edgeseq.model.companions import ROLES
 from edgeseq.model.default import DEFAULT_MODEL
 from edgeseq.model.frames import FramesDetails
-from edgeseq.model.metadata import FRAMES, CtcMetadata, ModelMetadata
+from edgeseq.model.metadata import FRAMES, LOG_PROBS, NEXT_TOKEN, CtcMetadata, ModelMetadata
 from edgeseq.model.network import Network, NetworkState, check_content, read_model_bytes, rows_of
-from edgeseq.model.signature import describe
+from edgeseq.model.signature import AUDIO, Port, describe
 
 if TYPE_CHECKING:
+    from edgeseq.stream.generator import Generator
     from edgeseq.stream.recognizer import Recognizer
     from edgeseq.stream.spotter import Spotter
-    from edgeseq.stream.stepping import StreamStepper
 
 FILES = {8: "model.int8.onnx", 4: "model.int4.onnx", 32: "model.onnx"}
 """Bits a weight -> file in a model's folder, in the order of preference."""
@@ -44,10 +44,10 @@ class ModelFolder:
     """bits a weight -> file"""
 
 
-def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer | Spotter:
+def load(model: str | os.PathLike[str] = DEFAULT_MODEL, bits: int | None = None) -> Recognizer | Spotter | Generator:
     """Open a model by its name, folder or file; in a folder `bits` chooses the file (8, 4 or 32).
 
-    What is returned follows the model's task: a Recognizer for words, a Spotter for labels.
+    What is returned follows the model's task: a Recognizer for words, a Spotter for labels, a Generator for next symbols.
     Raises UsageError when there is no such model, ModelError when its file cannot be used.
     """
     return open_network(Network(find_model(model, bits)))
@@ -67,8 +67,12 @@ def load_spotter(model: str | os.PathLike[str], bits: int | None = None) -> Spot
     return Spotter(Network(find_model(model, bits)))
 
 
-def open_network(network: Network) -> Recognizer | Spotter:
-    """Make what hears with a network, by its task."""
+def open_network(network: Network) -> Recognizer | Spotter | Generator:
+    """Make what hears, or reads, with a network, by its task."""
+    if network.metadata.task == NEXT_TOKEN:
+        from edgeseq.stream.generator import Generator
+
+        return Generator(network)
     if network.metadata.task == FRAMES:
         from edgeseq.stream.spotter import Spotter
 
@@ -141,10 +145,21 @@ def verify(path: Path) -> Iterator[tuple[str, str]]:
         yield "words", _check_words(network.metadata)
     states = ", ".join(f"{name} {list(a.shape)}" for name, a in network.init_state().items())
     yield "inputs and outputs", f"as the model format says; states: {states or 'none'}"
-    noise = np.random.default_rng(0).normal(0, 0.1, metadata.sample_rate).astype(np.float32)
+    noise = _random_units(metadata.signature.input)
     yield "probabilities", _check_probabilities(network, noise)
     yield "streams", _check_neighbours(network, noise)
     yield "chunks equal the whole", _check_chunks(network, noise)
+
+
+def _random_units(port: Port) -> np.ndarray:
+    """A second of noise, or as many symbols or values as make a difference."""
+    random = np.random.default_rng(0)
+    if port.name == AUDIO:
+        return random.normal(0, 0.1, int(port.rate or 0)).astype(np.float32)
+    n_units = max(256, 8 * port.per_chunk)
+    if port.dtype == "int64":
+        return random.integers(max(1, len(port.names)), size=(n_units, *port.shape))
+    return random.normal(0, 1, (n_units, *port.shape)).astype(np.float32)
 
 
 def _check_words(metadata: CtcMetadata) -> str:
@@ -164,12 +179,12 @@ def _check_words(metadata: CtcMetadata) -> str:
 
 def _check_probabilities(network: Network, noise: np.ndarray) -> str:
     rows = rows_of(network, noise[None])[0].astype(np.float64)
-    is_words = isinstance(network.metadata, CtcMetadata)
-    if not is_words and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
+    is_log = network.metadata.signature.rows.name == LOG_PROBS
+    if not is_log and FramesDetails.from_dict(network.metadata.details).activation != "softmax":
         if not (rows.min() >= 0 and rows.max() <= 1):
             raise ModelError(f"{network.path}: its scores lie from {rows.min():.3g} to {rows.max():.3g}; wanted 0 to 1.")
         return f"{len(rows)} rows of noise, all between 0 and 1"
-    off = np.abs((np.exp(rows) if is_words else rows).sum(axis=-1) - 1).max()
+    off = np.abs((np.exp(rows) if is_log else rows).sum(axis=-1) - 1).max()
     if not off < 1e-3:
         raise ModelError(f"{network.path}: the probabilities of a row miss a sum of 1 by {off:.3g}.")
     return f"{len(rows)} rows of noise, each adds up to 1 within {off:.1g}"
@@ -177,28 +192,32 @@ def _check_probabilities(network: Network, noise: np.ndarray) -> str:
 
 def _check_neighbours(network: Network, noise: np.ndarray) -> str:
     alone = rows_of(network, noise[None])[0]
-    beside = rows_of(network, np.stack([noise[::-1] * 8, noise]))[1]
+    is_sound = network.metadata.signature.input.name == AUDIO
+    other, what = (noise[::-1] * 8, "a louder") if is_sound else (noise[::-1], "another")
+    beside = rows_of(network, np.stack([other, noise]))[1]
     off, name = np.abs(alone - beside).max(), network.metadata.signature.rows.name
     if not off < 1e-3:
-        raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside a louder stream in its batch.")
-    return f"beside a louder stream {name} move by {off:.1g} at most"
+        raise ModelError(f"{network.path}: a stream's {name} change by {off:.3g} beside {what} stream in its batch.")
+    return f"beside {what} stream {name} move by {off:.1g} at most"
 
 
 def _check_chunks(network: Network, noise: np.ndarray) -> str:
-    hearing: StreamStepper[Any, Any] = open_network(network)
+    hearing: Any = open_network(network)
     sizes = (len(noise), 777, 79)
     rows, states = zip(*(_heard_in_pieces(hearing, noise, n) for n in sizes), strict=True)
     if any(events != rows[0] for events in rows) or any(
         not np.array_equal(state[name], states[0][name]) for state in states for name in state
     ):
-        raise ModelError(f"{network.path}: noise cut to {sizes} samples gives different events or states.")
-    return f"a second of noise in chunks of {', '.join(map(str, sizes))} samples: same events, same states"
+        raise ModelError(f"{network.path}: noise cut to {sizes} units gives different events or states.")
+    is_sound = hearing.port.name == AUDIO
+    what, unit = ("a second of noise", "samples") if is_sound else (f"{len(noise):,} random {hearing.port.name}", "units")
+    return f"{what} in chunks of {', '.join(map(str, sizes))} {unit}: same events, same states"
 
 
-def _heard_in_pieces(hearing: StreamStepper[Any, Any], noise: np.ndarray, n_samples: int) -> tuple[list[Any], NetworkState]:
+def _heard_in_pieces(hearing: Any, noise: np.ndarray, n_units: int) -> tuple[list[Any], NetworkState]:
     events, state = [], hearing.init_state()
-    for start in range(0, len(noise), n_samples):
-        new, state = hearing.step(noise[start : start + n_samples], state)
+    for start in range(0, len(noise), n_units):
+        new, state = hearing.step(noise[start : start + n_units], state)
         events += new
     return events, state.network
 

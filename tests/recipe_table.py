@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from edgeseq.training import recipe, recipe_file
+from edgeseq.training.input_recipe import KINDS, FrontendRecipe
 
 BEGIN = "<!-- recipe keys: written by `make docs` -->"
 END = "<!-- end of recipe keys -->"
@@ -37,8 +39,10 @@ def _rows(part: type[BaseModel], prefix: str):
             default = "(needed)" if field.is_required() else f"`{_shown(field.default)}`"
             yield f"| `{prefix}{name}` | {default} | {notes.get(name, '')} |"
         else:
-            yield f"| `{prefix}{name}` | | {_first_sentence(inner)} |"
-            yield from _rows(inner, f"{prefix}{name}{'[]' if 'tuple' in str(field.annotation) else ''}.")
+            for one in [inner] if inner is not FrontendRecipe else KINDS.values():
+                kind = "" if one is inner else f", of the kind `{one.__name__.removesuffix('Recipe').lower()}`"
+                yield f"| `{prefix}{name}`{kind} | | {_first_sentence(one)} |"
+                yield from _rows(one, f"{prefix}{name}{'[]' if 'tuple' in str(field.annotation) else ''}.")
 
 
 def _shown(value: object) -> str:
@@ -51,8 +55,8 @@ def _first_sentence(part: type[BaseModel]) -> str:
 
 def _notes(part: type[BaseModel]) -> dict[str, str]:
     """What stands below each field."""
-    (cls,) = ast.parse(inspect.getsource(part)).body
-    pairs = zip(cls.body, cls.body[1:], strict=False)
+    bodies = [ast.parse(inspect.getsource(one)).body[0].body for one in part.__mro__ if one.__module__.startswith("edgeseq")]
+    pairs = [pair for body in reversed(bodies) for pair in itertools.pairwise(body)]
     return {
         field.target.id: re.sub(r"\s+", " ", note.value.value).replace("|", "or")
         for field, note in pairs

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -151,16 +152,11 @@ def bench_model(
     CtcMetadata.of(read_metadata(path))
     samples = make_sound(seconds, sound)
     n_parts = 5 if memory else 4
-    with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
-        long, short = Path(folder) / "long.wav", Path(folder) / "short.wav"
-        _write_wav(long, samples)
-        _write_wav(short, samples[: round(START_CLIP_SECONDS * MICROPHONE_RATE)])
-        transcribe = ["transcribe", "--model", str(path)]
-        starts = [run_process([*transcribe, str(short)]).seconds for _ in range(repeats)]
-        processor = [1000 * processor_seconds([*transcribe, str(short)]) for _ in range(repeats)]
-        on_progress(1, n_parts)
-        whole = run_process([*transcribe, str(long)])
-        on_progress(2, n_parts)
+    starts, processor = _time_starts(path, samples[: round(START_CLIP_SECONDS * MICROPHONE_RATE)], repeats)
+    on_progress(1, n_parts)
+    with _as_wav(samples) as long:
+        whole = run_process(["transcribe", "--model", str(path), str(long)])
+    on_progress(2, n_parts)
     recognizer = _load(path)
     timings = [time_path(recognizer, samples, MICROPHONE_RATE) for _ in range(repeats)]
     resampled = _resample(samples, recognizer.sample_rate)
@@ -185,6 +181,22 @@ def bench_model(
         weights=weights,
         rss_mb=growth,
     )
+
+
+def _time_starts(path: Path, samples: Samples, repeats: int) -> tuple[list[float], list[float]]:
+    """Time `edgeseq transcribe` of a short sound: seconds by the clock, and milliseconds of processor time."""
+    with _as_wav(samples) as short:
+        transcribe = ["transcribe", "--model", str(path), str(short)]
+        seconds = [run_process(transcribe).seconds for _ in range(repeats)]
+        return seconds, [1000 * processor_seconds(transcribe) for _ in range(repeats)]
+
+
+@contextmanager
+def _as_wav(samples: Samples) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="edgeseq-bench-") as folder:
+        path = Path(folder) / "sound.wav"
+        _write_wav(path, samples)
+        yield path
 
 
 def time_path(recognizer: Recognizer, samples: Samples, sample_rate: int, clock: Clock = time.perf_counter) -> Timing:

@@ -82,7 +82,7 @@ def trained_network(path: Path) -> tuple[BenchNetwork, int]:
     Raises ModelError when `path` is none of these.
     """
     trained = load_trained(path)
-    recipe, frontend = trained.recipe, trained.model.frontend
+    recipe, frontend = trained.recipe, trained.model.sound
     sizes = recipe.network
     shape = Shape(sizes.cell, sizes.num_layers, sizes.hidden_size, sizes.projection_size)
     step_seconds = recipe.frontend.hop_samples * sizes.subsampling / recipe.frontend.sample_rate

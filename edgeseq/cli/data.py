@@ -154,7 +154,7 @@ def _spelling(tokens: str) -> Spelling:
     task = load_batches(recipe).task
     if not isinstance(task, CtcTask):
         raise UsageError(f"--tokens {tokens}: a recipe of the task '{recipe.task.kind}', which writes no words; wanted 'ctc'.")
-    return Spelling(task.tokens, recipe.row_samples / recipe.frontend.sample_rate)
+    return Spelling(task.tokens, recipe.row_units / recipe.frontend.sample_rate)
 
 
 def _show_report(report: DataReport) -> None:

@@ -72,7 +72,7 @@ def rates_in_words(report: ValidReport) -> str:
     for metric, values in report.values.items():
         counts = {} if metric == PER else report.searched
         rates = [
-            f"{name} {value:.1f} %" + (f" ({counts[name]:,} recordings)" if name in counts else "")
+            f"{name} {metric.show(value)}" + (f" ({counts[name]:,} recordings)" if name in counts else "")
             for name, value in values.items()
         ]
         parts += [f"{metric.title}: {'  '.join(rates)}"] if rates else []

@@ -2,7 +2,7 @@
 
 One line, one recording: `audio_filepath` (relative to the manifest), `duration` in seconds, `text`, and
 optionally `offset` in seconds, `speaker`, and whatever else a corpus knows (`intent`, `slots`, ...), which is
-kept.
+kept. In place of sound a line may hold symbols or values (`units.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 from string import whitespace
 from typing import Any
 
+from edgeseq.data import segments, units
+from edgeseq.data.segments import Segment
+from edgeseq.data.units import Units
 from edgeseq.errors import ManifestError
 from edgeseq.untrusted import MOST_EXACT, is_number, parse_json, printable
 from edgeseq.whole_file import written_whole
@@ -27,8 +30,6 @@ MOST_SECONDS = 1e9
 """of a recording: thirty years; more is a broken manifest"""
 MAX_FAULTS = 20
 """Faults of one manifest that a message lists; the rest is counted."""
-SEGMENT_TOLERANCE = 0.005
-"""Seconds by which a segment may end behind its recording, whose duration is rounded."""
 
 SHAR_INDEX = "cuts.index"
 """The manifest in a folder of Lhotse Shar archives."""
@@ -66,16 +67,6 @@ LEXICON = "lexicon.txt"
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A stretch of a recording that has a label."""
-
-    start: float
-    """seconds from the beginning of the recording (of the stretch, where `offset` makes it one)"""
-    end: float
-    label: str
-
-
-@dataclass(frozen=True)
 class Recording:
     """One recording, or a stretch of one, and what is said in it."""
 
@@ -91,6 +82,8 @@ class Recording:
     """first byte and number of bytes of the sound file in `path`, where that is an archive (Lhotse Shar)"""
     segments: tuple[Segment, ...] | None = None
     """stretches with labels, for tasks that label them; None where the line has none, () where it says that there are none"""
+    units: Units | None = None
+    """symbols or values; None for sound"""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """the line's other keys, as they were"""
 
@@ -101,6 +94,8 @@ class Recording:
         >>> Recording(Path("a.tar"), 2.5, "hello", offset=1.0, within=(512, 9000)).where
         'a.tar at byte 512 (1.00 to 3.50 s)'
         """
+        if self.units is not None and self.units.content is not None:
+            return f"{self.path}, {self.units.kind} {self.units.content!r:.40}"
         archived = f" at byte {self.within[0]}" if self.within else ""
         stretch = f" ({self.offset:.2f} to {self.offset + self.duration:.2f} s)" if self.offset else ""
         return f"{self.path}{archived}{stretch}"
@@ -141,8 +136,9 @@ def scan_manifest(
             faults += [f"line {number}: {what}" for what in of_line][: MAX_FAULTS - len(faults)]
             n_faults += len(of_line)
             continue
-        if check_files and recording.path != checked and not recording.path.is_file():
-            faults += [f"line {number}: no audio file {recording.path}"][: MAX_FAULTS - len(faults)]
+        if check_files and recording.path != checked and not _is_there(recording):
+            kind = "audio file" if recording.units is None else "file"
+            faults += [f"line {number}: no {kind} {recording.path}"][: MAX_FAULTS - len(faults)]
             n_faults += 1
             n_missing += 1
         else:
@@ -257,22 +253,31 @@ def parse_line(line: str, folder: Path, allow_empty_text: bool = False) -> Recor
     faults = list(_entry_faults(entry, allow_empty_text))
     if faults:
         raise ManifestError("\n".join(faults))
+    key = units.key_of(entry)
+    path = folder / entry["audio_filepath" if key is None else key] if key is None or key in units.IN_FILES else folder
+    sequence = None if key is None else units.take(entry, key)
+    inline = () if sequence is None or sequence.content is None else sequence.content
+    entry.pop("audio_filepath", None)
+    duration = float(entry.pop("duration", 0.0))
     return Recording(
-        path=folder / entry.pop("audio_filepath"),
-        duration=float(entry.pop("duration")),
+        path=path,
+        duration=len(inline) / sequence.rate if sequence is not None and inline else duration,
         text=entry.pop("text", ""),
         offset=float(entry.pop("offset", None) or 0.0),
         speaker=_speaker(entry.pop("speaker", None)),
         within=_within(entry.pop("within", None)),
-        segments=_segments(entry.pop("segments", None)),
+        segments=segments.segments_of(entry.pop("segments", None)),
+        units=sequence,
         extra=entry,
     )
 
 
 def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str]:
-    for key in ("audio_filepath", "duration", "text"):
-        is_meant = key == "text" and ("segments" in entry or (allow_empty_text and "intent" in entry))
-        if key not in entry and not is_meant:
+    sequence = units.key_of(entry)
+    if sequence is not None:
+        yield from units.faults_of(entry, sequence)
+    for key in _needed(entry, sequence, allow_empty_text):
+        if key not in entry:
             yield f"'{key}' is missing"
     for key in ("audio_filepath", "text"):
         if key in entry and not isinstance(entry[key], str):
@@ -297,39 +302,24 @@ def _entry_faults(entry: dict[str, Any], allow_empty_text: bool) -> Iterator[str
         yield "'audio_filepath' is empty"
     if isinstance(entry.get("audio_filepath"), str) and "\0" in entry["audio_filepath"]:
         yield "'audio_filepath' holds a zero character; a file's name is wanted"
-    yield from _segment_faults(entry)
+    yield from segments.faults_of(entry)
     has_words = isinstance(entry.get("text"), str) and entry["text"].strip()
-    if isinstance(entry.get("text"), str) and not has_words and not allow_empty_text and "segments" not in entry:
+    may_be_empty = allow_empty_text or "segments" in entry or sequence is not None
+    if isinstance(entry.get("text"), str) and not has_words and not may_be_empty:
         yield "'text' is empty: good to measure on, not here; write what is said, or leave the line out"
 
 
-def _segment_faults(entry: dict[str, Any]) -> Iterator[str]:
-    segments, duration = entry.get("segments"), entry.get("duration")
-    if segments is None:
-        return
-    if not isinstance(segments, list):
-        yield f"'segments' is {json.dumps(segments)[:60]}; a list of {{start, end, label}} is wanted"
-        return
-    latest = (duration if isinstance(duration, int | float) else float("inf")) + SEGMENT_TOLERANCE
-    for one in segments:
-        if not isinstance(one, dict) or not isinstance(one.get("label"), str) or not _is_stretch(one, latest):
-            yield (
-                f"'segments' holds {json.dumps(one)[:80]}; {{start, end, label}} is wanted: seconds within the recording, "
-                "start before end, and a string"
-            )
+def _needed(entry: dict[str, Any], sequence: str | None, allow_empty_text: bool) -> tuple[str, ...]:
+    """Name the keys that a line must have."""
+    if sequence is not None:
+        return ("duration",) if sequence in units.IN_FILES else ()
+    is_meant = "segments" in entry or (allow_empty_text and "intent" in entry)
+    return ("audio_filepath", "duration") if is_meant else ("audio_filepath", "duration", "text")
 
 
-def _is_stretch(segment: dict[str, Any], latest: float) -> bool:
-    start, end = segment.get("start"), segment.get("end")
-    if isinstance(start, bool) or isinstance(end, bool):
-        return False
-    return isinstance(start, int | float) and isinstance(end, int | float) and 0 <= start < end <= latest
-
-
-def _segments(value: list[dict[str, Any]] | None) -> tuple[Segment, ...] | None:
-    if value is None:
-        return None
-    return tuple(Segment(float(one["start"]), float(one["end"]), one["label"]) for one in value)
+def _is_there(recording: Recording) -> bool:
+    """Whether a recording's file is there; an inline sequence needs none."""
+    return recording.path.is_file() or (recording.units is not None and recording.units.content is not None)
 
 
 def _speaker(value: str | int | None) -> str | None:
@@ -343,11 +333,13 @@ def _within(value: list[int] | None) -> tuple[int, int] | None:
 def _as_line(recording: Recording, folder: str) -> dict[str, Any]:
     # The folder is resolved, so that `..` means what it says; the file may be a link and keeps its name.
     audio = Path(os.path.realpath(recording.path.parent)) / recording.path.name
-    line: dict[str, Any] = {
-        "audio_filepath": os.path.relpath(audio, folder),
-        "duration": round(recording.duration, 4),
-        "text": recording.text,
-    }
+    of_sound = {"duration": round(recording.duration, 4), "text": recording.text}
+    if recording.units is None:
+        line: dict[str, Any] = {"audio_filepath": os.path.relpath(audio, folder)} | of_sound
+    else:
+        line = units.as_entry(recording.units) | ({"text": recording.text} if recording.text else {})
+        if recording.units.content is None:
+            line |= {f"{recording.units.kind}_filepath": os.path.relpath(audio, folder), "duration": recording.duration}
     if recording.offset:
         line["offset"] = round(recording.offset, 4)
     if recording.speaker is not None:

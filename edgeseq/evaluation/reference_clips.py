@@ -10,8 +10,10 @@ from edgeseq.data.clips import Samples, read_clip
 from edgeseq.data.connected import WordString, connect
 from edgeseq.data.manifest import Recording, Segment
 from edgeseq.data.noisy import Noise
+from edgeseq.data.sequences import read_sequence
 from edgeseq.evaluation.understanding import Meaning, meaning_of
 from edgeseq.evaluation.word_times import TimedString
+from edgeseq.model.signature import AUDIO, Array, Port
 
 
 class Clip(Protocol):
@@ -86,6 +88,16 @@ class NoisyClip:
     def read(self, sample_rate: int) -> Samples:
         """Mix the sound: float32 [n_samples], mono, at `sample_rate`. Raises AudioError."""
         return self.noise.under(self.clip.read(sample_rate), sample_rate, self.number)
+
+
+def read_units(clip: Clip, port: Port) -> Array:
+    """Read what a network takes at `port`, `[n_units, ...]`: sound, or symbols or values of single recordings.
+
+    Raises AudioError or ManifestError.
+    """
+    if port.name != AUDIO and isinstance(clip, SingleClip):
+        return read_sequence(clip.recording, port)
+    return clip.read(int(port.rate or 0))
 
 
 def single_clips(recordings: Iterable[Recording]) -> list[Clip]:

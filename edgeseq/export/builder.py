@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 9
+DTYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 MICROSOFT = "com.microsoft"
 """onnxruntime's own operators."""
 
@@ -28,9 +29,9 @@ class GraphBuilder:
         self._outputs: list[onnx.ValueInfoProto] = []
         self._renamed: dict[str, str] = {}
 
-    def input(self, name: str, shape: Sequence[int | str]) -> str:
-        """Declare a float32 input."""
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    def input(self, name: str, shape: Sequence[int | str], dtype: str = "float32") -> str:
+        """Declare an input, float32 or int64."""
+        self._inputs.append(helper.make_tensor_value_info(name, DTYPES[dtype], shape))
         return name
 
     def output(self, name: str, value: str, shape: Sequence[int | str]) -> None:

@@ -137,7 +137,7 @@ def prove_built(
 
 def find_form(target: str, bits: int, trained: Trained) -> GraphForm:
     """Choose a graph's form by its target, or for `auto` by measuring this machine. Raises UsageError."""
-    model, n_steps = trained.model, trained.recipe.chunk_samples // trained.recipe.step_samples
+    model, n_steps = trained.model, trained.recipe.chunk_units // trained.recipe.step_units
     if target == AUTO:
         return min(time_forms(model.trunk, model.head, n_steps, bits).items(), key=lambda timed: timed[1])[0]
     return choose_form(target, bits, sum(parameter.numel() for parameter in model.trunk.parameters()), n_steps)

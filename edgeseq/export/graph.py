@@ -1,7 +1,7 @@
 """The streaming graph of a trained model, built node by node from its weights.
 
-Waveform and states in, log-probs and next states out; the frontend is inside. docs/model-format.md says what the file promises,
-docs/engine.md why the graph looks as it does.
+Sound (or symbols, or values) and states in, rows and next states out; the frontend is inside.
+docs/model-format.md says what the file promises, docs/engine.md why the graph looks as it does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import onnx
 
 from edgeseq.export.builder import GraphBuilder, to_numpy
 from edgeseq.export.forms import FLOAT, GraphForm
-from edgeseq.export.frontend import add_frontend
+from edgeseq.export.inputs import add_input
 from edgeseq.export.operators import add_operators
 from edgeseq.export.products import products
 from edgeseq.export.unrolled import add_unrolled
@@ -23,10 +23,9 @@ from edgeseq.training.trunk import Trunk
 def build_graph(model: SequenceModel, metadata: ModelMetadata, form: GraphForm = FLOAT) -> onnx.ModelProto:
     """Build the streaming graph of `model`, for chunks as long as `metadata` says, its layers computed as `form` says."""
     graph = GraphBuilder()
-    chunk = metadata.chunk_samples
-    n_steps = chunk // metadata.step_samples // model.head.rows_per_step
-    audio = graph.input("audio", ["batch", chunk])
-    frames = add_frontend(graph, model.frontend, audio)
+    port = metadata.signature.input
+    n_steps = port.per_chunk // (model.frontend.units_per_frame * model.trunk.subsampling)
+    frames = add_input(graph, model.frontend, port, form.bits)
     outputs = add_trunk(graph, model.trunk, frames, n_steps, form, model.frontend.limit)
     add_head(graph, model.head, outputs, n_steps)
     return graph.finish(metadata.name, metadata.to_strings())

@@ -18,17 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeseq.data.clips import Samples
 from edgeseq.data.manifest import find_data, read_manifest
 from edgeseq.errors import ExportError, ManifestError
 from edgeseq.evaluation.clip_results import ClipResult, Comparison
 from edgeseq.evaluation.evaluate import compare_heard
-from edgeseq.evaluation.reference_clips import Clip, single_clips
+from edgeseq.evaluation.reference_clips import Clip, read_units, single_clips
 from edgeseq.export.beside import link_into
 from edgeseq.export.torch_network import TorchNetwork
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network
-from edgeseq.model.signature import AUDIO
+from edgeseq.model.signature import Array
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.tasks.task import Judge
@@ -39,7 +38,7 @@ FLOAT = "float32"
 ALWAYS_ALLOWED = 1
 """This many words or phones may differ whatever the bound: each is many percent of few clips."""
 
-RATES = {"word": "wer", "phone": "per", "row": "row_error_rate"}
+RATES = {"word": "wer", "phone": "per", "row": "row_error_rate", "symbol": "symbol_error_rate"}
 
 FAULT = "This is a fault of edgeseq or onnxruntime; please report it with the recipe."
 ADVICE = {"streaming": FAULT, "export": FAULT}
@@ -134,7 +133,7 @@ class Speed:
     """How quick a way that streams was on this machine."""
 
     rtf: float
-    """compute time by time of sound"""
+    """compute time by time of sound (by second of the input's own rate)"""
     chunk_ms: tuple[float, ...] = field(repr=False)
     """time of each network chunk"""
 
@@ -232,11 +231,14 @@ def _networks(model: SequenceModel, metadata: ModelMetadata, graphs: Mapping[str
     return networks
 
 
-def padded(samples: Samples, metadata: ModelMetadata, multiple: int) -> tuple[Samples, int]:
-    """Put the flush's silence behind `samples`, filled up to a `multiple`; and the rows that are not of that filling alone."""
-    n_samples = len(samples) + round(metadata.flush_seconds * metadata.sample_rate)
-    n_rows = math.ceil(n_samples / metadata.step_samples)
-    return np.pad(samples, (0, -(-n_samples // multiple) * multiple - len(samples))), n_rows
+def padded(units: Array, metadata: ModelMetadata, multiple: int) -> tuple[Array, int]:
+    """Put the flush's zeros (of sound, silence) behind `units` `[n_units, ...]`, filled up to a `multiple`.
+
+    Returns with them the number of rows that are not of that filling alone.
+    """
+    n_units = len(units) + round(metadata.flush_seconds * metadata.rate)
+    n_filling = -(-n_units // multiple) * multiple - len(units)
+    return np.pad(units, ((0, n_filling), *[(0, 0)] * (units.ndim - 1))), math.ceil(n_units / metadata.row_units)
 
 
 @torch.inference_mode()
@@ -250,10 +252,10 @@ def hear_whole(
     """Hear each clip in one piece, followed by as much silence as a stream's flush has; returns what was counted in it."""
     heard = []
     for n_done, clip in enumerate(clips, start=1):
-        samples = clip.read(metadata.sample_rate)
-        whole, n_rows = padded(samples, metadata, metadata.step_samples * model.head.rows_per_step)
+        units = read_units(clip, metadata.signature.input)
+        whole, n_rows = padded(units, metadata, metadata.row_units * model.head.rows_per_step)
         rows, _ = model.step(torch.from_numpy(whole)[None], model.init_state(1))
-        heard.append(judge(clip, rows[0, :n_rows].numpy(), len(samples) / metadata.sample_rate))
+        heard.append(judge(clip, rows[0, :n_rows].numpy(), len(units) / metadata.rate))
         on_progress(WHOLE, n_done, len(clips))
     return heard
 
@@ -266,19 +268,19 @@ def hear_streamed(
     on_progress: Progress = lambda way, done, total: None,
 ) -> tuple[list[Sequence[ClipResult]], Speed]:
     """Hear each clip chunk by chunk; returns what was counted in it, and how quick that was."""
-    metadata, name = network.metadata, network.signature.rows.name
+    metadata, name, port = network.metadata, network.signature.rows.name, network.signature.input
     heard, chunk_ms, seconds = [], [], 0.0
     for n_done, clip in enumerate(clips, start=1):
-        samples = clip.read(metadata.sample_rate)
-        whole, n_rows = padded(samples, metadata, metadata.chunk_samples)
+        units = read_units(clip, port)
+        whole, n_rows = padded(units, metadata, port.per_chunk)
         state, rows = network.init_state(), []
-        for chunk in whole.reshape(-1, 1, metadata.chunk_samples):
+        for chunk in whole.reshape(-1, 1, *port.sizes):
             began = time.perf_counter()
-            outputs, state = network.step({AUDIO: chunk}, state)
+            outputs, state = network.step({port.name: chunk}, state)
             chunk_ms.append(1000 * (time.perf_counter() - began))
             rows.append(outputs[name][0])
-        seconds += len(samples) / metadata.sample_rate
-        heard.append(judge(clip, np.concatenate(rows)[:n_rows], len(samples) / metadata.sample_rate))
+        seconds += len(units) / metadata.rate
+        heard.append(judge(clip, np.concatenate(rows)[:n_rows], len(units) / metadata.rate))
         on_progress(way, n_done, len(clips))
     return heard, Speed(sum(chunk_ms) / 1000 / seconds, tuple(chunk_ms))
 

@@ -8,8 +8,8 @@ import torch
 
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network, NetworkState
-from edgeseq.model.signature import AUDIO, Array, Arrays
-from edgeseq.training.sequence_model import SAMPLES, SequenceModel, signature_of
+from edgeseq.model.signature import Array, Arrays
+from edgeseq.training.sequence_model import SequenceModel, signature_of
 from edgeseq.training.state import GRAPH_PREFIX, State
 from edgeseq.training.trunk import FRAMES
 
@@ -22,13 +22,13 @@ class TorchNetwork(Network):
         # There is no file to open: what `Network` learns from one is known here.
         self.model, self.metadata = model.eval(), metadata
         self.path, self.fingerprint = Path(metadata.name), "torch"
-        self.signature = signature_of(model, metadata.chunk_samples, metadata.sample_rate)
+        self.signature = signature_of(model, metadata.signature.input)
         self.n_steps = self.signature.rows.per_chunk
 
     @torch.inference_mode()
     def step(self, inputs: Arrays, state: NetworkState) -> tuple[dict[str, Array], NetworkState]:
         """Advance `batch` streams by one network chunk; shapes as `Network.step`."""
-        rows, after = self.model.step(torch.from_numpy(inputs[AUDIO]), as_state(self.model, state))
+        rows, after = self.model.step(torch.from_numpy(inputs[self.signature.input.name]), as_state(self.model, state))
         return {self.signature.rows.name: rows.numpy()}, as_arrays(after)
 
 
@@ -40,4 +40,4 @@ def as_arrays(state: State) -> NetworkState:
 def as_state(model: SequenceModel, arrays: NetworkState) -> State:
     """Make a torch state of a graph's."""
     state = {name.removeprefix(GRAPH_PREFIX): torch.from_numpy(array) for name, array in arrays.items()}
-    return {**state, FRAMES: model.trunk.init_state(len(state[SAMPLES]))[FRAMES]}
+    return {**state, FRAMES: model.trunk.init_state(len(next(iter(state.values()))))[FRAMES]}

@@ -18,15 +18,16 @@ from edgeseq.export.simulation import simulate, with_stored_weights
 from edgeseq.export.torch_network import as_arrays
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.session import open_session
-from edgeseq.model.signature import AUDIO
-from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.model.signature import Port
+from edgeseq.training.input_layer import InputLayer
+from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.state import State
 from edgeseq.training.trunk import Trunk
 
 N_CHUNKS = 12
 BATCH_SIZES = (1, 2, 5)
 SPLITS = ((1, 79, 160, 777), (100_000,), (640,))
-"""Lengths, in samples and repeated in turn, of the pieces in which torch hears the same audio."""
+"""Lengths, in units and repeated in turn, of the pieces in which torch takes the same input."""
 
 TOLERANCES: dict[Product, tuple[float, float]] = {"float": (1e-3, 1e-3), "integer": (0.3, 1e-2), "blocks": (1.0, 5e-2)}
 """Kind of product -> largest difference allowed, and largest mean of a trial.
@@ -51,7 +52,7 @@ class Difference:
 def verify_graph(graph: onnx.ModelProto, model: SequenceModel, metadata: ModelMetadata, form: GraphForm) -> Difference:
     """Compare log-probs and final state with torch (quantized: with its simulation) from random starts.
 
-    Several batch sizes, several ways of cutting the audio. Raises ExportError when they differ by more than the tolerance.
+    Several batch sizes, several ways of cutting the input. Raises ExportError when they differ by more than the tolerance.
     """
     session = open_session(graph.SerializeToString())
     stored = with_stored_weights(model.trunk, form.bits)
@@ -86,66 +87,61 @@ def _compare(
     split: Sequence[int],
     seed: int,
 ) -> Difference:
-    audio = random_audio(batch, N_CHUNKS * metadata.chunk_samples, seed)
+    port = metadata.signature.input
+    units = model.frontend.draw(batch, N_CHUNKS * port.per_chunk, torch.Generator().manual_seed(seed))
     state = random_state(model, batch, seed)
     if form.bits == 32:
-        wanted, wanted_state = _run_torch(model, audio, state, split)
+        wanted, wanted_state = _run_torch(model, units, state, split)
     else:
-        wanted, wanted_state = _run_simulation(model, stored, audio, state, form)
-    found, found_state = _run_graph(session, model.head.port, audio, as_arrays(state), metadata.chunk_samples)
+        wanted, wanted_state = _run_simulation(model, model.frontend.stored(form.bits), stored, units, state, form)
+    found, found_state = _run_graph(session, port, model.head.port, units, as_arrays(state))
     differences = np.abs(found - wanted.numpy())
     expected = as_arrays(wanted_state)
     state_difference = max(float(np.abs(found_state[name] - expected[name]).max()) for name in expected)
     return Difference(float(differences.max()), state_difference, float(differences.mean()))
 
 
-def random_audio(batch: int, n_samples: int, seed: int) -> Tensor:
-    """Noise at levels from a whisper to full scale, changing over time, each row its own; `[batch, n_samples]` in [-1, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    level_db = torch.linspace(-60, 0, n_samples).repeat(batch, 1) - 20 * torch.rand(batch, 1, generator=generator)
-    return (torch.randn(batch, n_samples, generator=generator) * 10 ** (level_db / 20)).clamp(-1, 1)
-
-
 def random_state(model: SequenceModel, batch: int, seed: int) -> State:
     """Draw a state in the range that states have."""
     generator = torch.Generator().manual_seed(seed + 1000)
-    zero = model.init_state(batch)
     hidden = {
         name: 2 * torch.rand(tensor.shape, generator=generator) - 1 for name, tensor in model.trunk.init_state(batch).items()
     }
-    samples = 0.1 * torch.randn(zero[SAMPLES].shape, generator=generator)
-    return {SAMPLES: samples, **hidden}
+    zero = model.frontend.init_states(batch)
+    return {**{name: 0.1 * torch.randn(tensor.shape, generator=generator) for name, tensor in zero.items()}, **hidden}
 
 
-def _run_torch(model: SequenceModel, audio: Tensor, state: State, split: Sequence[int]) -> tuple[Tensor, State]:
+def _run_torch(model: SequenceModel, units: Tensor, state: State, split: Sequence[int]) -> tuple[Tensor, State]:
     parts = []
-    for piece in cut(audio, split):
+    for piece in cut(units, split):
         log_probs, state = model.step(piece, state)
         parts.append(log_probs)
     return torch.cat(parts, dim=1), state
 
 
-def _run_simulation(model: SequenceModel, stored: Trunk, audio: Tensor, state: State, form: GraphForm) -> tuple[Tensor, State]:
-    frames, samples = model.frontend.step(audio, state[SAMPLES])
-    outputs, after = simulate(stored, frames, state, model.frontend.limit, form.product)
-    return model.head(outputs), {**after, SAMPLES: samples}
+def _run_simulation(
+    model: SequenceModel, stored_input: InputLayer, stored: Trunk, units: Tensor, state: State, form: GraphForm
+) -> tuple[Tensor, State]:
+    frames, left = stored_input.advance(units, state)
+    outputs, after = simulate(stored, frames, state, stored_input.limit, form.product)
+    return model.head(outputs), {**after, **left}
 
 
 def _run_graph(
-    session: onnxruntime.InferenceSession, rows: str, audio: Tensor, state: Arrays, chunk_samples: int
+    session: onnxruntime.InferenceSession, port: Port, rows: str, units: Tensor, state: Arrays
 ) -> tuple[NDArray[np.float32], Arrays]:
     names = [output.name for output in session.get_outputs()]
     parts = []
-    for chunk in audio.split(chunk_samples, dim=1):
-        outputs = dict(zip(names, session.run(names, {AUDIO: chunk.numpy(), **state}), strict=True))
+    for chunk in units.split(port.per_chunk, dim=1):
+        outputs = dict(zip(names, session.run(names, {port.name: chunk.numpy(), **state}), strict=True))
         parts.append(outputs.pop(rows))
         state = {name.removesuffix("_next"): value for name, value in outputs.items()}
     return np.concatenate(parts, axis=1), state
 
 
-def cut(audio: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
-    """Cut `[batch, n_samples]` into pieces of the given lengths, in turn, to its end."""
+def cut(units: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
+    """Cut `[batch, n_units, ...]` into pieces of the given lengths, in turn, to its end."""
     first, turn = 0, 0
-    while first < audio.shape[1]:
-        yield audio[:, first : first + lengths[turn % len(lengths)]]
+    while first < units.shape[1]:
+        yield units[:, first : first + lengths[turn % len(lengths)]]
         first, turn = first + lengths[turn % len(lengths)], turn + 1

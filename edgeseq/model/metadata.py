@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from edgeseq.errors import EdgeseqError, ModelError, UsageError
 from edgeseq.model.companions import faults_of, find_companions
 from edgeseq.model.confidence import ConfidenceMap
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata_fields import ABSENT_WHEN_EMPTY, MOST_DIGITS, PREFIX, read_fields, to_string
+from edgeseq.model.next_token import NextTokenDetails
 from edgeseq.model.signature import AUDIO, Port, Signature
 from edgeseq.tokens.packed_lexicon import read_words
 from edgeseq.tokens.table import BLANK, WORD_START, TokenTable
@@ -28,11 +29,18 @@ TASK_FORMAT = 3
 FORMAT = TASK_FORMAT
 """The newest that is read."""
 
-CTC, FRAMES = "ctc", "frames"
+CTC, FRAMES, NEXT_TOKEN = "ctc", "frames", "next_token"
 LOG_PROBS = "log_probs"
 MEASURED = ("emission_delay_seconds", "ending_delay_seconds", "confidence_maps", "phrase_threshold")
 """What is measured of a model of words, and may not have been yet."""
 LONGEST_FLUSH_SECONDS = 60.0
+
+
+class Details(Protocol):
+    """The part of the metadata that a task of format 3 reads."""
+
+    def faults_with(self, signature: Signature) -> list[str]:
+        """Say what of it does not fit the graph's ports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,16 @@ class ModelMetadata:
     companion_files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     """where they lie, once they were found; not in files"""
 
+    @property
+    def rate(self) -> float:
+        """Units of the input (samples, symbols ...) a second; 1 where time means nothing."""
+        return self.signature.input.rate or 1.0
+
+    @property
+    def row_units(self) -> int:
+        """Units of the input that one row stands for."""
+        return self.signature.input.per_chunk // self.signature.rows.per_chunk
+
     @cached_property
     def sample_rate(self) -> int:
         """Rate of the sound that it hears, Hz. Raises UsageError for a model that does not hear."""
@@ -99,8 +117,8 @@ class ModelMetadata:
         """Say what contradicts itself."""
         faults = [] if self.format >= TASK_FORMAT else [f"the task '{self.task}' is written in format {TASK_FORMAT} or newer"]
         for port in self.signature.inputs:
-            if port.name == AUDIO:
-                faults += _audio_faults(port, self.signature.rows)
+            faults += _audio_faults(port) if port.name == AUDIO else []
+        faults += _input_faults(self.signature)
         try:
             faults += DETAILS[self.task](self.details).faults_with(self.signature)
         except ValueError as fault:
@@ -251,9 +269,12 @@ class CtcMetadata(ModelMetadata):
         return faults
 
 
-TASKS: dict[str, type[ModelMetadata]] = {CTC: CtcMetadata, FRAMES: ModelMetadata}
+TASKS: dict[str, type[ModelMetadata]] = {CTC: CtcMetadata, FRAMES: ModelMetadata, NEXT_TOKEN: ModelMetadata}
 """Task -> what its files say."""
-DETAILS: dict[str, Callable[[Mapping[str, Any]], FramesDetails]] = {FRAMES: FramesDetails.from_dict}
+DETAILS: dict[str, Callable[[Mapping[str, Any]], Details]] = {
+    FRAMES: FramesDetails.from_dict,
+    NEXT_TOKEN: NextTokenDetails.from_dict,
+}
 """Task of format 3 -> how its own JSON is read."""
 
 
@@ -263,14 +284,20 @@ def stored_fields(metadata: type[ModelMetadata] | ModelMetadata) -> list[Field[A
     return [by_name[key] for key in metadata.KEYS]
 
 
-def _audio_faults(audio: Port, rows: Port) -> list[str]:
+def _audio_faults(audio: Port) -> list[str]:
     faults = []
     if audio.shape or audio.dtype != "float32" or audio.rate is None or audio.rate != int(audio.rate):
         faults.append(
             f"'{AUDIO}' is {audio.dtype} of shape {list(audio.shape)} at {audio.rate} Hz; wanted float32 numbers at whole Hz"
         )
-    if audio.per_chunk % rows.per_chunk:
-        faults.append(f"a chunk of {audio.per_chunk} samples is not a multiple of its {rows.per_chunk} rows of '{rows.name}'")
+    return faults
+
+
+def _input_faults(signature: Signature) -> list[str]:
+    port, rows, faults = signature.input, signature.rows, []
+    if port.per_chunk % rows.per_chunk:
+        unit = "samples" if port.name == AUDIO else f"'{port.name}'"
+        faults.append(f"a chunk of {port.per_chunk} {unit} is not a multiple of its {rows.per_chunk} rows of '{rows.name}'")
     return faults
 
 

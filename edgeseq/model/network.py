@@ -13,7 +13,7 @@ from edgeseq.model.interface import check_interface
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.onnx_file import NotOnnxError, OnnxSummary, hash_graph, summarize
 from edgeseq.model.session import open_session
-from edgeseq.model.signature import AUDIO, NEXT_SUFFIX, Array, Arrays, Signature, describe
+from edgeseq.model.signature import NEXT_SUFFIX, Array, Arrays, Signature, describe
 from edgeseq.sound.blocks import Floats
 
 if TYPE_CHECKING:
@@ -83,16 +83,17 @@ class Network:
         return outputs, dict(zip(self._state_names, arrays[n_outputs:], strict=True))
 
 
-def rows_of(network: Network, streams: Floats) -> Floats:
-    """Run equally long streams, float32 `[batch, n_samples]`, alone through a network; the last chunk is filled with zeros.
+def rows_of(network: Network, streams: Array) -> Floats:
+    """Run equally long streams, `[batch, n_units, ...]`, alone through a network; the last chunk is filled with zeros.
 
     Returns its first output `[batch, n_rows, n_columns]`: the rows of whole chunks.
     """
-    n_chunk, name = network.metadata.chunk_samples, network.metadata.signature.rows.name
-    padded = np.pad(streams, ((0, 0), (0, -streams.shape[1] % n_chunk)))
+    port, name = network.metadata.signature.input, network.metadata.signature.rows.name
+    n_chunk = port.per_chunk
+    padded = np.pad(streams, ((0, 0), (0, -streams.shape[1] % n_chunk), *[(0, 0)] * (streams.ndim - 2)))
     state, rows = network.init_state(len(streams)), []
     for start in range(0, padded.shape[1], n_chunk):
-        outputs, state = network.step({AUDIO: padded[:, start : start + n_chunk]}, state)
+        outputs, state = network.step({port.name: padded[:, start : start + n_chunk]}, state)
         rows.append(outputs[name])
     return np.concatenate(rows, axis=1)
 

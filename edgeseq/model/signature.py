@@ -19,10 +19,10 @@ Array = npt.NDArray[Any]
 """float32 or int64, with the batch as axis 0"""
 Arrays = Mapping[str, Array]
 
-DTYPES = {"float32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "int64": np.dtype(np.int64)}
 """Types of all that goes in, comes out and is remembered. As objects: numpy takes a microsecond to understand a name."""
-AUDIO = "audio"
-"""Input of models that hear."""
+AUDIO, IDS, VALUES = "audio", "ids", "values"
+"""Inputs of models that hear, that read symbols, and that read numbers over time."""
 STATE_PREFIX = "state_"
 NEXT_SUFFIX = "_next"
 
@@ -30,6 +30,8 @@ MOST_PORTS, MOST_STATES = 64, 1024
 MOST_AXES, LARGEST_SIZE, MOST_ELEMENTS = 7, 2**24, 2**27
 """of what one stream hands over, for each name; more does not fit a small computer"""
 LONGEST_NAME = 100
+MOST_NAMES = 1_000_000
+"""of symbols"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Port:
     """of one unit; () is a number"""
     rate: float | None = None
     """units a second, where time means something"""
+    names: tuple[str, ...] = ()
+    """of int64 numbers, what 0, 1, 2 ... stand for; of float32, what the numbers of a unit are; () where nothing says so"""
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -90,6 +94,11 @@ class Signature:
         raise UsageError(f"the model takes {names} and no sound. Give it what it was trained on, or take another model.")
 
     @property
+    def input(self) -> Port:
+        """The first input: what streams hand over."""
+        return self.inputs[0]
+
+    @property
     def rows(self) -> Port:
         """The first output."""
         return self.outputs[0]
@@ -127,7 +136,11 @@ class Signature:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold; see `from_dict`."""
-        return asdict(self)
+        plain = asdict(self)
+        for port in (*plain["inputs"], *plain["outputs"]):
+            if not port["names"]:
+                del port["names"]
+        return plain
 
     def to_json(self) -> str:
         """Write it down as one line.
@@ -210,7 +223,14 @@ def _read_port(plain: Any, where: str) -> Port:
     is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
     if rate is not None and not (is_number and 0 < rate <= LARGEST_SIZE):
         raise ValueError(f"'{where}', '{name}': its rate is {rate!r:.60}; wanted a number above 0, or null")
-    return Port(name, dtype, per_chunk, shape, None if rate is None else float(rate))
+    names = _read_names(plain.get("names", []), where, name)
+    return Port(name, dtype, per_chunk, shape, None if rate is None else float(rate), names)
+
+
+def _read_names(plain: Any, where: str, port: str) -> tuple[str, ...]:
+    if not isinstance(plain, list) or len(plain) > MOST_NAMES or not all(isinstance(name, str) for name in plain):
+        raise ValueError(f"'{where}', '{port}': its names are {plain!r:.60}; wanted a list of at most {MOST_NAMES:,} texts")
+    return tuple(plain)
 
 
 def _read_state(plain: Any) -> StatePort:

@@ -106,8 +106,8 @@ def trace(trained: Trained, samples: Floats) -> Trace:
     """
     model, recipe = trained.model.cpu().eval(), trained.recipe
     rate = recipe.frontend.sample_rate
-    heard = _with_silence(samples, flush_of(trained), recipe.step_samples, rate)
-    frames = model.frontend.step(torch.from_numpy(heard)[None], model.frontend.init_state(1))[0].detach()
+    heard = _with_silence(samples, flush_of(trained), recipe.step_units, rate)
+    frames = model.sound.step(torch.from_numpy(heard)[None], model.sound.init_state(1))[0].detach()
     frames.requires_grad_(True)
     log_probs = model.head(model.trunk.step(frames, model.trunk.init_state(1))[0])
     words = tuple(
@@ -119,13 +119,13 @@ def trace(trained: Trained, samples: Floats) -> Trace:
         sample_rate=rate,
         frames=frames[0].detach().numpy(),
         frame_seconds=recipe.frontend.hop_samples / rate,
-        first_frame_seconds=model.frontend.first_centre / rate,
+        first_frame_seconds=model.sound.first_centre / rate,
         log_probs=log_probs[0].detach().numpy(),
-        row_seconds=recipe.row_samples / rate,
+        row_seconds=recipe.row_units / rate,
         tokens=trained.tokens,
         words=words,
         layers=trace_layers(model, frames.detach()),
-        step_seconds=recipe.step_samples / rate,
+        step_seconds=recipe.step_units / rate,
     )
 
 

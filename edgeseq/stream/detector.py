@@ -20,6 +20,7 @@ import numpy as np
 from edgeseq.errors import UsageError
 from edgeseq.events import Detection
 from edgeseq.model.frames import TOLERANCE_SECONDS, FramesDetails
+from edgeseq.model.signature import Array
 from edgeseq.sound.blocks import Floats
 
 
@@ -66,7 +67,7 @@ class Detector:
         """Open a stream: nothing there."""
         return DetectorState()
 
-    def step(self, chunk: Floats, rows: Floats, state: S) -> tuple[list[Detection], S]:
+    def step(self, chunk: Array, rows: Floats, state: S) -> tuple[list[Detection], S]:
         """Take the next rows, probabilities `[n_rows, n_labels]`; any way of cutting rows gives the same events."""
         reaching = rows >= self._thresholds  # False for NaN
         tracks, events = dict(state.tracks), list[Detection]()

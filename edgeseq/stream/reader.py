@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, Self, TypeVar
 
+from edgeseq.model.signature import Array
 from edgeseq.sound.blocks import Floats
 
 S = TypeVar("S")
@@ -38,11 +39,11 @@ class Reader(Protocol[S, E]):
     def init_state(self) -> S:
         """Open a stream, or start afresh in one."""
 
-    def step(self, chunk: Floats, rows: Floats, state: S) -> tuple[list[E], S]:
+    def step(self, chunk: Array, rows: Floats, state: S) -> tuple[list[E], S]:
         """Take what the network made of a chunk; `state` is not modified.
 
-        chunk: what the network heard, float32 `[chunk_samples]`. rows: float32 `[n_rows, n_columns]`; fewer than the chunk has
-        where they end with the stream.
+        chunk: what the network took, of sound float32 `[chunk_samples]`. rows: float32 `[n_rows, n_columns]`; fewer than the
+        chunk has where they end with the stream.
         """
 
     def flush(self, state: S) -> tuple[list[E], S]:

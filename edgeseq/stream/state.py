@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeseq.errors import AudioError, UsageError
 from edgeseq.model.network import NetworkState
+from edgeseq.model.signature import AUDIO, Array, Port
 from edgeseq.sound.blocks import Floats, first_unusable
 from edgeseq.stream.gate import GateState
 
@@ -42,13 +43,13 @@ class UtterancesState:
 
 @dataclass(frozen=True, kw_only=True)
 class SoundState:
-    """What is remembered of a stream of sound, whatever its rows become."""
+    """What is remembered of a stream of sound, or of another input, whatever its rows become."""
 
-    leftover: Floats
-    """heard but too little for a network chunk, `[n < chunk_samples]`"""
+    leftover: Array
+    """handed over but too little for a network chunk, `[n < per_chunk, ...]`"""
     network: NetworkState
     n_samples: int = 0
-    """since the stream opened: heard, and lost in gaps"""
+    """units (samples of sound, symbols ...) since the stream opened: handed over, and lost in gaps"""
     n_taken: int = 0
     """since the stream opened: put through the network, left out by a gate, and lost in gaps"""
     first_sample: int = 0
@@ -81,13 +82,31 @@ def check_samples(samples: Floats, n_before: int = 0) -> None:
         )
 
 
-def hear(samples: Floats, state: St) -> St:
-    """Append new samples to what has not been through the network yet."""
-    check_samples(samples, state.n_samples)
+def check_units(units: Array, port: Port, n_before: int = 0) -> None:
+    """Raise UsageError or AudioError for what is not what a network takes at `port`; see `check_samples`."""
+    if port.name == AUDIO:
+        return check_samples(units, n_before)
+    wanted = f"a numpy array of {port.dtype} {['n', *port.shape]}".replace("'", "")
+    if not isinstance(units, np.ndarray) or units.dtype != port.dtype or units.shape[1:] != port.shape or not units.ndim:
+        seen = f"{units.dtype} of shape {list(units.shape)}" if isinstance(units, np.ndarray) else type(units).__name__
+        raise UsageError(f"the {port.name} are {seen}; wanted {wanted}.")
+    if units.dtype == np.int64 and port.names and units.size:
+        least, most = int(units.min()), int(units.max())
+        if not 0 <= least <= most < len(port.names):
+            raise UsageError(f"the {port.name} go from {least} to {most}; wanted 0 to {len(port.names) - 1}.")
+    if units.dtype == np.float32 and not np.isfinite(units).all():
+        bad = n_before + int(np.argmin(np.isfinite(units.reshape(len(units), -1)).all(axis=1)))
+        raise UsageError(f"unit {bad:,} of the {port.name} is NaN or infinite; fill it in, or leave it out.")
+    return None
+
+
+def take_in(units: Array, state: St, port: Port) -> St:
+    """Append new units to what has not been through the network yet."""
+    check_units(units, port, state.n_samples)
     return replace(
         state,
-        leftover=np.concatenate([state.leftover, samples]),
-        n_samples=state.n_samples + len(samples),
+        leftover=np.concatenate([state.leftover, units]),
+        n_samples=state.n_samples + len(units),
     )
 
 
@@ -102,7 +121,7 @@ def advance(state: St, n_samples: int, **changes: Any) -> St:
 
 
 def let_go(state: St, n_samples: int) -> St:
-    """Copy what waits if it is a view that keeps a longer array than this in memory."""
+    """Copy what waits if it is a view that keeps an array of more numbers than this in memory."""
     whole = state.leftover.base
     if not isinstance(whole, np.ndarray) or whole.size <= n_samples:
         return state

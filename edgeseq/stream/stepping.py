@@ -1,6 +1,6 @@
-"""Sound to rows to events: any number of streams through one network, each stream's memory a value.
+"""Sound (or symbols, or values) to rows to events: any number of streams through one network, each stream's memory a value.
 
-Sound of any length is cut to network chunks; a gate may leave chunks out; chunks of many streams are put through the network
+Input of any length is cut to network chunks; a gate may leave chunks out; chunks of many streams are put through the network
 together, and each stream's reader takes its rows. What rows become is the reader's (`reader.py`): here nobody knows of words.
 """
 
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from edgeseq.errors import EdgeseqError, StateError, UsageError
 from edgeseq.events import Gap
 from edgeseq.model.network import Floats, Network
-from edgeseq.model.signature import AUDIO
+from edgeseq.model.signature import DTYPES, Array, Port, describe
 from edgeseq.sound.blocks import Lost
 from edgeseq.stream.gate import Gate
 from edgeseq.stream.reader import E, Reader
 from edgeseq.stream.serialization import pack, unpack
-from edgeseq.stream.state import SoundState, advance, hear, is_resting, let_go, pick, stack
+from edgeseq.stream.state import SoundState, advance, is_resting, let_go, pick, stack, take_in
 
 St = TypeVar("St", bound=SoundState)
 
@@ -42,42 +42,54 @@ class Saved:
 
 
 class StreamStepper(Generic[St, E]):
-    """A network that hears, a reader of its rows and perhaps a gate. Read-only: streams share it, states differ."""
+    """A network, a reader of its rows and, for sound, perhaps a gate. Read-only: streams share it, states differ."""
 
     def __init__(self, network: Network, reader: Reader[Any, E], state_type: type[St], gate: Gate | None = None) -> None:
         """Step `network`, and let `reader` make events; a stream's state is a `state_type`, the reader's fields included.
 
         With `gate` the network rests while nothing is heard, and starts afresh when the gate opens.
-        Raises UsageError for a network that does not hear.
+        Raises UsageError for a gate before a network that does not hear, and for a network of several inputs.
         """
         self.network, self.reader, self.gate = network, reader, gate
         self._state_type = state_type
         ports = network.metadata.signature
-        self._n_chunk, self._rows_name = ports.audio.per_chunk, ports.rows.name
-        self._row_samples = ports.audio.per_chunk // max(1, ports.rows.per_chunk)
+        if len(ports.inputs) > 1:
+            raise UsageError(
+                f"{network.metadata.name} takes {describe(ports.inputs)}; a stream has one input.\n"
+                "  Step its Network with arrays by name."
+            )
+        self._port, self._rows_name = ports.input if gate is None else ports.audio, ports.rows.name
+        self._n_chunk, self._rate = self._port.per_chunk, network.metadata.rate
+        self._row_units = self._n_chunk // max(1, ports.rows.per_chunk)
 
     @property
     def sample_rate(self) -> int:
-        """Rate of the samples that `step` takes, Hz."""
+        """Rate of the samples that `step` takes, Hz. Raises UsageError for a network that does not hear."""
         return self.network.metadata.sample_rate
+
+    @property
+    def port(self) -> Port:
+        """What `step` takes: sound, symbols, or values."""
+        return self._port
 
     def init_state(self) -> St:
         """Open a stream: nothing heard, as if silence had come before."""
         opened = self.reader.init_state()
         own = {one.name: getattr(opened, one.name) for one in fields(opened)}
         gate = None if self.gate is None else self.gate.init_state()
-        return self._state_type(leftover=np.zeros(0, dtype=np.float32), network=self.network.init_state(), gate=gate, **own)
+        return self._state_type(leftover=self._zeros(0), network=self.network.init_state(), gate=gate, **own)
 
-    def step(self, samples: Floats, state: St) -> tuple[list[E], St]:
+    def step(self, samples: Array, state: St) -> tuple[list[E], St]:
         """Advance one stream; `state` is not modified.
 
-        samples: float32 `[n_samples]`, mono, in [-1, 1], at `sample_rate`; any length, even none.
-        Raises UsageError for another type or shape, AudioError for NaN and infinity.
+        samples: float32 `[n_samples]`, mono, in [-1, 1], at `sample_rate`; any length, even none. Networks of another input
+        take units as `port` says: ids int64 `[n]`, below `len(port.names)`, or values float32 `[n, n_channels]`.
+        Raises UsageError for another type or shape, AudioError for sound of NaN and infinity.
         """
         events, states = self.step_many([samples], [state])
         return events[0], states[0]
 
-    def step_many(self, samples: Sequence[Floats], states: Sequence[St]) -> tuple[list[list[E]], list[St]]:
+    def step_many(self, samples: Sequence[Array], states: Sequence[St]) -> tuple[list[list[E]], list[St]]:
         """Advance several streams together, each by its own samples; none hears another.
 
         samples: for each stream an array as `step` takes it; lengths may differ.
@@ -96,7 +108,7 @@ class StreamStepper(Generic[St, E]):
         The model gets as much silence as its metadata asks for; what it says of padding beyond is dropped.
         The returned state has nothing open; to hear something else, begin with `init_state`.
         """
-        events, states = step_together([self], [np.zeros(0, dtype=np.float32)], [state], [True])
+        events, states = step_together([self], [self._zeros(0)], [state], [True])
         return events[0], states[0]
 
     def skip(self, seconds: float, state: St, reason: str) -> tuple[list[E | Gap], St]:
@@ -108,12 +120,12 @@ class StreamStepper(Generic[St, E]):
         if not 0 <= seconds < math.inf:
             raise UsageError(f"skip was given {seconds} seconds; wanted a number from 0.")
         told, state = self.flush(state)
-        n_samples = state.n_samples + round(seconds * self.sample_rate)
+        n_samples = state.n_samples + round(seconds * self._rate)
         gap = [Gap(self._seconds(state.n_samples), self._seconds(n_samples), reason)] if seconds else []
         return [*told, *gap], replace(self.init_state(), n_samples=n_samples, n_taken=n_samples, first_sample=n_samples)
 
     def follow(
-        self, blocks: Iterable[Floats | Lost], rest: Callable[[bool], None] = lambda is_resting: None
+        self, blocks: Iterable[Array | Lost], rest: Callable[[bool], None] = lambda is_resting: None
     ) -> Iterator[E | Gap]:
         """Tell events while blocks of sound come in, and the last ones when they end; a `Lost` among them becomes a Gap.
 
@@ -177,10 +189,10 @@ class StreamStepper(Generic[St, E]):
         return state
 
     def _try_out(self, state: St) -> None:
-        """Continue with a state that comes from elsewhere, by some silence; raises StateError where that is not possible."""
+        """Continue with a state that comes from elsewhere, by some zeros; raises StateError where that is not possible."""
         try:
             self._check(state)
-            self.flush(self.step(np.zeros(self.network.metadata.chunk_samples, np.float32), state)[1])
+            self.flush(self.step(self._zeros(self._n_chunk), state)[1])
         except Exception as fault:  # arrays of other shapes, numbers of no token: whatever a stream would stumble over
             raise StateError(
                 f"the saved state does not fit this model ({type(fault).__name__}).\n"
@@ -210,7 +222,7 @@ class StreamStepper(Generic[St, E]):
                 "  Begin with this recognizer's own init_state()."
             )
 
-    def _take(self, block: Floats | Lost, state: St) -> tuple[Sequence[E | Gap], St]:
+    def _take(self, block: Array | Lost, state: St) -> tuple[Sequence[E | Gap], St]:
         if isinstance(block, Lost):
             return self.skip(block.seconds, state, block.reason)
         return self.step(block, state)
@@ -234,15 +246,18 @@ class StreamStepper(Generic[St, E]):
         if state.n_samples == state.first_sample:
             return state
         n_padding = -(len(state.leftover) + self._n_silence) % self._n_chunk
-        zeros = np.zeros(self._n_silence + n_padding, dtype=np.float32)
-        return replace(state, leftover=np.concatenate([state.leftover, zeros]))
+        return replace(state, leftover=np.concatenate([state.leftover, self._zeros(self._n_silence + n_padding)]))
 
-    def _read(self, chunk: Floats, rows: Floats, state: St, is_ending: bool) -> tuple[list[E], St]:
+    def _zeros(self, n_units: int) -> Array:
+        """Silence, or what no row of which is read."""
+        return np.zeros((n_units, *self._port.shape), DTYPES[self._port.dtype])
+
+    def _read(self, chunk: Array, rows: Floats, state: St, is_ending: bool) -> tuple[list[E], St]:
         """Make events of what the network said of a chunk, which has been taken."""
         if is_ending:  # rows of padding alone are dropped; a gate may have opened since the padding was put there
             n_heard = state.n_samples - state.first_sample
-            n_before = (state.n_taken - state.first_sample - self._n_chunk) // self._row_samples
-            rows = rows[: max(0, math.ceil((n_heard + self._n_silence) / self._row_samples) - n_before)]
+            n_before = (state.n_taken - state.first_sample - self._n_chunk) // self._row_units
+            rows = rows[: max(0, math.ceil((n_heard + self._n_silence) / self._row_units) - n_before)]
         events, state = self.reader.step(chunk, rows, state)
         return self._placed(events, state), self._perhaps_close(chunk, state)
 
@@ -257,7 +272,7 @@ class StreamStepper(Generic[St, E]):
         began, lasted = self._seconds(state.first_sample), self._seconds(state.n_samples - state.first_sample)
         return [event.placed(began, lasted) for event in events]
 
-    def _perhaps_close(self, chunk: Floats, state: St) -> St:
+    def _perhaps_close(self, chunk: Array, state: St) -> St:
         """Let the gate hear what the network has heard, and close it after enough of nothing, while nothing is open."""
         if self.gate is None or state.gate is None:
             return state
@@ -275,14 +290,14 @@ class StreamStepper(Generic[St, E]):
 
     @property
     def _n_silence(self) -> int:
-        return round(self.network.metadata.flush_seconds * self.sample_rate)
+        return round(self.network.metadata.flush_seconds * self._rate)
 
     def _seconds(self, n_samples: int) -> float:
-        return n_samples / self.sample_rate
+        return n_samples / self._rate
 
 
 def step_together(
-    steppers: Sequence[StreamStepper[St, E]], samples: Sequence[Floats], states: Sequence[St], ending: Sequence[bool]
+    steppers: Sequence[StreamStepper[St, E]], samples: Sequence[Array], states: Sequence[St], ending: Sequence[bool]
 ) -> tuple[list[list[E]], list[St]]:
     """Advance streams whose steppers share one network, each by its own samples; none hears another.
 
@@ -291,7 +306,7 @@ def step_together(
     """
     for stepper, state in zip(steppers, states, strict=True):
         stepper._check(state)
-    heard = [hear(new, state) for new, state in zip(samples, states, strict=True)]
+    heard = [take_in(new, state, s.port) for s, new, state in zip(steppers, samples, states, strict=True)]
     last = [i for i, is_last in enumerate(ending) if is_last]
     for i in last:
         heard[i] = steppers[i]._pad(heard[i])
@@ -312,9 +327,9 @@ def _run(
         n_chunk = steppers[0]._n_chunk if steppers else 0
         ready = [i for i, state in enumerate(states) if len(state.leftover) >= n_chunk]
         if not ready:
-            return events, [let_go(state, 4 * n_chunk) for state in states]
+            return events, [let_go(state, 4 * n_chunk * math.prod(steppers[0].port.shape)) for state in states]
         chunks = np.stack([states[i].leftover[:n_chunk] for i in ready])
-        outputs, after = steppers[0].network.step({AUDIO: chunks}, stack([states[i].network for i in ready]))
+        outputs, after = steppers[0].network.step({steppers[0].port.name: chunks}, stack([states[i].network for i in ready]))
         rows = outputs[steppers[0]._rows_name]
         for row, i in enumerate(ready):
             state = advance(states[i], n_chunk, network=pick(after, row, len(ready)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
@@ -10,12 +10,10 @@ from edgeseq.training.recipe_part import Part, PositiveRange, Probability, Range
 
 
 class NoiseRecipe(Part):
-    """Coloured noise under the whole row."""
+    """Coloured noise, from white to brown, under the whole row."""
 
     probability: Probability = 0.8
     snr_db: Range = (5.0, 40.0)
-    color: Range = (0.0, 2.0)
-    """exponent of the fall of power with frequency: 0 white, 1 pink, 2 brown"""
 
 
 class RecordedNoiseRecipe(Part):
@@ -34,7 +32,7 @@ class RecordedNoiseRecipe(Part):
 
 
 class RoomRecipe(Part):
-    """Reverberation: an exponentially decaying random impulse response, unless a measured or simulated one is drawn."""
+    """Reverberation: an exponentially decaying random impulse response, unless a measured one is drawn."""
 
     probability: Probability = 0.4
     t60_seconds: PositiveRange = (0.1, 0.6)
@@ -44,21 +42,11 @@ class RoomRecipe(Part):
     """share of rooms that are measured"""
     responses: str | None = None
     """a folder of measured impulse responses, or a manifest of them"""
-    simulated: Probability = 0.0
-    """share of rooms that are boxes, simulated by the image method (extra `rooms`)"""
-    simulated_rooms: PositiveInt = 100
-    """how many are simulated, once each"""
-    side_meters: PositiveRange = (3.0, 8.0)
-    """length and width of simulated rooms"""
 
     @model_validator(mode="after")
-    def _shares_are_shares(self) -> RoomRecipe:
-        if self.measured + self.simulated > 1:
-            raise ValueError(f"measured ({self.measured:g}) and simulated ({self.simulated:g}) together are more than 1")
+    def _knows_responses(self) -> RoomRecipe:
         if self.measured > 0 and self.responses is None:
             raise ValueError("'responses' is missing: a folder of impulse responses or a manifest (.jsonl)")
-        if self.side_meters[0] < 1:
-            raise ValueError(f"side_meters begins at {self.side_meters[0]:g}; a room of a meter is the smallest")
         return self
 
 
@@ -68,13 +56,6 @@ class MicrophoneRecipe(Part):
     probability: Probability = 0.7
     gain_db: Range = (-9.0, 9.0)
     """at seven frequencies, straight lines between"""
-
-
-class PitchRecipe(Part):
-    """Pitch and formants moved at the same pace, clip by clip."""
-
-    probability: Probability = 0.0
-    semitones: Range = (-3.0, 3.0)
 
 
 class ClippingRecipe(Part):
@@ -102,11 +83,10 @@ class BandRecipe(Part):
 
 
 class TelephoneRecipe(BandRecipe):
-    """A telephone's band, then a codec at 8 kHz: G.711, GSM 06.10, G.721."""
+    """A telephone's band, then a codec at 8 kHz: G.711, GSM 06.10."""
 
     low_hz: PositiveRange = (100.0, 350.0)
     high_hz: PositiveRange = (3000.0, 3800.0)
-    codecs: Annotated[tuple[Literal["mu-law", "a-law", "gsm", "g721"], ...], Field(min_length=1)] = ("mu-law", "a-law", "gsm")
 
 
 class SpecAugmentRecipe(Part):
@@ -132,7 +112,6 @@ class AugmentRecipe(Part):
     """of a row, against clips at -25 dB of full scale"""
     clip_level_db: Range = (-4.0, 4.0)
     """of a clip, against the others of its row"""
-    pitch: PitchRecipe = PitchRecipe()
     noise: NoiseRecipe = NoiseRecipe()
     recorded_noise: RecordedNoiseRecipe = RecordedNoiseRecipe()
     room: RoomRecipe = RoomRecipe()

@@ -40,7 +40,7 @@ class Checkpoint:
     """weights averaged over steps, where the recipe asks for it"""
     bad_steps: int = 0
     best: tuple[float, int] | None = None
-    """the best value of `ValidReport.metric`, in percent, and its step"""
+    """the best value of `ValidReport.metric`, and its step"""
     grids: Grids | None = None
     """to which weights are rounded, where the recipe asks for it and the step has come"""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +48,6 @@ class ClipReader:
             self._room = ASKED_SAMPLES + n_samples if left is not None and left > LEFT_TO_OTHERS else -1
         self._room -= n_samples if self._room >= 0 else 0
         return self._room >= 0
-
-    def read_stretch(self, first: Recording, last: Recording) -> Waveform:
-        """Read one file from the start of one recording to the end of another."""
-        return self.read(replace(first, duration=last.offset + last.duration - first.offset))
 
 
 def read_clip(recording: Recording, sample_rate: int) -> Waveform:

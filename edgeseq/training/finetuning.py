@@ -47,7 +47,7 @@ def load_given(recipe: Recipe, task: Task, finetune: FinetuneRecipe) -> Trained:
 def refuse_other_network(given: Recipe, wanted: Recipe, name: str) -> None:
     """Raise UsageError that shows in what frontend and network differ."""
     theirs, ours = (
-        {"frontend": one.frontend.model_dump(), "network": one.network.model_dump(exclude=FREE_NETWORK_KEYS)}
+        {"input": one.input.model_dump(), "network": one.network.model_dump(exclude=FREE_NETWORK_KEYS)}
         for one in (given, wanted)
     )
     changes = [f"    {key}: there {there!r}, here {here!r}" for key, there, here in differences(theirs, ours)]

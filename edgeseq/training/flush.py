@@ -38,7 +38,7 @@ def measure_flush(trained: Trained) -> float:
             "  Bring them, or give --flush-seconds."
         ) from fault
     lags = last_token_lags(trained, [manifest[number] for number in draw_clips(len(manifest))])
-    row_seconds = trained.recipe.row_samples / trained.recipe.frontend.sample_rate
+    row_seconds = trained.recipe.row_seconds
     return math.ceil(max(0.0, float(np.quantile(lags, FLUSH_QUANTILE))) / row_seconds - 1e-9) * row_seconds
 
 
@@ -51,7 +51,7 @@ def draw_clips(count: int) -> list[int]:
 @torch.inference_mode()
 def last_token_lags(trained: Trained, recordings: Sequence[Recording]) -> list[float]:
     """Seconds from the end of each clip to the end of the step in which its last token appears; at most a second."""
-    rate, row_samples = trained.recipe.frontend.sample_rate, trained.recipe.row_samples
+    rate, row_samples = trained.recipe.frontend.sample_rate, trained.recipe.row_units
     reader = ClipReader(rate)
     lags = []
     for recording in recordings:

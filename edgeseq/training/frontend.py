@@ -8,21 +8,27 @@ every hop of samples completes one frame.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from edgeseq.errors import RecipeError
-from edgeseq.training.recipe import FrontendRecipe
+from edgeseq.training.batch import Batch
+from edgeseq.training.input_layer import LEAST_DEVIATION, InputLayer
+from edgeseq.training.input_recipe import FrontendRecipe
+from edgeseq.training.state import State
 from edgeseq.training.torchaudio_import import torchaudio
 
+SAMPLES = "samples"
+"""The state that holds sound not yet framed, `[batch, n_left]`."""
 PREEMPHASIS = 0.97
 """Kaldi's: so much of the sample before is subtracted from each sample of a frame, from the first sample of itself."""
 POVEY_EXPONENT = 0.85
 """Kaldi's default window is a Hann window to this power."""
 
 
-class Frontend(nn.Module):
+class Frontend(InputLayer):
     """Log-mel energies, normalized by fixed training-set statistics and clamped.
 
     frames = clamp((ln(max(mel, floor)) - mean) / std, -limit, limit); `mean` and `std` are buffers `[n_mels]`. A kind of
@@ -37,6 +43,7 @@ class Frontend(nn.Module):
         super().__init__()
         self.win_samples, self.hop_samples, self.n_fft = win_samples, hop_samples, n_fft
         self.floor, self.limit = floor, limit
+        self.n_features, self.units_per_frame = n_mels, hop_samples
         self.register_buffer("mean", torch.zeros(n_mels))
         self.register_buffer("std", torch.ones(n_mels))
 
@@ -70,6 +77,25 @@ class Frontend(nn.Module):
         """Zeros that stand for what came before the stream, `[batch, n_remembered]`."""
         return self.mean.new_zeros(batch, self.n_remembered)
 
+    def init_states(self, batch: int) -> State:
+        """Samples that came before the stream: zeros."""
+        return {SAMPLES: self.init_state(batch)}
+
+    def advance(self, units: Tensor, state: State) -> tuple[Tensor, State]:
+        """Advance by samples `[batch, n_samples]`; see `step`."""
+        frames, left = self.step(units, state[SAMPLES])
+        return frames, {SAMPLES: left}
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Take mean and standard deviation of log-mel, band by band."""
+        frames = torch.cat([self.log_mel(batch.audio).flatten(0, 1) for batch in batches])
+        self.mean, self.std = frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(LEAST_DEVIATION).clone()
+
+    def draw(self, batch: int, n_units: int, generator: torch.Generator) -> Tensor:
+        """Draw noise; see `random_sound`."""
+        return random_sound(batch, n_units, generator)
+
     def normalize(self, log_mel: Tensor) -> Tensor:
         """Subtract the mean, divide by the deviation, clamp; any shape `[..., n_mels]`."""
         return ((log_mel - self.mean) / self.std).clamp(-self.limit, self.limit)
@@ -90,6 +116,12 @@ class Frontend(nn.Module):
         if samples.device.type != "cpu" or len(samples) <= 1:
             return self.log_mel(samples)
         return torch.cat([self.log_mel(row[None]) for row in samples])
+
+
+def random_sound(batch: int, n_samples: int, generator: torch.Generator) -> Tensor:
+    """Noise at levels from a whisper to full scale, changing over time, each row its own; `[batch, n_samples]` in [-1, 1]."""
+    level_db = torch.linspace(-60, 0, n_samples).repeat(batch, 1) - 20 * torch.rand(batch, 1, generator=generator)
+    return (torch.randn(batch, n_samples, generator=generator) * 10 ** (level_db / 20)).clamp(-1, 1)
 
 
 class LogMel(Frontend):

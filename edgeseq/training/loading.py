@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from edgeseq.errors import EdgeseqError
-from edgeseq.training.batches import REUSED_TOGETHER, Batch, JoinedBatches, drawn_step
+from edgeseq.training.batch import Batch
+from edgeseq.training.batches import REUSED_TOGETHER, JoinedBatches, drawn_step
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""

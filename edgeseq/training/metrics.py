@@ -48,13 +48,13 @@ class ValidReport:
     metric: Metric
     """what picks the best weights and stops a training"""
     values: Mapping[Metric, dict[str, float]]
-    """by metric and manifest, in percent; a manifest without words, say, has no error rate of words"""
+    """by metric and manifest, in the metric's unit; a manifest without words, say, has no error rate of words"""
     searched: dict[str, int] = field(default_factory=dict)
     """recordings whose words were searched, where those are not all"""
 
     @property
     def value(self) -> float:
-        """The mean over manifests of what picks the best weights, in percent."""
+        """The mean over manifests of what picks the best weights."""
         return mean(self.values[self.metric].values())
 
     def to_line(self) -> dict[str, Any]:
@@ -181,7 +181,8 @@ def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
     curves = rate_curves(lines)
     for label, points in curves.items():
         rates.plot(*zip(*points, strict=True), marker="o", label=label)
-    rates.set(xlabel="step", ylabel="%", ylim=(0, 105))
+    units = {metric.unit for metric in METRICS.values() if any(metric.key in line for line in lines)}
+    rates.set(xlabel="step", ylabel="%" if units <= {"%"} else "", ylim=(0, 105 if units <= {"%"} else None))
     if curves:
         rates.legend()
     figure.tight_layout()

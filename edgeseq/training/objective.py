@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from edgeseq.training.augmentation.spec_augment import spec_augment
-from edgeseq.training.batches import Batch
+from edgeseq.training.batch import Batch
 from edgeseq.training.chance import RowChance
 from edgeseq.training.lightning_import import Fabric
 from edgeseq.training.recipe import Recipe
-from edgeseq.training.sequence_model import SAMPLES, SequenceModel
+from edgeseq.training.sequence_model import SequenceModel
 from edgeseq.training.state import State, restart
 from edgeseq.training.tasks.task import Task
+from edgeseq.training.trunk import FRAMES
 
 
 def streamed_loss(
@@ -29,12 +30,13 @@ def streamed_loss(
     `state` is of these rows, before the batch; returned is theirs at its end. The frontend computes in 32 bit, the network in
     the recipe's precision.
     """
-    device = state[SAMPLES].device
+    device = state[FRAMES].device
     state = restart(state, batch.restart.to(device))
-    frames, samples = model.frontend.step(batch.audio.to(device), state[SAMPLES])
-    frames = spec_augment(frames, recipe.augment.spec_augment, hardness, chance)
+    frames, left = model.frontend.advance(batch.units.to(device), state)
+    if recipe.input.is_sound:
+        frames = spec_augment(frames, recipe.augment.spec_augment, hardness, chance)
     with fabric.autocast():
         outputs, after = model.trunk.step(frames, state, chance)
         rows = model.head(outputs)
     targets = {name: tensor.to(device) for name, tensor in batch.targets.items()}
-    return task.loss(rows.float(), targets) / max(1, int(batch.count)), {**after, SAMPLES: samples}
+    return task.loss(rows.float(), targets) / max(1, int(batch.count)), {**after, **left}

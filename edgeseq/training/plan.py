@@ -24,11 +24,8 @@ FILLED = (0.4, 1.0)
 EASY_GAP_SECONDS = (0.05, 0.25)
 """Before the only clip of an easy row."""
 
-FOLLOWED_STEPS = 8
-"""For this many steps a row of a `consecutive` source continues in one file, before another is drawn."""
-
-LONGEST_PAUSE_SECONDS = 2.0
-"""Between two stretches of one file; behind a longer pause a row ends."""
+LONG_GAP = 0.1
+"""Share of gaps that are longer, up to half of the recipe's `row_seconds`."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +33,14 @@ class PlannedClip:
     """One clip of a row, and the silence before it."""
 
     source: int
-    first: int
-    """number of the recording in its source"""
-    n_recordings: int
-    """that follow one another in one file and are read as one clip with the pauses between them"""
+    recording: int
+    """its number in the source"""
     speed: float
-    gap_samples: int
-    n_samples: int
+    gap_units: int
+    n_units: int
     """length once its speed is changed"""
+    begin: int = 0
+    """units of the recording that are left out before it"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,9 @@ class PlannedRow:
     """is in the batch; a stream whose row is not waits, its state unchanged"""
 
     @property
-    def n_samples(self) -> int:
+    def n_units(self) -> int:
         """Length of the clips and gaps."""
-        return sum(clip.gap_samples + clip.n_samples for clip in self.clips)
+        return sum(clip.gap_units + clip.n_units for clip in self.clips)
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class BatchPlan:
 
     rows: tuple[PlannedRow, ...]
     hardness: float
-    n_samples: int
+    n_units: int
     """length to which all rows are brought, in whole steps of the network"""
 
     @property
@@ -97,14 +94,14 @@ def plan_batch(sources: Sequence[Source], recipe: Recipe, step: int) -> BatchPla
     draws = [RowDraw(sources, recipe, step, row, hardness) for row in range(train.batch_size)]
     rows = [draw.begin() for draw in draws]
     chosen = set(_choose_active(rows, recipe, filled if hardness > 0 else 0, rng))
-    longest = max(filled, *(rows[number].n_samples for number in chosen))
+    longest = max(filled, *(rows[number].n_units for number in chosen))
     planned = tuple(
         PlannedRow(draw.fill(clips.clips, longest), clips.restart, number in chosen)
         for number, (draw, clips) in enumerate(zip(draws, rows, strict=True))
     )
     tail = int(joining.tail_seconds * rate)
-    longest = tail + max(planned[number].n_samples for number in chosen)
-    return BatchPlan(planned, hardness, max(1, -(-longest // recipe.step_samples)) * recipe.step_samples)
+    longest = tail + max(planned[number].n_units for number in chosen)
+    return BatchPlan(planned, hardness, max(1, -(-longest // recipe.step_units)) * recipe.step_units)
 
 
 def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng: np.random.Generator) -> list[int]:
@@ -119,7 +116,7 @@ def _choose_active(rows: Sequence[PlannedRow], recipe: Recipe, filled: int, rng:
     chosen: list[int] = []
     longest = filled + tail
     for number in map(int, rng.permutation(len(rows))):
-        longer = max(longest, rows[number].n_samples + tail)
+        longer = max(longest, rows[number].n_units + tail)
         if not chosen or longer * (len(chosen) + 1) <= most:
             chosen.append(number)
             longest = longer
@@ -142,20 +139,18 @@ class RowDraw:
         if self.rng.random() < joining.silence * self.hardness:
             return PlannedRow((), restart)
         source = self._draw_source()
-        if self.sources[source].consecutive and self.hardness > 0:
-            return self._follow(source, restart)
         gap = self._draw_gap() if self.hardness > 0 else float(self.rng.uniform(*EASY_GAP_SECONDS))
         return PlannedRow((self._draw_clip(source, gap),), restart)
 
     def fill(self, clips: tuple[PlannedClip, ...], longest: int) -> tuple[PlannedClip, ...]:
-        """Append gaps and clips as long as they fit; rows of silence, easy ones, and those that follow a file stay."""
-        if not clips or self.hardness == 0 or self.sources[clips[0].source].consecutive:
+        """Append gaps and clips as long as they fit; rows of silence, and easy ones, stay."""
+        if not clips or self.hardness == 0:
             return clips
-        n_samples = clips[0].gap_samples + clips[0].n_samples
+        n_units = clips[0].gap_units + clips[0].n_units
         while True:
             clip = self._draw_clip(self._draw_source(), self._draw_gap())
-            n_samples += clip.gap_samples + clip.n_samples
-            if n_samples > longest:
+            n_units += clip.gap_units + clip.n_units
+            if n_units > longest:
                 return clips
             clips = (*clips, clip)
 
@@ -168,7 +163,7 @@ class RowDraw:
         joining = self.recipe.joining
         if self.rng.random() < NO_GAP:
             return 0.0
-        if self.rng.random() < joining.long_gap:
+        if self.rng.random() < LONG_GAP:
             return float(self.rng.uniform(joining.gap_seconds[1], joining.row_seconds / 2))
         return float(self.rng.uniform(*joining.gap_seconds))
 
@@ -176,45 +171,7 @@ class RowDraw:
         return ease(float(self.rng.uniform(*self.recipe.augment.speed)), self.hardness) if self.hardness > 0 else 1.0
 
     def _draw_clip(self, source: int, gap_seconds: float) -> PlannedClip:
-        index = int(self.rng.integers(len(self.sources[source].durations)))
-        return self._plan_clip(source, index, 1, self._draw_speed(), gap_seconds)
-
-    def _plan_clip(self, source: int, first: int, count: int, speed: float, gap_seconds: float) -> PlannedClip:
-        seconds = stretch_seconds(self.sources[source], first, count)
-        n_samples = max(1, round(seconds * self.rate / speed))
-        return PlannedClip(source, first, count, speed, int(gap_seconds * self.rate), n_samples)
-
-    def _follow(self, source: int, restart: bool) -> PlannedRow:
-        """Take the stretches that this row has come to in a long file, which it follows for some steps from a drawn place."""
-        block, turn = divmod(self.step, FOLLOWED_STEPS)
-        rng = np.random.default_rng([self.recipe.train.seed, block, self.row, FOLLOWED_STEPS])
-        place = int(rng.integers(len(self.sources[source].durations)))
-        speed = ease(float(rng.uniform(*self.recipe.augment.speed)), self.hardness)
-        for _ in range(turn):
-            place += self._count_fitting(source, place, speed)
-            place %= len(self.sources[source].durations)
-        count = self._count_fitting(source, place, speed)
-        begins_file = not self.sources[source].goes_on[place]
-        clip = self._plan_clip(source, place, count, speed, 0.0)
-        return PlannedRow((clip,), restart or begins_file)
-
-    def _count_fitting(self, source: int, first: int, speed: float) -> int:
-        """Count the recordings from `first` on that follow one another in a file and fit into a row; at least one."""
-        drawn = self.sources[source]
-        count = 1
-        while first + count < len(drawn.durations):
-            before, after = first + count - 1, first + count
-            pause = drawn.offsets[after] - drawn.offsets[before] - drawn.durations[before]
-            fits = stretch_seconds(drawn, first, count + 1) / speed <= self.recipe.joining.row_seconds
-            if not drawn.goes_on[after] or not 0 <= pause <= LONGEST_PAUSE_SECONDS or not fits:
-                break
-            count += 1
-        return count
-
-
-def stretch_seconds(source: Source, first: int, count: int) -> float:
-    """Length of `count` recordings of one file from the start of the first to the end of the last."""
-    if count == 1:
-        return float(source.durations[first])
-    last = first + count - 1
-    return float(source.offsets[last] + source.durations[last] - source.offsets[first])
+        recording = int(self.rng.integers(len(self.sources[source].durations)))
+        speed = self._draw_speed()
+        n_units = max(1, round(float(self.sources[source].durations[recording]) * self.rate / speed))
+        return PlannedClip(source, recording, speed, int(gap_seconds * self.rate), n_units)

@@ -19,76 +19,14 @@ from pydantic import (
     model_validator,
 )
 
+from edgeseq.errors import UsageError
 from edgeseq.training.augment_recipe import AugmentRecipe
+from edgeseq.training.input_recipe import AnyInput, FrontendRecipe
 from edgeseq.training.recipe_part import Part, Probability, SecondsRange
+from edgeseq.training.removed_keys import without_removed
 
-MOST_RATE = 384_000
-"""Hz, of sound"""
-MOST_FILTER_VALUES = 1 << 22
-"""of the matrix from spectrum to mel energies: 16 MB"""
 MOST_WIDTH, MOST_LAYERS = 65_536, 128
 """of a network; a recipe that came with weights may ask for anything"""
-
-
-class FrontendRecipe(Part):
-    """Waveform to log-mel frames: see docs/model-format.md."""
-
-    kind: Literal["log_mel", "kaldi"] = "log_mel"
-    """`log_mel`, or Kaldi's filter bank, `kaldi`, whose own defaults are said below; 16 kHz models for general use take it"""
-    sample_rate: Annotated[PositiveInt, Field(le=MOST_RATE)] = 8000
-    """Hz; kaldi: 16000"""
-    win_samples: PositiveInt = 200
-    """kaldi: 25 ms"""
-    hop_samples: PositiveInt = 80
-    """kaldi: 10 ms"""
-    n_mels: PositiveInt = 32
-    """kaldi: 80, at least 4"""
-    f_min: NonNegativeFloat = 60.0
-    """Hz; kaldi: 20"""
-    f_max: PositiveFloat = 3800.0
-    """Hz; kaldi: 400 below half of `sample_rate`"""
-    floor: PositiveFloat = 1e-6
-    """mel energies below this count as this, before the logarithm; kaldi: the epsilon of float32"""
-    limit: PositiveFloat = 5.0
-    """normalized log-mel is clamped to plus or minus this many standard deviations"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_what_kaldi_takes(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or values.get("kind") != "kaldi":
-            return values
-        rate = values.get("sample_rate")
-        return _kaldi_defaults(rate if isinstance(rate, int) else 16_000) | dict(values)
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> FrontendRecipe:
-        if self.hop_samples > self.win_samples:
-            raise ValueError(f"hop_samples ({self.hop_samples}) is larger than win_samples ({self.win_samples})")
-        if not self.f_min < self.f_max <= self.sample_rate / 2:
-            raise ValueError(
-                f"f_min ({self.f_min:g}) < f_max ({self.f_max:g}) <= half of sample_rate ({self.sample_rate / 2:g}) "
-                "does not hold"
-            )
-        if self.win_samples * self.n_mels > MOST_FILTER_VALUES:
-            raise ValueError(
-                f"win_samples ({self.win_samples}) times n_mels ({self.n_mels}) is more than {MOST_FILTER_VALUES:,}"
-            )
-        if self.kind == "kaldi" and self.n_mels < 4:
-            raise ValueError(f"n_mels ({self.n_mels}): the kind 'kaldi' takes at least 4")
-        return self
-
-
-def _kaldi_defaults(sample_rate: int) -> dict[str, Any]:
-    """Give Kaldi's settings as sherpa-onnx has them, at any rate."""
-    return {
-        "sample_rate": sample_rate,
-        "win_samples": sample_rate * 25 // 1000,
-        "hop_samples": sample_rate * 10 // 1000,
-        "n_mels": 80,
-        "f_min": 20.0,
-        "f_max": sample_rate / 2 - 400,
-        "floor": 2.0**-23,  # the epsilon of float32
-    }
 
 
 class NetworkRecipe(Part):
@@ -145,7 +83,7 @@ class TaskRecipe(Part):
     """What the network is trained for; each module of `edgeseq.training.tasks` adds its own keys."""
 
     kind: str = "ctc"
-    """`ctc` (words), `frames` (a label a row)"""
+    """`ctc` (words), `frames` (a label a row), `next_token` (the symbol that follows)"""
 
 
 def _parse_task(value: Any) -> Any:
@@ -167,8 +105,6 @@ class SourceRecipe(Part):
     """speakers left out, as shell patterns"""
     license: str | None = None
     """of recordings whose manifest names none (`licence`)"""
-    consecutive: bool = False
-    """recordings are stretches of long files (`offset`): rows follow a file from stretch to stretch, the state carried on"""
     others: bool = False
     """other speech: the network learns to write nothing for it, whatever its texts say; recordings whose text holds a word of
     the other manifests are left out, and texts may be empty"""
@@ -192,22 +128,16 @@ class DataRecipe(Part):
     """manifests that are measured during training; nothing is chosen by them, except with `train.patience`. Recordings
     may be without words (`"text": ""`): those in which words are heard are counted"""
 
-    @model_validator(mode="after")
-    def _has_a_beginning(self) -> DataRecipe:
-        if not any(source.easy for source in self.train):
-            raise ValueError("no source under 'train' is marked 'easy: true'; the first steps need one")
-        return self
-
 
 class JoiningRecipe(Part):
     """Short clips joined to streams: what a microphone hears, state carried from one row to the next."""
 
     row_seconds: PositiveFloat = 4.0
     """a row of a batch is filled with clips up to this length"""
+    row_length: PositiveInt = 128
+    """ids and values, which are not joined: units in a row of a batch; longer sequences continue in the next"""
     gap_seconds: SecondsRange = (0.0, 0.4)
     """between two clips"""
-    long_gap: Probability = 0.1
-    """share of gaps that are longer, up to `row_seconds` / 2"""
     tail_seconds: NonNegativeFloat = 0.3
     """kept free at a row's end, so that its last word can be reported in time"""
     restart: Probability = 0.3
@@ -292,6 +222,9 @@ class ExportRecipe(Part):
     """What `edgeseq export` writes."""
 
     chunk_ms: PositiveInt = 80
+    """of sound that the graph takes at a time"""
+    chunk_steps: PositiveInt | None = None
+    """the same in recurrent steps, in its place; 1 where the input is not sound"""
     most_difference: NonNegativeFloat = 1.0
     """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
     torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""
@@ -325,7 +258,7 @@ class Recipe(Part):
     """of the weights"""
     data_statement: str
     """what the weights were trained on and under which licences; copied into the model file"""
-    frontend: FrontendRecipe = FrontendRecipe()
+    input: AnyInput = FrontendRecipe()
     network: NetworkRecipe = NetworkRecipe()
     tokens: TokensRecipe = TokensRecipe()
     data: DataRecipe
@@ -336,19 +269,46 @@ class Recipe(Part):
     export: ExportRecipe = ExportRecipe()
 
     @property
-    def step_samples(self) -> int:
-        """Samples of audio in one recurrent step."""
-        return self.frontend.hop_samples * self.network.subsampling
+    def frontend(self) -> FrontendRecipe:
+        """How sound becomes frames. Raises UsageError for a recipe of another input."""
+        if isinstance(self.input, FrontendRecipe):
+            return self.input
+        raise UsageError(
+            f"{self.name}: its input is of the kind '{self.input.kind}', and sound is wanted here.\n"
+            "  Name a recipe or a model whose input is 'log_mel' or 'kaldi'."
+        )
 
     @property
-    def row_samples(self) -> int:
-        """Samples of audio that one row of log-probs stands for."""
-        return self.step_samples // self.network.rows_per_step
+    def step_units(self) -> int:
+        """Units of the input (samples of audio, symbols ...) in one recurrent step."""
+        return self.input.units_per_frame * self.network.subsampling
 
     @property
-    def chunk_samples(self) -> int:
-        """Samples that the exported graph takes at a time."""
-        return self.export.chunk_ms * self.frontend.sample_rate // 1000
+    def row_units(self) -> int:
+        """Units of the input that one row of outputs stands for."""
+        return self.step_units // self.network.rows_per_step
+
+    @property
+    def row_seconds(self) -> float:
+        """Time that one row of outputs stands for."""
+        return self.row_units / self.input.rate
+
+    @property
+    def tail_units(self) -> int:
+        """Units of silence behind what is heard: none where there is no silence."""
+        return int(self.joining.tail_seconds * self.input.rate) if self.input.is_sound else 0
+
+    @property
+    def chunk_units(self) -> int:
+        """Units that the exported graph takes at a time."""
+        if self.export.chunk_steps is None and isinstance(self.input, FrontendRecipe):
+            return self.export.chunk_ms * self.input.sample_rate // 1000
+        return (self.export.chunk_steps or 1) * self.step_units
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_other_names(cls, values: Any) -> Any:
+        return with_todays_names(values)
 
     @model_validator(mode="after")
     def _freezes_layers_that_are_there(self) -> Recipe:
@@ -370,7 +330,56 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _chunk_holds_whole_steps(self) -> Recipe:
-        if (self.export.chunk_ms * self.frontend.sample_rate) % (1000 * self.step_samples):
-            step_ms = 1000 * self.step_samples / self.frontend.sample_rate
+        if not isinstance(self.input, FrontendRecipe) or self.export.chunk_steps is not None:
+            return self
+        if (self.export.chunk_ms * self.input.sample_rate) % (1000 * self.step_units):
+            step_ms = 1000 * self.step_units / self.input.sample_rate
             raise ValueError(f"export.chunk_ms ({self.export.chunk_ms}) is not a multiple of a step ({step_ms:g} ms)")
         return self
+
+    @model_validator(mode="after")
+    def _sound_has_a_beginning(self) -> Recipe:
+        if self.input.is_sound and not any(source.easy for source in self.data.train):
+            raise ValueError("data: no source under 'train' is marked 'easy: true'; the first steps need one")
+        return self
+
+    @model_validator(mode="after")
+    def _sound_alone_is_augmented(self) -> Recipe:
+        if self.input.is_sound:
+            return self
+        of_sound = {
+            "augment": self.augment != AugmentRecipe(),
+            "joining (except for 'row_length')": self.joining != JoiningRecipe(row_length=self.joining.row_length),
+            "train.batch_seconds": self.train.batch_seconds is not None,
+        }
+        for key, is_set in of_sound.items():
+            if is_set:
+                raise ValueError(f"{key}: it is about sound, and the input is of the kind '{self.input.kind}'; leave it out")
+        if self.joining.row_length % self.step_units:
+            raise ValueError(
+                f"joining.row_length ({self.joining.row_length}) is not a multiple of a step (network.subsampling, "
+                f"{self.network.subsampling})"
+            )
+        return self
+
+
+OTHER_NAMES = {("input",): ("frontend",), ("tokens",): ("task", "tokens")}
+"""Place of a key -> where a recipe may say it, too."""
+
+
+def with_todays_names(values: Any) -> Any:
+    """Put keys of other names where they belong, and leave out those that are gone. Raises ValueError for doubles."""
+    if not isinstance(values, Mapping):
+        return values
+    values = without_removed(values)
+    task = values.get("task")
+    if "frontend" in values:
+        if "input" in values:
+            raise ValueError("'frontend' and 'input' are two names of one key; leave one out")
+        values["input"] = values.pop("frontend")
+    if isinstance(task, Mapping) and "tokens" in task and task.get("kind", "ctc") == "ctc":
+        if "tokens" in values:
+            raise ValueError("'tokens' stands there twice: under 'task', and by itself; leave one out")
+        values["tokens"] = task["tokens"]
+        values["task"] = {"kind": "ctc"} | {key: value for key, value in task.items() if key != "tokens"}
+    return values

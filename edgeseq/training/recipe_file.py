@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from edgeseq.errors import RecipeError
-from edgeseq.training.recipe import Recipe
+from edgeseq.training.input_recipe import KINDS
+from edgeseq.training.recipe import OTHER_NAMES, Recipe
 from edgeseq.untrusted import parse_yaml, printable
 
 MOST_BYTES = 1_000_000
@@ -53,7 +54,7 @@ def parse_recipe(values: Mapping[str, Any], source: str, lines: Mapping[tuple[An
     except (TypeError, OverflowError) as fault:  # keys that are no text; numbers that no float holds
         raise RecipeError(f"{source}: {fault}; wanted keys that are text, and numbers.") from fault
     except ValidationError as faults:
-        listed = "\n".join(f"  {_describe(e, lines or {})}" for e in faults.errors()[:MOST_FAULTS])
+        listed = "\n".join(f"  {_describe(e, values, lines or {})}" for e in faults.errors()[:MOST_FAULTS])
         count = f"{faults.error_count()} fault{'s' if faults.error_count() > 1 else ''}"
         raise RecipeError(f"{source}: {count}:\n{listed}") from faults
 
@@ -106,13 +107,13 @@ def _apply_override(values: dict[str, Any], override: str) -> tuple[Any, ...]:
     return at
 
 
-def _describe(fault: Any, lines: Mapping[tuple[Any, ...], str]) -> str:
-    at = tuple(fault["loc"])
+def _describe(fault: Any, values: Mapping[str, Any], lines: Mapping[tuple[Any, ...], str]) -> str:
+    at = _as_written(fault["loc"], values)
     where = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), "")
     key = ".".join(map(str, at)) or "recipe"
     prefix = f"{where}: {key}" if where else key
     if fault["type"] == "extra_forbidden":
-        return f"{prefix}: unknown key{_nearest(at)}"
+        return f"{prefix}: unknown key{_nearest(fault['loc'])}"
     if fault["type"] == "missing":
         return f"{prefix}: missing, and it has no default"
     message = fault["msg"].removeprefix("Value error, ")
@@ -120,6 +121,14 @@ def _describe(fault: Any, lines: Mapping[tuple[Any, ...], str]) -> str:
         message = "a list is wanted, such as [one, two]"
     seen = fault["input"]
     return f"{prefix}: {message}" + ("" if isinstance(seen, dict | BaseModel) else f" (got {printable(repr(seen)[:200])})")
+
+
+def _as_written(at: Sequence[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give the place of a fault as the recipe names it."""
+    at = tuple(key for key in at if key not in KINDS)
+    if at[:1] in OTHER_NAMES and at[0] not in values:
+        return OTHER_NAMES[at[:1]] + at[1:]
+    return at
 
 
 def _nearest(at: tuple[Any, ...]) -> str:
@@ -131,7 +140,9 @@ def _nearest(at: tuple[Any, ...]) -> str:
 def _keys_at(part: type[BaseModel], at: Iterable[Any]) -> list[str]:
     """List the keys that the recipe knows under the path `at`."""
     for key in at:
-        if isinstance(key, str):
+        if key in KINDS:
+            part = KINDS[key]
+        elif isinstance(key, str):
             part = _part_within(part.model_fields[key].annotation)
     return list(part.model_fields)
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import itertools
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeseq.data.manifest import Recording
 from edgeseq.errors import ManifestError, RecipeError
+from edgeseq.model.signature import AUDIO
 from edgeseq.tokens.table import normalize_text
 from edgeseq.training.manifest_index import ManifestIndex, Recordings, take
-from edgeseq.training.recipe import SourceRecipe
+from edgeseq.training.recipe import Recipe, SourceRecipe
 from edgeseq.training.tasks.task import Task
 
 MAX_FAULTS = 20
-
-File = tuple[Path, tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -31,14 +28,8 @@ class Source:
     recordings: Recordings
     weight: float
     easy: bool
-    consecutive: bool
-    """rows follow a long file from stretch to stretch"""
     durations: NDArray[np.float64]
     """seconds, one a recording"""
-    offsets: NDArray[np.float64]
-    """seconds, one a recording where they are `consecutive`, else none"""
-    goes_on: NDArray[np.bool_]
-    """the recording is the next stretch of the file of the one before it; of these, too, there are none unless `consecutive`"""
 
 
 @dataclass(frozen=True)
@@ -82,63 +73,50 @@ class Wordless:
 NONE = OwnWords()
 
 
+def refuse_other_input(recording: Recording, recipe: Recipe) -> None:
+    """Raise ManifestError for sound where a recipe takes symbols, and the like."""
+    wanted = recipe.input.port(1).name
+    seen = AUDIO if recording.units is None else recording.units.kind
+    if seen != wanted:
+        raise ManifestError(
+            f"{recording.where}: the line holds '{seen}', and the recipe's input is '{wanted}' (input.kind: "
+            f"{recipe.input.kind}).\n  Name a manifest that holds '{wanted}', or change the recipe's input."
+        )
+
+
 def pick_source(recipe: SourceRecipe, recordings: Recordings, task: Task, own: OwnWords = NONE) -> Source:
     """Leave out the speakers that the recipe excludes, and recordings that the task cannot use.
 
     Recordings of other speech lose their texts; those with a word in `own` are left out.
     Raises RecipeError where nothing is left, ManifestError that lists the recordings whose targets are wrong.
     """
-    numbers, durations, offsets = array("q"), array("d"), array("d")
-    files: list[File] = []
-    known: dict[File, File] = {}
+    numbers, durations = array("q"), array("d")
     faults: list[str] = []
-    n_wanted = n_faults = 0
+    n_wanted = 0
     for number, recording in enumerate(recordings):
         if any(fnmatch.fnmatch(recording.speaker or "", pattern) for pattern in recipe.exclude):
             continue
         n_wanted += 1
-        if recipe.others:
-            if own.are_in(recording.text):
-                continue
-            recording = replace(recording, text="")
-        try:
-            accepted = task.accepts(recording)
-        except ManifestError as fault:
-            n_faults += 1
-            faults += [f"{recording.path}: {fault}"][: MAX_FAULTS - len(faults)]
-            continue
-        if not accepted:
+        if (recipe.others and own.are_in(recording.text)) or not _accepts(task, recipe, recording, faults):
             continue
         numbers.append(number)
         durations.append(recording.duration)
-        if recipe.consecutive:
-            offsets.append(recording.offset)
-            file = (recording.path, recording.within)
-            files.append(known.setdefault(file, file))
     if faults:
-        raise ManifestError("\n".join(faults) + (f"\n... and {n_faults - len(faults)} more" if n_faults > len(faults) else ""))
+        more = [f"... and {len(faults) - MAX_FAULTS} more"] if len(faults) > MAX_FAULTS else []
+        raise ManifestError("\n".join(faults[:MAX_FAULTS] + more))
     if not n_wanted:
         raise RecipeError(f"{recipe.manifest}: 'exclude' leaves no recording. Correct its patterns: {list(recipe.exclude)}.")
     if not numbers:
         why = "every recording holds a word of the other manifests" if recipe.others else task.why_none()
         raise RecipeError(f"{recipe.manifest}: {why}")
-    order, goes_on = _consecutive_order(files, offsets)
-    taken = take(recordings, np.array(numbers, dtype=np.int64)[order])
-    return Source(
-        Wordless(taken) if recipe.others else taken,
-        recipe.weight,
-        recipe.easy,
-        recipe.consecutive,
-        np.array(durations)[order],
-        np.array(offsets)[order if files else slice(0)],
-        goes_on,
-    )
+    taken = take(recordings, np.array(numbers, dtype=np.int64))
+    return Source(Wordless(taken) if recipe.others else taken, recipe.weight, recipe.easy, np.array(durations))
 
 
-def _consecutive_order(files: Sequence[File], offsets: Sequence[float]) -> tuple[NDArray[np.int64] | slice, NDArray[np.bool_]]:
-    """Order stretches by file and time, and say which continue the file of the one before; nothing for no files."""
-    if not files:
-        return slice(None), np.zeros(0, dtype=bool)
-    order = sorted(range(len(files)), key=lambda i: (str(files[i][0]), files[i][1] or (), offsets[i]))
-    goes_on = [False, *(files[one] == files[other] for one, other in itertools.pairwise(order))]
-    return np.array(order, dtype=np.int64), np.array(goes_on, dtype=bool)
+def _accepts(task: Task, recipe: SourceRecipe, recording: Recording, faults: list[str]) -> bool:
+    """Ask the task whether it can use a recording; what is wrong with its targets is added to `faults`."""
+    try:
+        return task.accepts(replace(recording, text="") if recipe.others else recording)
+    except ManifestError as fault:
+        faults.append(f"{recording.path}: {fault}")
+        return False

@@ -116,7 +116,7 @@ def seconds_to_train(recipe: Recipe) -> float:
     """Estimate the seconds that a training takes here, from a step of each stage: easy, half hard, hard."""
     torch.set_num_threads(recipe.train.threads or 1)
     batches = load_batches(recipe)
-    model = build_model(recipe.frontend, recipe.network, batches.task.n_outputs, batches.task.activation)
+    model = build_model(recipe.input, recipe.network, batches.task.n_outputs, batches.task.activation)
     train = recipe.train
     stages = (
         (0, train.easy_steps),

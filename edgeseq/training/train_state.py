@@ -25,7 +25,7 @@ from edgeseq.training.tasks.task import Task
 from edgeseq.training.watch import BadSteps, GradientWatch
 
 STATISTICS_BATCHES = 8
-"""Batches at full difficulty from which the mean and deviation of log-mel are taken."""
+"""Batches at full difficulty from which the mean and deviation of log-mel, or of values, are taken."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Training:
     bad_steps: BadSteps
     average: Weights | None = None
     best: tuple[float, int] | None = None
-    """the best value of `ValidReport.metric`, in percent, and its step"""
+    """the best value of `ValidReport.metric`, and its step"""
     grids: Grids | None = None
     """to which weights are rounded"""
     gradients: GradientWatch = field(default_factory=GradientWatch)
@@ -64,9 +64,9 @@ def begin(recipe: Recipe, batches: JoinedBatches, fabric: Fabric, rows: range) -
     """Begin with fresh weights, or with given ones."""
     torch.manual_seed(recipe.train.seed)
     task = batches.task
-    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation)
+    model = build_model(recipe.input, recipe.network, task.n_outputs, task.activation)
     if recipe.finetune is None:
-        model.frontend.mean, model.frontend.std = log_mel_statistics(model, batches)
+        take_statistics(model, batches)
     else:
         begin_from(model, task, recipe, recipe.finetune)
         freeze(model, recipe.finetune.freeze)
@@ -85,12 +85,10 @@ def begin(recipe: Recipe, batches: JoinedBatches, fabric: Fabric, rows: range) -
     )
 
 
-@torch.no_grad()
-def log_mel_statistics(model: SequenceModel, batches: JoinedBatches) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of log-mel over a few batches at full difficulty, `[n_mels]` each; of all streams."""
+def take_statistics(model: SequenceModel, batches: JoinedBatches) -> None:
+    """Let the frontend see a few batches at full difficulty, of all streams."""
     every = batches.of_rows(range(batches.recipe.train.batch_size))
-    frames = torch.cat([model.frontend.log_mel(every[len(every) + i].audio).flatten(0, 1) for i in range(STATISTICS_BATCHES)])
-    return frames.mean(dim=0).clone(), frames.std(dim=0).clamp_min(1e-3).clone()
+    model.frontend.fit(every[len(every) + i] for i in range(STATISTICS_BATCHES))
 
 
 def restore(recipe: Recipe, task: Task, saved: Checkpoint, fabric: Fabric, rows: range) -> Training:
@@ -104,7 +102,7 @@ def restore(recipe: Recipe, task: Task, saved: Checkpoint, fabric: Fabric, rows:
             f"{saved.step:,} steps are done; train.steps ({recipe.train.steps:,}) cannot be fewer.\n"
             "  Name as many or more, or start over with another --out."
         )
-    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation).to(fabric.device)
+    model = build_model(recipe.input, recipe.network, task.n_outputs, task.activation).to(fabric.device)
     model.load_state_dict(saved.model)
     if recipe.finetune is not None:
         freeze(model, recipe.finetune.freeze)

@@ -15,7 +15,8 @@ from edgeseq.data.manifest import find_data
 from edgeseq.errors import EdgeseqError, UsageError
 from edgeseq.training import processes, tasks
 from edgeseq.training.averaging import average_in, share_of_new
-from edgeseq.training.batches import Batch, JoinedBatches
+from edgeseq.training.batch import Batch
+from edgeseq.training.batches import JoinedBatches
 from edgeseq.training.chance import RowChance
 from edgeseq.training.checkpoint import BEST, latest_checkpoint, load_checkpoint
 from edgeseq.training.licenses import refuse_licenses
@@ -28,8 +29,8 @@ from edgeseq.training.objective import streamed_loss
 from edgeseq.training.plan import difficulty
 from edgeseq.training.quantization import find_grids, put_on_grids, rounded
 from edgeseq.training.recipe import Recipe
-from edgeseq.training.sources import OwnWords, pick_source
-from edgeseq.training.state import detach, pick, put, restart
+from edgeseq.training.sources import OwnWords, pick_source, refuse_other_input
+from edgeseq.training.state import State, detach, pick, put, restart
 from edgeseq.training.tasks.task import Validator
 from edgeseq.training.train_state import Training, begin, restore, save, with_precision
 from edgeseq.training.valid import load_validation
@@ -61,6 +62,8 @@ def load_batches(recipe: Recipe) -> JoinedBatches:
     """
     indices = [ManifestIndex.of(find_data(one.manifest), allow_empty_text=one.others) for one in recipe.data.train]
     pairs = list(zip(recipe.data.train, indices, strict=True))
+    for index in indices:
+        refuse_other_input(index[0], recipe)
     own = [index for source, index in pairs if not source.others]
     task = tasks.prepare(recipe, own)
     words = OwnWords.of(own if len(own) < len(pairs) else (), recipe.language)
@@ -178,17 +181,10 @@ def train_step(
     if training.grids is None and settings.quantize is not None and step >= settings.quantize.from_step:
         training.grids = find_grids(model, settings.quantize.bits)
     training.optimizer.zero_grad(set_to_none=True)
-    loss_value = 0.0
     places = (batch.rows - training.rows.start).to(training.fabric.device)
-    state = pick(training.carried, places)
-    if len(batch.rows):
-        chance = RowChance(settings.seed, step, batch.rows.tolist(), training.fabric.device)
-        with rounded(model, training.grids):
-            loss, state = streamed_loss(model, training.recipe, training.task, batch, state, hardness, chance, training.fabric)
-            training.fabric.backward(loss)
-        loss_value = loss.item()
+    loss_value, state = _backward(training, batch, pick(training.carried, places), hardness)
     loss_value, n_stopping, seconds = processes.sum_up(
-        training.fabric, model, [loss_value, float(stop), batch.audio.numel() / training.recipe.frontend.sample_rate]
+        training.fabric, model, [loss_value, float(stop), batch.units.shape[:2].numel() / training.recipe.input.rate]
     )
     norms = layer_norms(model)
     norm = math.sqrt(sum(one * one for one in norms.values()))
@@ -210,6 +206,19 @@ def train_step(
     took = time.monotonic() - began
     reports.append(StepReport(step + 1, loss_value, norm, lr, hardness, seconds, took, wait_seconds, norms))
     return reports, n_stopping > 0
+
+
+def _backward(training: Training, batch: Batch, state: State, hardness: float) -> tuple[float, State]:
+    """Add the gradient of a process's rows; returns their loss, and their streams' state at the end of the batch."""
+    if not len(batch.rows):
+        return 0.0, state
+    chance = RowChance(training.recipe.train.seed, training.step, batch.rows.tolist(), training.fabric.device)
+    with rounded(training.model, training.grids):
+        loss, state = streamed_loss(
+            training.model, training.recipe, training.task, batch, state, hardness, chance, training.fabric
+        )
+        training.fabric.backward(loss)
+    return loss.item(), state
 
 
 def write_recipe(recipe: Recipe, folder: Path) -> None:
@@ -237,7 +246,8 @@ def _validate(training: Training, validator: Validator, checkpoints: Path, repor
 def _why_stopped(training: Training, validator: Validator) -> str:
     assert training.best is not None
     value, step = training.best
-    best = f"{'the fewest' if validator.metric.lower_is_better else 'the best'} {validator.metric.title}, {value:.2f} %, "
+    metric = validator.metric
+    best = f"{'the fewest' if metric.lower_is_better else 'the best'} {metric.title}, {metric.show(value, 2)}, "
     return f"stopped: {training.recipe.train.patience} validations brought nothing better; {best}were at step {step:,}."
 
 

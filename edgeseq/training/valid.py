@@ -26,6 +26,8 @@ from edgeseq.training.metrics import ValidReport
 from edgeseq.training.phone_errors import phone_errors, phones_of, pronunciations_of_text
 from edgeseq.training.recipe import Recipe
 from edgeseq.training.sequence_model import SequenceModel
+from edgeseq.training.sources import refuse_other_input
+from edgeseq.training.tasks.task import Reader
 
 BATCH_SIZE = 50
 
@@ -43,7 +45,9 @@ def load_validation(recipe: Recipe) -> dict[str, list[Recording]]:
     """
     valid = {name: read_manifest(find_data(name), allow_empty_text=True) for name in recipe.data.valid}
     everything = [recording for recordings in valid.values() for recording in recordings]
-    can_tell = any(recording.text.strip() or recording.segments is not None for recording in everything)
+    for recording in everything:
+        refuse_other_input(recording, recipe)
+    can_tell = any(one.text.strip() or one.segments is not None or one.units is not None for one in everything)
     if recipe.train.patience is not None and not can_tell:
         raise RecipeError(
             "train.patience: the manifests of data.valid hold no words by which to tell whether anything gets better.\n"
@@ -61,25 +65,26 @@ def collapse(log_probs: NDArray[np.float32], blank_id: int) -> list[int]:
 
 @torch.inference_mode()
 def hear_clips(
-    model: SequenceModel, recordings: Sequence[Recording], reader: ClipReader, row_samples: int, tail_seconds: float
+    model: SequenceModel, recordings: Sequence[Recording], reader: Reader, row_units: int, tail: int
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Hear each recording from a zero state, with `tail_seconds` of silence after it, those of like length together.
+    """Hear each recording from a zero state, with `tail` units of silence after it, those of like length together.
 
     Yields the number of a recording and its log-probs `[n_rows, n_tokens]`: as many rows as its own length has, whatever
     it was padded to.
     """
-    device, tail = model.frontend.mean.device, int(tail_seconds * reader.sample_rate)
-    step_samples = row_samples * model.head.rows_per_step
+    device, step_units = model.head.linear.weight.device, row_units * model.head.rows_per_step
     order = sorted(range(len(recordings)), key=lambda number: recordings[number].duration)
     for first in range(0, len(order), BATCH_SIZE):
         numbers = order[first : first + BATCH_SIZE]
         clips = [torch.from_numpy(reader.read(recordings[number])) for number in numbers]
-        n_samples = -(-(max(map(len, clips)) + tail) // step_samples) * step_samples
-        audio = torch.stack([torch.nn.functional.pad(clip, (0, n_samples - len(clip))) for clip in clips])
-        rows: Tensor = model.step(audio.to(device), model.init_state(len(clips)))[0]
+        n_units = -(-(max(map(len, clips)) + tail) // step_units) * step_units
+        units = clips[0].new_zeros(len(clips), n_units, *clips[0].shape[1:])
+        for row, clip in zip(units, clips, strict=True):
+            row[: len(clip)] = clip
+        rows: Tensor = model.step(units.to(device), model.init_state(len(clips)))[0]
         log_probs = rows.float().cpu().numpy()
         for number, clip, of_clip in zip(numbers, clips, log_probs, strict=True):
-            yield number, of_clip[: -(-(len(clip) + tail) // row_samples)]
+            yield number, of_clip[: -(-(len(clip) + tail) // row_units)]
 
 
 @dataclass(frozen=True)
@@ -112,11 +117,11 @@ class WordValidator:
     def measure(self, model: SequenceModel, step: int) -> ValidReport:
         """Measure all manifests with a model after that many steps."""
         report = ValidReport(step, self.metric, {PER: {}, WER: {}, ACCEPTED: {}})
-        row_samples, tail = self.recipe.row_samples, self.recipe.joining.tail_seconds
+        row_units, tail = self.recipe.row_units, self.recipe.tail_units
         for name, clips in self._clips.items():
             tally = np.zeros((3, 2), dtype=np.int64)
             recordings = [clip.recording for clip in clips]
-            for number, log_probs in hear_clips(model, recordings, self.reader, row_samples, tail):
+            for number, log_probs in hear_clips(model, recordings, self.reader, row_units, tail):
                 tally += self._count(clips[number], log_probs)
             for rates, (errors, total) in zip(report.values.values(), tally.tolist(), strict=True):
                 if total:
@@ -156,7 +161,7 @@ class WordValidator:
 
     @cached_property
     def _decoder(self) -> DictationDecoder:
-        step_seconds = self.recipe.row_samples / self.recipe.frontend.sample_rate
+        step_seconds = self.recipe.row_seconds
         ends = WordEnds(LexiconTree(phone_entries(self.tokens)), None, Weights(), self.tokens.word_start_id)
         return DictationDecoder(self.tokens, step_seconds, ends, SEARCH)
 

@@ -192,7 +192,7 @@ def _planned(
         task = tasks.restore(resolved, details)
     except (KeyError, ValueError, TypeError) as fault:
         raise ModelError(f"{path}: not weights of edgeseq, or damaged ({type(fault).__name__}: {fault}).") from fault
-    for name, wanted in weight_shapes(resolved.frontend, resolved.network, task.n_outputs).items():
+    for name, wanted in weight_shapes(resolved.input, resolved.network, task.n_outputs).items():
         if shapes.get(name) != wanted:
             seen = "is missing" if name not in shapes else f"has the shape {list(shapes[name])}"
             raise ModelError(
@@ -202,7 +202,7 @@ def _planned(
 
 
 def _assemble(recipe: Recipe, task: Task, weights: dict[str, Tensor], path: Path) -> Trained:
-    model = build_model(recipe.frontend, recipe.network, task.n_outputs, task.activation)
+    model = build_model(recipe.input, recipe.network, task.n_outputs, task.activation)
     try:
         model.load_state_dict(weights)
     except RuntimeError as fault:

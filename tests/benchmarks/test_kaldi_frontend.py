@@ -13,7 +13,7 @@ import soundfile
 
 from benchmarks import kaldi_frontend
 from benchmarks.kaldi_frontend import Distance, compare, distance, main
-from edgeseq.training.recipe import FrontendRecipe
+from edgeseq.training.input_recipe import FrontendRecipe
 
 
 def hum(seconds):

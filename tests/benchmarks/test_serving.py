@@ -13,6 +13,7 @@ import tone_language as tones
 
 import edgeseq
 from benchmarks import serving
+from benchmarks.serving_process import PROTOCOLS
 from benchmarks.whole_model import write_model
 from edgeseq.bench.shape import parse_shape
 
@@ -25,7 +26,7 @@ def spoken(text, seconds=3.0):
 
 
 def test_a_load_of_both_protocols(tone_model):
-    load = serving.measure(tone_model, [spoken(text) for text in TEXTS], 6, serving.PROTOCOLS, 0.1, 0.5, 2)
+    load = serving.measure(tone_model, [spoken(text) for text in TEXTS], 6, PROTOCOLS, 0.1, 0.5, 2)
     assert load.different == 0 and load.protocols == {"vosk": 3, "sherpa": 3}
     assert load.answers > 3 * 31, "each message of Vosk's clients is answered"
     assert 0 < load.late_ms_median <= load.late_ms_p99 <= load.late_ms_worst
@@ -50,23 +51,23 @@ def stream(answers, due=(1.0, 2.0)):
 def test_lateness_and_difference_of_vosks_answers():
     alone = [(0, "a"), (1, "a b"), (2, "a b c")]
     told = [(1.1, {"partial": "a"}), (2.3, {"partial": "a b"}), (2.4, {"text": "a b c"})]
-    lates, sent, n_different = serving._timed(stream(told), alone, True)
+    lates, sent, n_different = serving.timed(stream(told), alone, True)
     assert lates == pytest.approx([0.1, 0.3, 0.4]) and sent == pytest.approx([0.01, 0.01]) and n_different == 0
     wrong = [told[0], (2.3, {"partial": "a x"}), told[2]]
-    assert serving._timed(stream(wrong), alone, True)[2] == 1
-    assert serving._timed(stream(told[:2]), alone, True)[2] == 1, "an answer is missing"
+    assert serving.timed(stream(wrong), alone, True)[2] == 1
+    assert serving.timed(stream(told[:2]), alone, True)[2] == 1, "an answer is missing"
 
 
 def test_lateness_and_difference_of_sherpas_answers():
     alone = [(0, "a"), (1, "a b")]
     told = [(1.1, {"text": "a"}), (2.3, {"text": "a b"}), (2.4, {"text": ""})]
-    lates, _, n_different = serving._timed(stream(told), alone, False)
+    lates, _, n_different = serving.timed(stream(told), alone, False)
     assert lates == pytest.approx([0.1, 0.3]) and n_different == 0
-    assert serving._timed(stream([told[0], (2.3, {"text": "a x"})]), alone, False)[2] == 1
-    assert serving._timed(stream(told[:1]), alone, False)[2] == 1
+    assert serving.timed(stream([told[0], (2.3, {"text": "a x"})]), alone, False)[2] == 1
+    assert serving.timed(stream(told[:1]), alone, False)[2] == 1
     closed = stream(told)
     closed["answers"].append((2.5, "closed: 1013 busy"))
-    assert serving._timed(closed, alone, False)[2] == 1
+    assert serving.timed(closed, alone, False)[2] == 1
 
 
 def test_log_probs_in_a_hubs_batches_are_those_alone(tmp_path):

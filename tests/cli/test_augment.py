@@ -56,7 +56,7 @@ def test_the_same_seed_sounds_the_same(here):
 
 
 def test_only_what_is_named_is_done(here):
-    overrides = ["augment.noise={snr_db: [20, 20], color: [0, 0]}", "augment.clipping.below_peak_db=[0, 0]"]
+    overrides = ["augment.noise={snr_db: [20, 20]}", "augment.clipping.below_peak_db=[0, 0]"]
     done = run("--only", "noise, clipping", "--count", 1, *overrides)
     told = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert told == ["noise", "clipping"]
@@ -87,7 +87,17 @@ def test_it_is_played(here):
         recorded = here / "heard.wav"
         command = ["parecord", "--device=speaker.monitor", "--rate=8000", "--channels=1", "--format=s16le", str(recorded)]
         with subprocess.Popen(command, env=server.environment) as recorder:
-            arguments = ["tone.wav", "--recipe", "recipe.yaml", "--count", 1, "--only", "pitch", "--play"]
+            arguments = [
+                "tone.wav",
+                "--recipe",
+                "recipe.yaml",
+                "--count",
+                1,
+                "--only",
+                "speed",
+                "--play",
+                "augment.speed=[1, 1]",
+            ]
             done = run_program("augment", *arguments, env=server.environment)
             recorder.terminate()
     assert done.returncode == 0, done.stderr

@@ -32,7 +32,7 @@ def make_trained():
             "test",
         )
         tokens = TokenTable.of_characters(["one two three"])
-        model = build_model(recipe.frontend, recipe.network, len(tokens)).eval()
+        model = build_model(recipe.input, recipe.network, len(tokens)).eval()
         model.frontend.mean.fill_(-6.0)
         model.frontend.std.fill_(3.0)
         with torch.no_grad():  # far from uniform, so that differences show

@@ -14,12 +14,12 @@ from edgeseq.export.exporter import describe, export
 from edgeseq.export.forms import FLOAT, GraphForm
 from edgeseq.export.graph import build_graph
 from edgeseq.export.simulation import quantize_rows
-from edgeseq.export.verify import as_arrays, random_audio, random_state, verify_graph
+from edgeseq.export.verify import as_arrays, random_state, verify_graph
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.model.network import Network
 from edgeseq.model.session import open_session
-from edgeseq.training.frontend import build_frontend
-from edgeseq.training.recipe import FrontendRecipe
+from edgeseq.training.frontend import build_frontend, random_sound
+from edgeseq.training.input_recipe import FrontendRecipe
 from edgeseq.training.weight_grids import quantize_columns
 from edgeseq.training.weights import load_trained
 
@@ -44,7 +44,7 @@ def test_8_bit_stays_near_float(make_trained, cell, tmp_path):
     trained = make_trained(cell)
     export(trained, tmp_path, scores={}, flush_seconds=0.2)
     networks = [Network(tmp_path / name) for name in ("model.onnx", "model.int8.onnx")]
-    audio = random_audio(1, 640, 3).numpy()
+    audio = random_sound(1, 640, torch.Generator().manual_seed(3)).numpy()
     outputs = [network.step({"audio": audio}, network.init_state())[0]["log_probs"] for network in networks]
     np.testing.assert_allclose(outputs[1], outputs[0], atol=0.5)
     assert np.abs(outputs[1] - outputs[0]).max() > 0
@@ -102,7 +102,7 @@ def test_the_frontend_in_the_graph_is_torchs(kind):
     session = open_session(frontend.build_frontend_graph(log_mel, 6400).SerializeToString())
     time = torch.arange(6400) / 8000
     speechlike = sum(0.1 / k * torch.sin(2 * torch.pi * 130 * k * time * (1 + 0.1 * time)) for k in range(1, 25))
-    for audio in (random_audio(1, 6400, 0), speechlike[None], 1e-3 * speechlike[None]):
+    for audio in (random_sound(1, 6400, torch.Generator().manual_seed(0)), speechlike[None], 1e-3 * speechlike[None]):
         state = log_mel.init_state(1)
         found = session.run(["frames"], {"audio": audio.numpy(), "state_samples": state.numpy()})[0]
         wanted = log_mel.step(audio, state)[0].numpy()
@@ -130,7 +130,7 @@ def test_a_model_with_kaldis_frontend_is_exported_and_loaded(make_trained, bits,
     trained = make_trained(frontend={"kind": "kaldi"})
     (written,) = export(trained, tmp_path, scores={}, bits=[bits], flush_seconds=0.2).files
     network = Network(written.path)
-    assert network.metadata.config["frontend"]["kind"] == "kaldi"
+    assert network.metadata.config["input"]["kind"] == "kaldi"
     assert network.init_state()["state_samples"].shape == (1, 280)
     assert load_trained(tmp_path).recipe == trained.recipe
 
@@ -140,7 +140,7 @@ def test_rows_of_a_batch_do_not_hear_each_other(make_trained, quantization, tmp_
     trained = make_trained()
     export(trained, tmp_path, scores={}, flush_seconds=0.2)
     network = Network(tmp_path / exporter.FILES[FORMS[quantization].bits])
-    audio = random_audio(5, 640, 1).numpy()
+    audio = random_sound(5, 640, torch.Generator().manual_seed(1)).numpy()
     audio[0] *= 0.001  # a whisper beside full scale
     state = as_arrays(random_state(trained.model, 5, 1))
     together, after = network.step({"audio": audio}, state)

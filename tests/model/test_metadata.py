@@ -108,7 +108,9 @@ def test_released_files_are_written_as_they_are(path):
 
 @pytest.mark.parametrize("strings", [metadata().to_strings(), frames.metadata().to_strings()], ids=["format 1", "format 3"])
 def test_a_task_that_nobody_knows_is_refused(strings):
-    with pytest.raises(ModelError, match=r"of the task 'telepathy'; this edgeseq knows ctc, frames\.\n  Update edgeseq"):
+    with pytest.raises(
+        ModelError, match=r"of the task 'telepathy'; this edgeseq knows ctc, frames, next_token\.\n  Update edgeseq"
+    ):
         ModelMetadata.from_strings(strings | {"edgeseq.task": "telepathy"}, "m.onnx")
 
 

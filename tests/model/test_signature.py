@@ -196,7 +196,7 @@ def test_a_state_of_another_signature_is_refused(network):
         ({"inputs": TEXT.inputs[:1]}, "input 'values' is not in the signature"),
         ({"inputs": (*TEXT.inputs, Port("extra", "int64", 1))}, "input 'extra' should be int64 [batch, 1], and is missing"),
         ({"inputs": (Port("ids", "float32", 4), TEXT.inputs[1])}, "input 'ids' should be float32 [batch, 4], and is int64"),
-        ({"inputs": (Port("ids", "int64", 5), TEXT.inputs[1])}, "input 'ids' should be int64 [batch, 5], and is int64"),
+        ({"inputs": (Port("ids", "int64", 8), TEXT.inputs[1])}, "input 'ids' should be int64 [batch, 8], and is int64"),
         ({"outputs": (*RATED.outputs, Port("worst", "int64", 4))}, "output 'worst' should be"),
         ({"outputs": (RATED.outputs[0], Port("best", "float32", 4))}, "output 'best' should be float32 [batch, 4]"),
         ({"states": TEXT.states[:1]}, "input 'state_count' is not in the signature"),

@@ -29,7 +29,7 @@ def drawn(cell, **network):
     values = {"name": "drawn", "language": "en", "license": "CC0-1.0", "data_statement": "none"}
     values |= {"data": {"train": [{"manifest": "none", "easy": True}]}, "network": {"cell": cell, "hidden_size": 12, **network}}
     recipe, tokens = parse_recipe(values, "test"), TokenTable.of_characters(["one two three"])
-    return Trained(recipe, Task(tokens), build_model(recipe.frontend, recipe.network, len(tokens)).eval())
+    return Trained(recipe, Task(tokens), build_model(recipe.input, recipe.network, len(tokens)).eval())
 
 
 def tone(word, seconds=SECONDS):

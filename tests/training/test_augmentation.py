@@ -9,28 +9,27 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.errors import ManifestError, MissingExtraError, RecipeError
+from edgeseq.errors import ManifestError, RecipeError
 from edgeseq.training.augment_recipe import AugmentRecipe, NoiseRecipe, RoomRecipe
 from edgeseq.training.augmentation import acoustics, sound_library
-from edgeseq.training.augmentation.acoustics import Acoustics, Room, Rooms, draw_microphone, simulate_room
+from edgeseq.training.augmentation.acoustics import Acoustics, Room, Rooms, draw_microphone
 from edgeseq.training.augmentation.chain import RowChain, draw_clip
 from edgeseq.training.augmentation.effect import apply_all
 from edgeseq.training.augmentation.level import CLIP_LEVEL_DB, ClipLevel, Clipping, RowLevel, loud_rms, rms
 from edgeseq.training.augmentation.noise import ColoredNoise, colored_noise, draw_colored_noise, draw_recorded_noise
 from edgeseq.training.augmentation.sound_library import SoundLibrary, find_sounds, from_direct_sound
-from edgeseq.training.augmentation.speed_and_pitch import Speed, change_pitch
-from edgeseq.training.augmentation.telephone import FILES, Band, Telephone, through_codec
+from edgeseq.training.augmentation.speed import Speed
+from edgeseq.training.augmentation.telephone import Band, Telephone, through_codec
 from edgeseq.training.trainer import load_batches
 
 RATE = 8000
 EVERYTHING = {
-    "pitch": {"probability": 1},
     "noise": {"probability": 1},
     "room": {"probability": 1},
     "microphone": {"probability": 1},
     "clipping": {"probability": 1},
     "band": {"probability": 1, "high_hz": [2500, 3500]},
-    "telephone": {"probability": 1, "codecs": list(FILES)},
+    "telephone": {"probability": 1},
 }
 
 
@@ -69,7 +68,7 @@ def noises(tmp_path):
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**32), n_samples=st.integers(1, 12_000))
 def test_any_row_keeps_its_length_and_range_and_the_seed_says_all(seed, n_samples):
-    chain = RowChain(AugmentRecipe.model_validate(EVERYTHING), RATE, seed=0)
+    chain = RowChain(AugmentRecipe.model_validate(EVERYTHING), RATE)
     samples = speech_like(2.0)[:n_samples]
     first, second = (apply_all(chain.draw(n_samples, np.random.default_rng(seed)), samples, RATE) for _ in range(2))
     assert first.shape == samples.shape and first.dtype == np.float32
@@ -78,7 +77,7 @@ def test_any_row_keeps_its_length_and_range_and_the_seed_says_all(seed, n_sample
 
 
 def test_other_seeds_give_other_rows():
-    chain = RowChain(AugmentRecipe.model_validate(EVERYTHING), RATE, seed=0)
+    chain = RowChain(AugmentRecipe.model_validate(EVERYTHING), RATE)
     rows = [apply_all(chain.draw(RATE, np.random.default_rng(seed)), speech_like(), RATE) for seed in range(2)]
     assert not np.allclose(*rows)
 
@@ -87,7 +86,7 @@ def test_what_a_recipe_does_not_name_draws_nothing():
     """So that a recipe hears today what it heard before newer augmentations were known."""
     rng, other = np.random.default_rng(3), np.random.default_rng(3)
     nothing = {part: {"probability": 0} for part in ("noise", "room", "microphone")}
-    (level,) = RowChain(AugmentRecipe.model_validate(nothing), RATE, 0).draw(0, rng)
+    (level,) = RowChain(AugmentRecipe.model_validate(nothing), RATE).draw(0, rng)
     assert other.random(3).all()
     assert level == RowLevel(other.uniform(*AugmentRecipe().level_db))
     assert rng.bit_generator.state == other.bit_generator.state
@@ -178,24 +177,6 @@ def decay_seconds(response):
     return -60 / slope
 
 
-def test_simulated_rooms_are_functions_of_seed_and_number():
-    pytest.importorskip("pyroomacoustics")
-    arguments = ((0.3, 0.4), (3.0, 6.0), RATE)
-    first = simulate_room(1, 5, *arguments)
-    simulate_room.cache_clear()
-    again, other = simulate_room(1, 5, *arguments), simulate_room(1, 6, *arguments)
-    assert np.array_equal(first.response, again.response) and first.kind == again.kind
-    assert first.kind != other.kind
-    assert 0.2 < decay_seconds(first.response) < 0.6
-    assert np.sum(first.response**2) == pytest.approx(1, rel=1e-4)
-
-
-def test_simulated_rooms_without_their_package_say_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
-    with pytest.raises(MissingExtraError, match=r"edgeseq\[rooms\]"):
-        Rooms(RoomRecipe(simulated=0.5), RATE, 0)
-
-
 def test_measured_rooms_neither_move_nor_raise_speech(tmp_path):
     rng = np.random.default_rng(0)
     response = np.zeros(16_000)
@@ -203,7 +184,7 @@ def test_measured_rooms_neither_move_nor_raise_speech(tmp_path):
     response[1700:] = 0.03 * rng.standard_normal(14_300) * np.exp(-np.arange(14_300) / 800)
     soundfile.write(tmp_path / "hall.wav", np.stack([response, np.zeros(16_000)], axis=1), 16_000)
     recipe = RoomRecipe(probability=1, measured=1, responses=str(tmp_path))
-    room = Rooms(recipe, RATE, 0).draw(rng)
+    room = Rooms(recipe, RATE).draw(rng)
     assert room.kind == "measured, hall.wav"
     samples = speech_like(2.0)
     heard = Acoustics(room, None).apply(samples, RATE)
@@ -227,21 +208,6 @@ def test_a_microphone_does_what_its_words_say():
 def test_a_room_of_direct_sound_alone_changes_nothing():
     samples = speech_like()
     assert np.allclose(Acoustics(Room(np.ones(1, np.float32), ""), None).apply(samples, RATE), samples, atol=1e-6)
-
-
-@settings(deadline=None, max_examples=20)
-@given(semitones=st.floats(-4, 4), hz=st.floats(200, 1500), rate=st.sampled_from([8000, 16_000]))
-def test_pitch_moves_a_tone_by_so_many_semitones_and_keeps_the_length(semitones, hz, rate):
-    moved = change_pitch(tone(hz, rate=rate), semitones, rate)
-    assert len(moved) == rate
-    assert 12 * np.log2(loudest_hz(moved, rate) / hz) == pytest.approx(semitones, abs=0.1)
-
-
-@settings(deadline=None, max_examples=20)
-@given(semitones=st.floats(-4, 4), n_samples=st.integers(1, 3000))
-def test_pitch_takes_clips_of_any_length(semitones, n_samples):
-    moved = change_pitch(speech_like()[:n_samples], semitones, RATE)
-    assert moved.shape == (n_samples,) and moved.dtype == np.float32 and np.isfinite(moved).all()
 
 
 @settings(deadline=None, max_examples=20)
@@ -277,7 +243,7 @@ def test_a_band_lets_through_what_lies_in_it():
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
-@pytest.mark.parametrize(("codec", "least_snr_db"), [("mu-law", 30), ("a-law", 30), ("g721", 20), ("gsm", 10)])
+@pytest.mark.parametrize(("codec", "least_snr_db"), [("mu-law", 30), ("a-law", 30), ("gsm", 10)])
 def test_codecs_lose_what_they_should_and_keep_time(codec, least_snr_db, rate):
     samples = tone(700, rate=rate) * np.linspace(0.1, 1, rate, dtype=np.float32)
     heard = through_codec(samples, codec, rate)
@@ -291,18 +257,12 @@ def test_a_telephone_is_silent_above_its_band():
     assert level_db(heard) < level_db(tone(6000, rate=16_000)) - 40
 
 
-def test_clips_are_changed_less_while_rows_are_easy():
-    recipe = AugmentRecipe.model_validate({"pitch": {"probability": 1, "semitones": [2, 2]}})
-    effects = [draw_clip(recipe, 1.0, hardness, np.random.default_rng(0)) for hardness in (0.5, 1.0)]
-    assert [effect[1].semitones for effect in effects] == [1.0, 2.0]
-
-
 def test_drawn_values_are_told_in_words(noises):
     recipe = AugmentRecipe.model_validate(EVERYTHING | {"recorded_noise": {"probability": 1, "sounds": str(noises)}})
     drawn = draw_clip(recipe, 1.1, 1.0, np.random.default_rng(0))
-    drawn += RowChain(recipe, RATE, 0).draw(RATE, np.random.default_rng(0))
+    drawn += RowChain(recipe, RATE).draw(RATE, np.random.default_rng(0))
     told = {effect.key: str(effect) for effect in drawn}
-    assert "1.10 times as fast" in told["speed"] and "semitones" in told["pitch"]
+    assert "1.10 times as fast" in told["speed"]
     assert "t60" in told["acoustics"] and "dB at 1000 Hz" in told["acoustics"]
     assert "dB under the speech" in told["noise"] and "hum.wav" in told["recorded_noise"] + "hum.wav"
     assert all(told.values())
@@ -323,9 +283,9 @@ def test_batches_with_everything_are_functions_of_seed_and_step(tiny_recipe, noi
     [
         ({"recorded_noise": {"probability": 0.5}}, "'sounds' is missing"),
         ({"room": {"measured": 0.5}}, "'responses' is missing"),
-        ({"room": {"measured": 0.6, "responses": "x", "simulated": 0.6}}, "more than 1"),
         ({"band": {"low_hz": [50, 3000]}}, "low_hz ends"),
-        ({"telephone": {"codecs": ["mp3"]}}, "mu-law"),
+        ({"telephone": {"codecs": ["g721"]}}, "telephone.codecs: this key has been removed, and they are always mu-law"),
+        ({"pitch": {"probability": 0.3}}, "augment.pitch: this key has been removed"),
         ({"clipping": {"below_peak_db": [9, 3]}}, "from low to high"),
     ],
 )
@@ -335,6 +295,6 @@ def test_recipes_that_cannot_be_followed_are_refused(tiny_recipe, augment, messa
 
 
 def test_a_noise_ratio_is_drawn_within_its_range():
-    recipe = NoiseRecipe(snr_db=(7.0, 9.0), color=(0.5, 0.6))
+    recipe = NoiseRecipe(snr_db=(7.0, 9.0))
     drawn = [draw_colored_noise(recipe, 10, np.random.default_rng(seed)) for seed in range(50)]
-    assert all(7 <= one.snr_db <= 9 and 0.5 <= one.color <= 0.6 for one in drawn)
+    assert all(7 <= one.snr_db <= 9 and 0 <= one.color <= 2 for one in drawn)

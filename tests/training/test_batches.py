@@ -31,7 +31,7 @@ def test_rows_are_whole_steps_and_leave_room_for_the_last_word(tiny_recipe):
     batches = load_batches(recipe)
     for step in range(8):
         batch = batches[step]
-        assert batch.audio.shape[1] % recipe.step_samples == 0
+        assert batch.audio.shape[1] % recipe.step_units == 0
         assert batch.audio.dtype == torch.float32 and batch.audio.abs().max() <= 1
         assert batch.targets["lengths"].sum() == len(batch.targets["ids"])
     assert not batches[0].audio[:, -int(0.2 * 8000) :].any()

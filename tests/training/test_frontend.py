@@ -7,7 +7,7 @@ import torch
 from benchmarks.kaldi_frontend import distance, native_fbank, streamed, torchaudio_fbank, unnormalized
 from edgeseq.errors import RecipeError
 from edgeseq.training.frontend import KaldiFbank, LogMel, build_frontend
-from edgeseq.training.recipe import FrontendRecipe
+from edgeseq.training.input_recipe import FrontendRecipe
 from edgeseq.training.torchaudio_import import torchaudio
 
 RATE = 8000

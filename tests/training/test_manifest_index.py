@@ -44,7 +44,7 @@ def test_batches_are_those_of_recordings_in_memory(tiny_recipe, tone_corpus):
     recipe = tiny_recipe()
     batches = load_batches(recipe)
     tokens = batches.task.tokens
-    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate
+    seconds_per_token = recipe.data.min_rows_per_token * recipe.row_units / recipe.frontend.sample_rate
     source = pick_source(recipe.data.train[0], read_manifest(tone_corpus), Task(tokens, seconds_per_token))
     assert isinstance(batches.sources[0].recordings, ManifestIndex) and isinstance(source.recordings, tuple)
     held = JoinedBatches([source], recipe, batches.task)
@@ -58,7 +58,7 @@ def test_memory_holds_numbers_alone(tone_corpus, tiny_recipe):
     recipe = tiny_recipe().data.train[0]
     source = pick_source(recipe, ManifestIndex.of(manifest), Task(TokenTable.of_characters("ab"), 0.0))
     assert len(source.recordings) == 6000
-    held = [source.recordings.begins, source.durations, source.offsets, source.goes_on]
+    held = [source.recordings.begins, source.durations]
     assert sum(array.nbytes for array in held) == 16 * 6000
     pickled = pickle.dumps(source)
     assert len(pickled) < 16 * 6000 + 5000

@@ -1,86 +1,15 @@
 """Plans of batches: streams side by side, whose rows neither processes nor neighbours change."""
 
-import dataclasses
-import itertools
-import json
-
-import numpy as np
 import pytest
-import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeseq.data.manifest import read_manifest
-from edgeseq.tokens.table import TokenTable
 from edgeseq.training.batches import REUSED_TOGETHER, JoinedBatches, drawn_step
 from edgeseq.training.loading import load_ahead
-from edgeseq.training.plan import FOLLOWED_STEPS, plan_batch, stretch_seconds
-from edgeseq.training.sources import pick_source
-from edgeseq.training.tasks.ctc import Task
 from edgeseq.training.trainer import load_batches
 
 RATE = 8000
-
-
-@pytest.fixture
-def long_file(tmp_path):
-    """A file of forty stretches, each of its own pitch, and a manifest that names them by `offset`, out of order."""
-    lines, pieces, at = [], [], 0.0
-    for number in range(40):
-        seconds = 0.2 + 0.01 * (number % 7)
-        time = np.arange(round(seconds * RATE)) / RATE
-        pieces += [0.3 * np.sin(2 * np.pi * (300 + 40 * number) * time), np.zeros(round(0.1 * RATE))]
-        lines.append({"audio_filepath": "long.flac", "offset": round(at, 4), "duration": seconds, "text": "ab"[number % 2]})
-        at += len(pieces[-2]) / RATE + 0.1
-    soundfile.write(tmp_path / "long.flac", np.concatenate(pieces).astype(np.float32), RATE)
-    manifest = tmp_path / "long.jsonl"
-    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines[::-1]))
-    return manifest
-
-
-def following(tiny_recipe, long_file, **parts):
-    data = {"train": [{"manifest": str(long_file), "easy": True, "consecutive": True}]}
-    joining = {"row_seconds": 1.5, "silence": 0.0, "restart": 0.0, "tail_seconds": 0.0}
-    return tiny_recipe(data=data, joining=joining, **parts)
-
-
-def test_rows_follow_a_long_file_from_stretch_to_stretch(tiny_recipe, long_file):
-    batches = load_batches(following(tiny_recipe, long_file))
-    (source,) = batches.sources
-    offsets = [recording.offset for recording in source.recordings]
-    assert offsets == sorted(offsets) and list(source.goes_on) == [False] + [True] * 39
-    first = 2 * FOLLOWED_STEPS  # of a block of steps in which rows go on in their file
-    for row in range(4):
-        clips = [batches.plan(step).rows[row].clips[0] for step in range(first, first + FOLLOWED_STEPS)]
-        for one, after in itertools.pairwise(clips):
-            assert after.first == (one.first + one.n_recordings) % 40
-            assert one.speed == after.speed
-        assert max(clip.n_recordings for clip in clips) > 1
-    starts = {
-        batches.plan(step).rows[0].clips[0].first for step in range(0, 40 * FOLLOWED_STEPS, FOLLOWED_STEPS) if step >= first
-    }
-    assert len(starts) > 10  # cut at random points
-
-
-def test_a_row_that_follows_a_file_hears_its_pauses_too(tiny_recipe, long_file):
-    batches = load_batches(following(tiny_recipe, long_file))
-    tokens = batches.task.tokens
-    step = 2 * FOLLOWED_STEPS
-    plan, batch = batches.plan(step), batches[step]
-    clip = plan.rows[0].clips[0]
-    source = batches.sources[0]
-    first, last = source.recordings[clip.first], source.recordings[clip.first + clip.n_recordings - 1]
-    assert stretch_seconds(source, clip.first, clip.n_recordings) == pytest.approx(last.offset + last.duration - first.offset)
-    said = tokens.decode(batch.targets["ids"][: int(batch.targets["lengths"][0])].tolist()).replace(" ", "")
-    assert len(said) == clip.n_recordings
-
-
-def test_a_stream_is_begun_anew_where_a_file_begins(tiny_recipe, long_file):
-    batches = load_batches(following(tiny_recipe, long_file))
-    rows = [batches.plan(step).rows[row] for step in range(8, 400) for row in range(4)]
-    assert any(row.restart for row in rows)
-    assert all(row.restart == (row.clips[0].first == 0) for row in rows)
 
 
 @settings(max_examples=30, deadline=None)
@@ -122,7 +51,7 @@ def test_a_batch_holds_no_more_sound_than_it_may(plan_batches, plan_recipe):
     for step in range(30, 90):
         batch = plan_batches[step]
         sizes.append(len(batch.rows))
-        assert len(batch.rows) == 1 or batch.audio.numel() <= 4.0 * RATE + len(batch.rows) * plan_recipe.step_samples
+        assert len(batch.rows) == 1 or batch.audio.numel() <= 4.0 * RATE + len(batch.rows) * plan_recipe.step_units
     assert min(sizes) < 4 and len(set(sizes)) > 1
     waited = {number for step in range(30, 90) for number, row in enumerate(plan_batches.plan(step).rows) if not row.active}
     assert waited == {0, 1, 2, 3}  # each stream's turn comes
@@ -173,14 +102,5 @@ def test_pieces_are_planned_as_long_as_they_are(tiny_recipe):
     batches = load_batches(tiny_recipe())
     for step in range(4, 30):
         plan, batch = batches.plan(step), batches[step]
-        assert batch.audio.shape == (4, plan.n_samples)
-        assert all(row.n_samples <= plan.n_samples for row in plan.rows)
-
-
-def test_long_pauses_end_a_row(tiny_recipe, long_file, tmp_path):
-    recordings = read_manifest(long_file)
-    source_recipe = following(tiny_recipe, long_file).data.train[0]
-    far = [dataclasses.replace(r, offset=r.offset * 40) for r in recordings]
-    source = pick_source(source_recipe, far, Task(TokenTable.of_characters("ab"), 0.0))
-    recipe = following(tiny_recipe, long_file)
-    assert all(row.clips[0].n_recordings == 1 for step in range(8, 40) for row in plan_batch([source], recipe, step).rows)
+        assert batch.audio.shape == (4, plan.n_units)
+        assert all(row.n_units <= plan.n_units for row in plan.rows)

@@ -52,7 +52,7 @@ def test_quantizing_weights_that_lie_on_a_grid_changes_nothing(seed, moved):
 def test_gradients_are_those_of_rounded_weights_and_pass_straight_through(tiny_recipe):
     torch.manual_seed(0)
     recipe = tiny_recipe()
-    model = build_model(recipe.frontend, recipe.network, 4)
+    model = build_model(recipe.input, recipe.network, 4)
     exact, grids, audio = copy.deepcopy(model), find_grids(model, 4), 0.1 * torch.randn(2, 3200)
     with rounded(model, grids):
         assert not torch.equal(model.trunk.layers[0].rnn.weight_hh_l0, exact.trunk.layers[0].rnn.weight_hh_l0)

@@ -30,7 +30,7 @@ def recipe_file(tmp_path):
 
 def test_defaults_fill_what_a_recipe_leaves_out(recipe_file):
     recipe = load_recipe(recipe_file(MINIMAL))
-    assert (recipe.step_samples, recipe.chunk_samples) == (320, 640)
+    assert (recipe.step_units, recipe.chunk_units) == (320, 640)
 
 
 def test_the_shipped_recipe_is_valid():
@@ -106,6 +106,54 @@ def test_unknown_keys_in_a_list_entry_are_named(recipe_file):
 def test_pairs_of_settings_are_checked(recipe_file, addition, words):
     with pytest.raises(RecipeError, match=words):
         load_recipe(recipe_file(MINIMAL + addition))
+
+
+def test_tokens_may_stand_in_their_task(recipe_file):
+    apart = load_recipe(recipe_file(MINIMAL + "tokens: {kind: subwords, size: 50}\n"))
+    together = load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {kind: subwords, size: 50}}\n"))
+    assert together == apart and together.task.kind == "ctc"
+    assert parse_recipe(together.model_dump(mode="json"), "stored") == apart
+    with pytest.raises(RecipeError, match=r"line 8: task\.tokens\.kind: .*'words'"):
+        load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {kind: letters}}\n"))
+    with pytest.raises(RecipeError, match="'tokens' stands there twice"):
+        load_recipe(recipe_file(MINIMAL + "task: {kind: ctc, tokens: {}}\ntokens: {}\n"))
+
+
+def test_sound_is_one_input_among_others(recipe_file):
+    was = load_recipe(recipe_file(MINIMAL + "frontend: {n_mels: 24}\n"))
+    assert load_recipe(recipe_file(MINIMAL + "input: {kind: log_mel, n_mels: 24}\n")) == was
+    with pytest.raises(RecipeError, match=r"line 8: input\.n_melz: unknown key; did you mean 'n_mels'\?"):
+        load_recipe(recipe_file(MINIMAL + "input: {n_melz: 24}\n"))
+    with pytest.raises(RecipeError, match=r"line 8: frontend\.n_melz: unknown key; did you mean 'n_mels'\?"):
+        load_recipe(recipe_file(MINIMAL + "frontend: {n_melz: 24}\n"))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("augment: {pitch: {probability: 0, semitones: [-3, 3]}}\n", ""),
+        ("augment: {pitch: {probability: 0.2}}\n", "augment.pitch: this key has been removed, and 'speed' moves the pitch"),
+        ("augment: {room: {simulated: 0.0, simulated_rooms: 100, side_meters: [3, 8]}}\n", ""),
+        ("augment: {room: {simulated: 0.5}}\n", "augment.room.simulated: this key has been removed"),
+        ("augment: {noise: {color: [0.0, 2.0]}, telephone: {codecs: [mu-law, a-law, gsm]}}\n", ""),
+        ("augment: {noise: {color: [1, 2]}}\n", "augment.noise.color: this key has been removed"),
+        ("joining: {long_gap: 0.1}\n", ""),
+        ("joining: {long_gap: 0.3}\n", "joining.long_gap: this key has been removed, and it is always 0.1"),
+    ],
+)
+def test_keys_that_are_gone_are_read_where_they_did_nothing(recipe_file, said, words):
+    if words:
+        with pytest.raises(RecipeError, match=words):
+            load_recipe(recipe_file(MINIMAL + said))
+    else:
+        assert load_recipe(recipe_file(MINIMAL + said)) == load_recipe(recipe_file(MINIMAL))
+
+
+def test_a_source_may_say_that_it_is_not_consecutive(recipe_file):
+    stored = MINIMAL.replace("easy: true", "easy: true, consecutive: false")
+    assert load_recipe(recipe_file(stored)) == load_recipe(recipe_file(MINIMAL))
+    with pytest.raises(RecipeError, match=r"data\.train\.consecutive: this key has been removed"):
+        load_recipe(recipe_file(stored.replace("false", "true")))
 
 
 def test_missing_keys_are_named(recipe_file):

@@ -51,7 +51,7 @@ def tone(seconds, hertz=500.0, amplitude=8000):
 def planner(prepared, **joining):
     recipe = prepared.recipe
     changed = recipe.joining.model_copy(update={"row_seconds": 3.0, "silence": 0.0, **joining})
-    return Planner(prepared.choice, changed, recipe.train, RATE, recipe.step_samples)
+    return Planner(prepared.choice, changed, recipe.train, RATE, recipe.step_units)
 
 
 class TestStore:
@@ -145,9 +145,9 @@ class TestRendering:
         assert bool(dark_bands.any())
 
     def test_what_it_cannot_do_is_refused(self, prepared):
-        pitch = PLAIN.model_copy(update={"pitch": PLAIN.pitch.model_copy(update={"probability": 0.5})})
-        with pytest.raises(RecipeError, match=r"augment\.pitch"):
-            Renderer(prepared.store, pitch, [], [], 1)
+        clipping = PLAIN.model_copy(update={"clipping": PLAIN.clipping.model_copy(update={"probability": 0.5})})
+        with pytest.raises(RecipeError, match=r"augment\.clipping"):
+            Renderer(prepared.store, clipping, [], [], 1)
 
 
 def test_layers_in_one_call_are_the_same_network(prepared):

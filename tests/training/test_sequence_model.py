@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from edgeseq.training.recipe import FrontendRecipe, NetworkRecipe
+from edgeseq.training.input_recipe import FrontendRecipe
+from edgeseq.training.recipe import NetworkRecipe
 from edgeseq.training.sequence_model import build_model
 from edgeseq.training.state import restart
 

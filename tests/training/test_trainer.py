@@ -364,7 +364,7 @@ def test_training_in_pieces_equals_one_long_row(tiny_recipe):
     """Two rows, the second going on from the state of the first, are one row: same log-probs, same state."""
     torch.manual_seed(0)
     recipe = tiny_recipe()
-    model = build_model(recipe.frontend, recipe.network, 4)
+    model = build_model(recipe.input, recipe.network, 4)
     audio = 0.1 * torch.randn(3, 6400)
     whole, end = model.step(audio, model.init_state(3))
     first, middle = model.step(audio[:, :3200], model.init_state(3))

@@ -61,8 +61,8 @@ class Speaking:
 
     def __init__(self, tokens, of_silence):
         self.tokens, self.of_silence = tokens, of_silence
-        self.frontend = SimpleNamespace(mean=torch.zeros(1))
-        self.head = SimpleNamespace(rows_per_step=1)
+        self.frontend = SimpleNamespace()
+        self.head = SimpleNamespace(rows_per_step=1, linear=SimpleNamespace(weight=torch.zeros(1)))
 
     def init_state(self, batch):
         return None
@@ -120,11 +120,11 @@ def test_rows_of_a_batch_are_those_of_each_clip_alone(corpus, tiny_recipe):
     letters = TokenTable.of_characters(["on"])
     recipe = corpus(letters, a=[("▁ o", "o"), (" ".join(["▁ o n"] * 5), "on"), ("▁ n o n", "non")])
     torch.manual_seed(0)
-    model = build_model(recipe.frontend, recipe.network, 4).eval()
+    model = build_model(recipe.input, recipe.network, 4).eval()
     (recordings,) = load_validation(recipe).values()
-    together = dict(hear_clips(model, recordings, ClipReader(RATE), ROW, 0.1))
+    together = dict(hear_clips(model, recordings, ClipReader(RATE), ROW, RATE // 10))
     for number, recording in enumerate(recordings):
-        ((_, alone),) = hear_clips(model, [recording], ClipReader(RATE), ROW, 0.1)
+        ((_, alone),) = hear_clips(model, [recording], ClipReader(RATE), ROW, RATE // 10)
         assert len(alone) == len(together[number]) == -(-(round(recording.duration * RATE) + 800) // ROW)
         np.testing.assert_allclose(together[number], alone, atol=1e-5)
 

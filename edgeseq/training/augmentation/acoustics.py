@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import fft
 
-from edgeseq.errors import MissingExtraError
 from edgeseq.training.augment_recipe import MicrophoneRecipe, RoomRecipe
 from edgeseq.training.augmentation.level import Waveform, db_to_gain
-from edgeseq.training.augmentation.sound_library import ResponseLibrary, from_direct_sound
+from edgeseq.training.augmentation.sound_library import ResponseLibrary
 
 MICROPHONE_KNOTS_HZ = (60, 150, 400, 1000, 2000, 4000, 8000)
 """Where a microphone's random response is drawn; straight lines between, over the logarithm of frequency."""
 
 FFT_SAMPLES = 4096
 """Transforms are multiples of this, which are fast and so few that what depends on their length alone is kept."""
-
-ROOM_KEY = 3
-"""Tells the random numbers of simulated rooms from all others of a seed."""
-
-HEIGHT_METERS = (2.3, 3.5)
-FROM_WALL_METERS = 0.3
-"""Nearest that speaker and microphone stand to a wall, and to one another."""
-MOST_REFLECTIONS = 40
-"""Order of image sources: hundreds of milliseconds in a living room, 20 to 40 ms of time for each room."""
 
 
 @dataclass(frozen=True)
@@ -119,75 +109,16 @@ def draw_microphone(recipe: MicrophoneRecipe, rng: np.random.Generator) -> Micro
 
 
 class Rooms:
-    """The rooms that a recipe speaks of, of three kinds."""
+    """The rooms that a recipe speaks of, of two kinds."""
 
-    def __init__(self, recipe: RoomRecipe, sample_rate: int, seed: int) -> None:
-        """List measured responses, if the recipe names any; simulated rooms are functions of `seed` and their number."""
-        self.recipe, self.sample_rate, self.seed = recipe, sample_rate, seed
+    def __init__(self, recipe: RoomRecipe, sample_rate: int) -> None:
+        """List measured responses, if the recipe names any."""
+        self.recipe, self.sample_rate = recipe, sample_rate
         self.measured = ResponseLibrary(recipe.responses, sample_rate) if recipe.responses else None
-        if recipe.simulated > 0:
-            _pyroomacoustics()
 
     def draw(self, rng: np.random.Generator) -> Room:
-        """Draw a room of any kind."""
-        kind = rng.random() if self.recipe.measured + self.recipe.simulated > 0 else 1.0
-        if self.measured and kind < self.recipe.measured:
+        """Draw a room of either kind."""
+        if self.measured and self.recipe.measured > 0 and rng.random() < self.recipe.measured:
             response, name = self.measured.draw(rng)
             return Room(response, f"measured, {name}")
-        if kind < self.recipe.measured + self.recipe.simulated:
-            number = int(rng.integers(self.recipe.simulated_rooms))
-            return simulate_room(self.seed, number, self.recipe.t60_seconds, self.recipe.side_meters, self.sample_rate)
         return decaying_noise(self.recipe, self.sample_rate, rng)
-
-
-@lru_cache(None)
-def simulate_room(
-    seed: int, number: int, t60_seconds: tuple[float, float], side_meters: tuple[float, float], sample_rate: int
-) -> Room:
-    """Simulate one box of a room, speaker and microphone in it, by the image method (Allen and Berkley 1979).
-
-    Walls absorb so that sound decays by 60 dB in a drawn time (Sabine's formula); a time that no wall of a drawn room gives,
-    too short for its size, is made longer.
-    """
-    acoustics = _pyroomacoustics()
-    rng = np.random.default_rng([seed, number, ROOM_KEY])
-    size = np.array([*rng.uniform(*side_meters, 2), rng.uniform(*HEIGHT_METERS)])
-    t60 = max(rng.uniform(*t60_seconds), _shortest_t60(size))
-    absorption, n_reflections = acoustics.inverse_sabine(t60, size)
-    speaker, microphone = _two_places(size, rng)
-    room = acoustics.ShoeBox(
-        size, fs=sample_rate, materials=acoustics.Material(absorption), max_order=min(n_reflections, MOST_REFLECTIONS)
-    )
-    room.add_source(speaker)
-    room.add_microphone(microphone)
-    room.compute_rir()
-    response = np.asarray(room.rir[0][0], dtype=np.float32)
-    distance = float(np.linalg.norm(speaker - microphone))
-    sides = " by ".join(f"{side:.1f}" for side in size)
-    words = f"simulated, {sides} m, t60 {t60:.2f} s, {distance:.1f} m away"
-    return Room(from_direct_sound(response, sample_rate, words), words)
-
-
-def _shortest_t60(size: Waveform) -> float:
-    """Sabine's time in a room whose walls take 90 % of the sound: 24 ln(10) V / (343 a S)."""
-    length, width, height = size
-    surface = 2 * (length * width + length * height + width * height)
-    return float(24 * np.log(10) * length * width * height / (343 * 0.9 * surface))
-
-
-def _two_places(size: Waveform, rng: np.random.Generator) -> tuple[Waveform, Waveform]:
-    """Draw where speaker and microphone are, not in each other's face."""
-    while True:
-        speaker, microphone = rng.uniform(FROM_WALL_METERS, size - FROM_WALL_METERS, (2, 3))
-        if np.linalg.norm(speaker - microphone) >= FROM_WALL_METERS:
-            return speaker, microphone
-
-
-def _pyroomacoustics() -> Any:
-    try:
-        import pyroomacoustics
-    except ImportError as fault:
-        raise MissingExtraError(
-            "augment.room.simulated needs pyroomacoustics, which is not installed.\n  pip install 'edgeseq[rooms]'"
-        ) from fault
-    return pyroomacoustics

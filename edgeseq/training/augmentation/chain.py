@@ -10,26 +10,22 @@ from edgeseq.training.augmentation.effect import Effect, happens
 from edgeseq.training.augmentation.level import ClipLevel, Clipping, RowLevel
 from edgeseq.training.augmentation.noise import draw_colored_noise, draw_recorded_noise
 from edgeseq.training.augmentation.sound_library import SoundLibrary
-from edgeseq.training.augmentation.speed_and_pitch import Pitch, Speed
+from edgeseq.training.augmentation.speed import Speed
 from edgeseq.training.augmentation.telephone import draw_band, draw_telephone
 
 
 def draw_clip(recipe: AugmentRecipe, speed: float, hardness: float, rng: np.random.Generator) -> tuple[Effect, ...]:
     """Draw what is done to one clip, whose `speed` was drawn before; all of it the less, the easier."""
-    effects: list[Effect] = [Speed(speed)]
-    if happens(recipe.pitch.probability, rng):
-        effects.append(Pitch(rng.uniform(*recipe.pitch.semitones) * hardness))
-    effects.append(ClipLevel(rng.uniform(*recipe.clip_level_db), hardness))
-    return tuple(effects)
+    return Speed(speed), ClipLevel(rng.uniform(*recipe.clip_level_db), hardness)
 
 
 class RowChain:
     """Draws what is done to a row: into a room, before a microphone, into noise, at a level, through a line."""
 
-    def __init__(self, recipe: AugmentRecipe, sample_rate: int, seed: int) -> None:
+    def __init__(self, recipe: AugmentRecipe, sample_rate: int) -> None:
         """List the recordings that `recipe` names; raises ManifestError where one cannot be had."""
         self.recipe, self.sample_rate = recipe, sample_rate
-        self.rooms = Rooms(recipe.room, sample_rate, seed)
+        self.rooms = Rooms(recipe.room, sample_rate)
         self.noises = SoundLibrary(recipe.recorded_noise.sounds, sample_rate) if recipe.recorded_noise.sounds else None
 
     def draw(self, n_samples: int, rng: np.random.Generator) -> tuple[Effect, ...]:

@@ -13,6 +13,9 @@ from edgeseq.training.augment_recipe import NoiseRecipe, RecordedNoiseRecipe
 from edgeseq.training.augmentation.level import CLIP_LEVEL_DB, Waveform, db_to_gain, loud_rms, rms
 from edgeseq.training.augmentation.sound_library import SoundLibrary
 
+COLORS = (0.0, 2.0)
+"""Exponents of the fall of power with frequency: 0 white, 1 pink, 2 brown."""
+
 
 def colored_noise(n_samples: int, color: float, rng: np.random.Generator) -> Waveform:
     """Noise whose power falls with frequency to the power of `color`, at an RMS of 1; drawn as a spectrum."""
@@ -74,7 +77,7 @@ class RecordedNoise:
 
 def draw_colored_noise(recipe: NoiseRecipe, n_samples: int, rng: np.random.Generator) -> ColoredNoise:
     """Draw ratio, colour and the noise itself."""
-    snr_db, color = rng.uniform(*recipe.snr_db), rng.uniform(*recipe.color)
+    snr_db, color = rng.uniform(*recipe.snr_db), rng.uniform(*COLORS)
     return ColoredNoise(snr_db, color, colored_noise(n_samples, color, rng))
 
 

@@ -31,7 +31,7 @@ NONE_OF_IT: dict[str, dict[str, Any]] = {
 }
 """A recipe's keys whose augmentation has no probability, and the values at which it does nothing."""
 
-WITH_PROBABILITY = ("pitch", "room", "microphone", "noise", "recorded_noise", "clipping", "band", "telephone")
+WITH_PROBABILITY = ("room", "microphone", "noise", "recorded_noise", "clipping", "band", "telephone")
 KEYS = (*NONE_OF_IT, *WITH_PROBABILITY)
 
 
@@ -70,7 +70,7 @@ def hear(samples: Waveform, recipe: Recipe, seed: int) -> AugmentedClip:
     rng = np.random.default_rng(seed)
     of_clip = draw_clip(recipe.augment, rng.uniform(*recipe.augment.speed), 1.0, rng)
     row = np.pad(apply_all(of_clip, samples, rate), (0, int(recipe.joining.tail_seconds * rate)))
-    of_row = RowChain(recipe.augment, rate, seed).draw(len(row), rng)
+    of_row = RowChain(recipe.augment, rate).draw(len(row), rng)
     heard = apply_all(of_row, row, rate)
     frames = torch.from_numpy(_log_mel(heard, recipe))[None]
     on_mel = draw_spec_augment(frames.shape, recipe.augment.spec_augment, 1.0, RowChance(seed, 0, [0]))

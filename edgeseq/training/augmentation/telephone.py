@@ -14,10 +14,10 @@ from scipy import signal
 from edgeseq.training.augment_recipe import BandRecipe, TelephoneRecipe
 from edgeseq.training.augmentation.level import Waveform
 
-Codec = Literal["mu-law", "a-law", "gsm", "g721"]
+Codec = Literal["mu-law", "a-law", "gsm"]
 
-FILES = {"mu-law": ("AU", "ULAW"), "a-law": ("AU", "ALAW"), "gsm": ("WAV", "GSM610"), "g721": ("AU", "G721_32")}
-"""libsndfile's names of codecs: ITU-T G.711 (64 kbit/s), GSM 06.10 full rate (13), G.721 ADPCM (32)"""
+FILES: dict[Codec, tuple[str, str]] = {"mu-law": ("AU", "ULAW"), "a-law": ("AU", "ALAW"), "gsm": ("WAV", "GSM610")}
+"""libsndfile's names of codecs: ITU-T G.711 (64 kbit/s), GSM 06.10 full rate (13)"""
 
 TELEPHONE_RATE = 8000
 FILTER_ORDER = 4
@@ -85,4 +85,4 @@ def draw_band(recipe: BandRecipe | TelephoneRecipe, rng: np.random.Generator) ->
 
 def draw_telephone(recipe: TelephoneRecipe, rng: np.random.Generator) -> Telephone:
     """Draw band and codec."""
-    return Telephone(draw_band(recipe, rng), recipe.codecs[int(rng.integers(len(recipe.codecs)))])
+    return Telephone(draw_band(recipe, rng), list(FILES)[int(rng.integers(len(FILES)))])

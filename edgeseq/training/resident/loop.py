@@ -103,7 +103,7 @@ class _Training:
         torch.manual_seed(recipe.train.seed)
         self.model = _fresh(recipe, prepared.tokens).to(self.device)
         self.renderer = Renderer(prepared.store, recipe.augment, prepared.noises, prepared.responses, recipe.train.seed)
-        self.planner = Planner(prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_samples)
+        self.planner = Planner(prepared.choice, recipe.joining, recipe.train, recipe.frontend.sample_rate, recipe.step_units)
         if recipe.finetune is None:
             set_statistics(self.model, self.renderer, self.planner)
         self.stack = Stack(self.model.trunk, self.model.head, recorded=self.device.type == "cuda")
@@ -164,7 +164,7 @@ class _Training:
         n_rows = len(batch.target_lengths)
         with torch.no_grad():
             sound = self.renderer.samples(batch)
-            frames, _ = self.model.frontend.step(sound, self.model.frontend.init_state(n_rows))
+            frames, _ = self.model.sound.step(sound, self.model.sound.init_state(n_rows))
             frames = self.renderer.mask(frames, batch.difficulty)
         fresh = batch.restart.to(self.device, non_blocking=True)
         log_probs, state = self.stack.step(frames, carried(self.model, self.state, fresh))
@@ -198,7 +198,7 @@ class _Training:
 
 
 def _fresh(recipe: Recipe, tokens: TokenTable) -> SequenceModel:
-    model = build_model(recipe.frontend, recipe.network, len(tokens))
+    model = build_model(recipe.input, recipe.network, len(tokens))
     if recipe.finetune is not None:
         begin_from(model, CtcTask(tokens), recipe, recipe.finetune)
     return model
@@ -230,6 +230,6 @@ def set_statistics(model: SequenceModel, renderer: Renderer, planner: Planner) -
     """Take mean and deviation of each mel band from augmented batches."""
     full = planner.train.easy_steps + planner.train.ramp_steps + 1
     batches = [planner.plan(full + number) for number in range(STATISTICS_BATCHES)]
-    frames = torch.cat([model.frontend.log_mel(renderer.samples(batch)).flatten(0, 1) for batch in batches])
-    model.frontend.mean.copy_(frames.mean(dim=0))
-    model.frontend.std.copy_(frames.std(dim=0).clamp_min(1e-3))
+    frames = torch.cat([model.sound.log_mel(renderer.samples(batch)).flatten(0, 1) for batch in batches])
+    model.sound.mean.copy_(frames.mean(dim=0))
+    model.sound.std.copy_(frames.std(dim=0).clamp_min(1e-3))

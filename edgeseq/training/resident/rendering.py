@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from edgeseq.errors import RecipeError
 from edgeseq.training.augment_recipe import AugmentRecipe
+from edgeseq.training.augmentation.noise import COLORS
 from edgeseq.training.resident.rows import PlannedBatch
 from edgeseq.training.resident.store import LEVEL_DB, Store
 
@@ -33,10 +34,8 @@ EDGE_OCTAVES = 0.5
 def refuse_unsupported(augment: AugmentRecipe) -> None:
     """Raise RecipeError where a recipe asks for what only the ordinary trainer does."""
     asked = {
-        "pitch": augment.pitch.probability,
         "clipping": augment.clipping.probability,
         "telephone": augment.telephone.probability,
-        "room.simulated": augment.room.simulated,
     }
     named = [f"augment.{name}" for name, share in asked.items() if share > 0]
     if named:
@@ -143,7 +142,7 @@ class Renderer:
     def _coloured_noise(self, n_rows: int, n_bins: int, n_fft: int, share: float) -> Tensor:
         """Draw the spectra of coloured noise, complex `[n_rows, n_bins]`."""
         noise = self.augment.noise
-        color = self._uniform(n_rows, *noise.color)[:, None]
+        color = self._uniform(n_rows, *COLORS)[:, None]
         shape = torch.arange(n_bins, device=self.device).clamp_min(n_bins // 400)[None] ** (-color / 2)
         shape = shape / shape.square().mean(dim=1, keepdim=True).sqrt()
         level = _from_db(LEVEL_DB - self._uniform(n_rows, *noise.snr_db)) * self._chance(n_rows, noise.probability * share)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from edgeseq.training.plan import LONG_GAP
 from edgeseq.training.recipe import JoiningRecipe, TrainRecipe
 
 EASY_SECONDS = 4.0
@@ -144,7 +145,7 @@ class Planner(IterableDataset[PlannedBatch]):
                     return [(clip, speed, number * row + max(0, min(at, row - tail - length)), length)]
                 continue
             placed.append((clip, speed, number * row + at, length))
-            long = rng.random() < joining.long_gap
+            long = rng.random() < LONG_GAP
             gap = rng.uniform(0, joining.row_seconds / 2) if long else rng.uniform(*joining.gap_seconds)
             at += length + int(gap * self.rate)
             if hard == 0:

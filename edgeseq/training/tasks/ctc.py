@@ -49,7 +49,7 @@ class Task:
     def prepare(cls, recipe: Recipe, manifests: Sequence[ManifestIndex]) -> Task:
         """Make the tokens of the texts."""
         tokens = make_tokens(recipe.tokens, (text for manifest in manifests for text in manifest.texts()), recipe.language)
-        return cls(tokens, recipe.data.min_rows_per_token * recipe.row_samples / recipe.frontend.sample_rate)
+        return cls(tokens, recipe.data.min_rows_per_token * recipe.row_units / recipe.frontend.sample_rate)
 
     @classmethod
     def restore(cls, recipe: Recipe, details: Mapping[str, Any]) -> Task:
@@ -94,8 +94,7 @@ class Task:
 
     def target(self, clips: Sequence[PlacedClip], _n_rows: int) -> list[int]:
         """Give the token ids of all that is said in a row."""
-        texts = (recording.text for clip in clips for recording in clip.recordings)
-        return [token for text in texts for token in self.tokens.encode(text)]
+        return [token for clip in clips for token in self.tokens.encode(clip.recording.text)]
 
     def count(self, target: list[int]) -> int:
         """Count the tokens."""
@@ -136,7 +135,7 @@ class Task:
             **common,
             format=FORMATS[tokens.kind],
             sample_rate=recipe.frontend.sample_rate,
-            chunk_samples=recipe.chunk_samples,
+            chunk_samples=recipe.chunk_units,
             hop_samples=recipe.frontend.hop_samples,
             subsampling=recipe.network.subsampling // recipe.network.rows_per_step,
             tokens=tokens.symbols,

@@ -18,13 +18,12 @@ from edgeseq.evaluation.clip_results import ClipResult
 from edgeseq.evaluation.reference_clips import Clip
 from edgeseq.model.frames import FramesDetails
 from edgeseq.model.metadata import ModelMetadata
-from edgeseq.training.clips import ClipReader
 from edgeseq.training.manifest_index import ManifestIndex
 from edgeseq.training.metric import F1, ROW_ERRORS, Metric
 from edgeseq.training.metrics import ValidReport
 from edgeseq.training.recipe import Recipe, TaskRecipe
 from edgeseq.training.sequence_model import SequenceModel, signature_of
-from edgeseq.training.tasks.task import PlacedClip, Rows
+from edgeseq.training.tasks.task import PlacedClip, Reader, Rows
 from edgeseq.training.valid import hear_clips
 
 LEAST_PROBABILITY = 1e-12
@@ -97,7 +96,7 @@ class Task:
     def restore(cls, recipe: Recipe, _details: Mapping[str, Any]) -> Task:
         """Take the labels of the recipe, which holds all there is to know."""
         assert isinstance(recipe.task, Settings)
-        return cls(recipe.task, recipe.row_samples / recipe.frontend.sample_rate)
+        return cls(recipe.task, recipe.row_seconds)
 
     @property
     def details(self) -> dict[str, Any]:
@@ -152,17 +151,22 @@ class Task:
         return len(target)
 
     def collate(self, targets: Sequence[Labels]) -> dict[str, Tensor]:
-        """Put labels side by side: bool `[batch, n_rows, n_labels]`."""
-        empty = np.zeros((0, 0, len(self.settings.labels)), dtype=bool)
-        return {"labels": torch.from_numpy(np.stack(targets) if targets else empty)}
+        """Put labels side by side: bool `[batch, n_rows, n_labels]`, and how many rows of each count, int64 `[batch]`."""
+        labels = np.zeros((len(targets), max(map(len, targets), default=0), len(self.settings.labels)), dtype=bool)
+        for row, target in zip(labels, targets, strict=True):
+            row[: len(target)] = target
+        lengths = torch.tensor([len(target) for target in targets], dtype=torch.int64)
+        return {"labels": torch.from_numpy(labels), "lengths": lengths}
 
     def loss(self, rows: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Sum the cross entropy of all rows, given probabilities `[batch, n_rows, n_outputs]`."""
         labels = targets["labels"].to(rows.dtype)
+        counted = torch.arange(labels.shape[1], device=rows.device) < targets["lengths"][:, None]
+        rows, labels = rows[:, : labels.shape[1]][counted], labels[counted]
         if self.activation == "sigmoid":
             return binary_cross_entropy(rows, labels, reduction="sum")
         classes = torch.cat([1 - labels.amax(dim=-1, keepdim=True), labels], dim=-1).argmax(dim=-1)
-        return nll_loss(rows.clamp_min(LEAST_PROBABILITY).log().flatten(0, 1), classes.flatten(), reduction="sum")
+        return nll_loss(rows.clamp_min(LEAST_PROBABILITY).log(), classes, reduction="sum")
 
     def decide(self, rows: Rows) -> Labels:
         """Say which labels rows have, given probabilities `[n_rows, n_outputs]`."""
@@ -170,7 +174,7 @@ class Task:
             return rows >= DECISION
         return np.asarray(rows.argmax(axis=1)[:, None] == np.arange(1, self.n_outputs))
 
-    def validator(self, recipe: Recipe, valid: Mapping[str, Sequence[Recording]], reader: ClipReader) -> FramesValidator:
+    def validator(self, recipe: Recipe, valid: Mapping[str, Sequence[Recording]], reader: Reader) -> FramesValidator:
         """Measure rows. Raises ManifestError for recordings that cannot be compared."""
         for recordings in valid.values():
             for recording in recordings:
@@ -187,7 +191,7 @@ class Task:
     def metadata(self, trained: Any, common: Mapping[str, Any]) -> ModelMetadata:
         """Say what a file's rows stand for, and how they are reported."""
         recipe = trained.recipe
-        signature = signature_of(trained.model, recipe.chunk_samples, recipe.frontend.sample_rate)
+        signature = signature_of(trained.model, recipe.input.port(recipe.chunk_units))
         return ModelMetadata(**common, signature=signature, details=self.settings.on_device(self.row_seconds).to_dict())
 
     def judge(self, _metadata: ModelMetadata) -> RowJudge:
@@ -200,7 +204,7 @@ class FramesValidator:
 
     metric: Metric = ROW_ERRORS
 
-    def __init__(self, task: Task, recipe: Recipe, valid: Mapping[str, Sequence[Recording]], reader: ClipReader) -> None:
+    def __init__(self, task: Task, recipe: Recipe, valid: Mapping[str, Sequence[Recording]], reader: Reader) -> None:
         """Measure on `valid`, recordings by manifest."""
         self.task, self.recipe, self.valid, self.reader = task, recipe, valid, reader
 
@@ -208,7 +212,7 @@ class FramesValidator:
         """Measure all manifests with a model after that many steps."""
         report = ValidReport(step, self.metric, {ROW_ERRORS: {}, F1: {}})
         for name, recordings in self.valid.items():
-            heard = hear_clips(model, recordings, self.reader, self.recipe.row_samples, self.recipe.joining.tail_seconds)
+            heard = hear_clips(model, recordings, self.reader, self.recipe.row_units, self.recipe.tail_units)
             pairs = [(self.task.decide(rows), self._wanted(recordings[n], len(rows))) for n, rows in heard]
             found, wanted = (np.concatenate(part) for part in zip(*pairs, strict=True))
             report.values[ROW_ERRORS][name] = 100 * float((found != wanted).any(axis=1).mean())
@@ -253,8 +257,6 @@ def f1(found: Labels, wanted: Labels) -> float:
 def _placed_segments(clips: Sequence[PlacedClip]) -> Iterator[Segment]:
     """Give the segments of a row's clips, seconds from its start, as they are heard at the clips' speed."""
     for clip in clips:
-        for recording in clip.recordings:
-            before = recording.offset - clip.recordings[0].offset
-            for segment in recording.segments or ():
-                start, end = ((before + time) / clip.speed + clip.begin for time in (segment.start, segment.end))
-                yield Segment(start, end, segment.label)
+        for segment in clip.recording.segments or ():
+            start, end = (time / clip.speed + clip.begin for time in (segment.start, segment.end))
+            yield Segment(start, end, segment.label)

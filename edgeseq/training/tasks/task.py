@@ -21,13 +21,21 @@ Rows = NDArray[np.float32]
 """What a network says of a clip, `[n_rows, n_outputs]`."""
 
 
+class Reader(Protocol):
+    """Reads what a network takes."""
+
+    def read(self, recording: Recording) -> NDArray[Any]:
+        """Give a recording's units `[n_units, ...]`, such as samples. Raises ManifestError."""
+        ...
+
+
 @dataclass(frozen=True)
 class PlacedClip:
-    """Recordings that are heard one after the other as one clip, and where that is in a row."""
+    """A recording, and where it is in a row."""
 
-    recordings: Sequence[Recording]
+    recording: Recording
     begin: float
-    """seconds from the start of the row"""
+    """seconds from the start of the row; negative where the row continues what a row before began"""
     speed: float
     """by which it is played faster"""
 
@@ -96,7 +104,7 @@ class Task(Protocol):
         """Say why `accepts` would refuse all recordings of a manifest, and what to do."""
 
     def target(self, clips: Sequence[PlacedClip], n_rows: int) -> Any:
-        """Make the target of a row of a batch."""
+        """Make the target of a row of a batch; rows of outputs behind `n_rows` stand for filling, and must not count."""
 
     def count(self, target: Any) -> int:
         """Count what a row's loss is a sum over."""

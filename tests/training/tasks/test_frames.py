@@ -131,14 +131,16 @@ def test_a_resumed_training_equals_an_uninterrupted_one(corpus, tmp_path):
 def test_rows_are_labelled_by_their_middle():
     task = Task(Settings(labels=LABELS), 0.1)
     recording = Recording(None, 1.0, "", segments=(Segment(0.1, 0.35, "low"), Segment(0.5, 0.7, "high")))
-    (placed,) = [PlacedClip([recording], 0.2, 2.0)]  # played twice as quickly, from 0.2 s on
+    (placed,) = [PlacedClip(recording, 0.2, 2.0)]  # played twice as quickly, from 0.2 s on
     labels = task.target([placed], 8)
     assert labels[:, 0].nonzero()[0].tolist() == [2, 3] and labels[:, 1].nonzero()[0].tolist() == [
         4
     ]  # 0.25 to 0.375, 0.45 to 0.55
-    following = replace(recording, offset=3.0, segments=(Segment(0.0, 0.2, "high"),))
-    both = task.target([PlacedClip([replace(recording, offset=2.0, segments=()), following], 0.0, 1.0)], 13)
+    following = replace(recording, segments=(Segment(0.0, 0.2, "high"),))
+    both = task.target([PlacedClip(replace(recording, segments=()), 0.0, 1.0), PlacedClip(following, 1.0, 1.0)], 13)
     assert both[:, 1].nonzero()[0].tolist() == [10, 11]
+    going_on = task.target([PlacedClip(recording, -0.2, 1.0)], 8)  # the row continues what the one before began
+    assert going_on[:, 0].nonzero()[0].tolist() == [0] and going_on[:, 1].nonzero()[0].tolist() == [3, 4]
 
 
 def test_what_is_not_labelled_is_background():
@@ -182,7 +184,7 @@ def test_f1_counts_each_label_alike():
 @pytest.mark.parametrize(
     ("task", "wanted"),
     [
-        ({"kind": "vad"}, "there is no task 'vad'; there are ctc, frames"),
+        ({"kind": "vad"}, "there is no task 'vad'; there are ctc, frames, next_token"),
         ({"kind": "frames"}, "labels"),
         ({"kind": "frames", "labels": []}, "labels"),
         ({"kind": "frames", "labels": ["a"], "activation": "relu"}, "activation"),
