@@ -1,9 +1,9 @@
-"""Recognizers that are compared: each a program that is started once, reads the path of a WAV file per line and answers each.
+"""Recognizers that are compared: programs that are started once, read the path of a WAV file per line and answer each.
 
-A YAML file in benchmarks/peers describes one, as recipes/teachers describes teachers, with two more keys: `streaming` (it writes
-words while somebody speaks) and `files` (patterns of the files that its model is made of, for their size). Besides the teachers'
-placeholders there are {models}, the folder of --models, and {packages}, where the packages of --python lie. A command that begins
-with python3 is run by --python.
+A YAML file in benchmarks/peers describes one, as recipes/teachers describes teachers, with two more keys: `streaming` (it
+writes words while somebody speaks) and `files` (patterns of the files that its model is made of, for their size). Besides the
+teachers' placeholders there are {models}, the folder of --models, and {packages}, where the packages of --python lie. A
+command that begins with python3 is run by --python.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def read_peer(path: Path, places: Places) -> Peer:
     if teacher.command[0] == "python3":
         teacher = replace(teacher, command=(str(places.python), *teacher.command[1:]))
     files = tuple(file for pattern in patterns for file in _matches(places.fill(pattern)))
-    return Peer(replace(teacher, seconds=max(teacher.seconds, SECONDS)), streaming, files, tuple(entry["command"] and shown))
+    return Peer(replace(teacher, seconds=max(teacher.seconds, SECONDS)), streaming, files, tuple(shown or ()))
 
 
 def edgeseq_peer(model: str, phrases: Path | None = None) -> Peer:
@@ -146,7 +146,7 @@ def _packages(python: Path) -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as fault:
-        raise UsageError(f"{python}: is no Python that runs ({fault}). Name one with --python.") from fault
+        raise UsageError(f"{python}: cannot be run as Python ({fault}). Name another --python.") from fault
 
 
 @cache

@@ -1,11 +1,12 @@
 """Compares recognizers on the same recordings: words wrong, real-time factor, memory, size, words written for noise.
 
     python -m benchmarks.recognizers --manifest commonvoice/dev.jsonl --limit 60 --peers edgeseq,pocketsphinx
-    python -m benchmarks.recognizers --manifest mine.jsonl --peers edgeseq,whisper-base --python peers/bin/python --answers a.json
+    python -m benchmarks.recognizers --manifest mine.jsonl --peers edgeseq,whisper-base --python peers/bin/python
 
-Each recognizer is a process of its own, on one core. A second of silence comes first and counts as loading. Texts of all are brought
-into one form: lower case, no punctuation, numbers spelled. With --answers the answers of others are kept, and only edgeseq hears
-again. --limit takes as many clips of each manifest, spread over its people: the first clip of each, then the second.
+Each recognizer is a process of its own, on one core. A second of silence comes first and counts as loading. All texts are
+compared in one form: lower case, no punctuation, numbers spelled. With --answers FILE the answers of other recognizers are
+kept, and only edgeseq hears again. --limit takes that many clips of each manifest, spread over its people: the first clip of
+each, then the second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
-from benchmarks.recognizer_answers import Answers, Clip, Measured, measure
+from benchmarks.recognizer_answers import Answers, Clip, Measured, Progress, measure
 from benchmarks.recognizer_figures import Row, by_part, cells, row_of, to_markdown, to_text
 from benchmarks.recognizer_peers import EDGESEQ, Peer, Places, edgeseq_peer, find_peer, known_peers, why_missing
 from edgeseq.data.folder import SOUND, FolderItem
@@ -49,12 +50,11 @@ def clips_of(manifest: Path, most: int | None) -> list[Clip]:
 
 def noise_clips(folder: Path, most: int | None) -> list[Clip]:
     """List the sound files in a folder. Raises UsageError where there are none."""
-    found = find_data(folder)
-    files = sorted(path for path in found.rglob("*") if path.suffix.lower() in SOUND)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SOUND)
     recordings = list(measure_files([FolderItem(path, "") for path in files], []))
     if not recordings:
         raise UsageError(f"{folder}: holds no sound files. --noise wants a folder of recordings in which nobody speaks.")
-    return [Clip(found.name, recording) for recording in recordings[:most]]
+    return [Clip(folder.resolve().name, recording) for recording in recordings[:most]]
 
 
 def heard_by(peer: Peer, clips: Sequence[Clip], answers: Answers) -> Measured:
@@ -71,7 +71,7 @@ def heard_by(peer: Peer, clips: Sequence[Clip], answers: Answers) -> Measured:
     return measured
 
 
-def _progress(name: str):  # type: ignore[no-untyped-def]
+def _progress(name: str) -> Progress:
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty() or done == total:
             print(f"\r{name}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
@@ -82,7 +82,7 @@ def _progress(name: str):  # type: ignore[no-untyped-def]
 def compare(
     peers: Sequence[Peer], speech: Sequence[Clip], noise: Sequence[Clip], answers: Answers
 ) -> tuple[list[Row], list[str]]:
-    """Let every peer hear everything: a row each, and for those that cannot be started the reason."""
+    """Let every peer hear everything; gives their rows, and why others cannot be started."""
     rows, absent = [], []
     for peer in peers:
         why = why_missing(peer)
@@ -101,17 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    places = Places(asked.python, asked.models)
-    peers: list[Peer] = []
-    for name in asked.peers.split(","):
-        if name == EDGESEQ:
-            peers += [edgeseq_peer(model, asked.phrases) for model in asked.model]
-        else:
-            peers.append(find_peer(name, places))
+    peers = [peer for name in asked.peers.split(",") for peer in _peers_of(name, asked)]
     speech = [clip for manifest in asked.manifest for clip in clips_of(manifest, asked.limit)]
     noise = noise_clips(asked.noise, asked.noise_limit) if asked.noise else []
     rows, absent = compare(peers, speech, noise, Answers(asked.answers))
     show(rows, absent, speech, asked)
+
+
+def _peers_of(name: str, asked: argparse.Namespace) -> list[Peer]:
+    if name == EDGESEQ:
+        return [edgeseq_peer(model, asked.phrases) for model in asked.model]
+    return [find_peer(name, Places(asked.python, asked.models))]
 
 
 def show(rows: Sequence[Row], absent: Sequence[str], speech: Sequence[Clip], asked: argparse.Namespace) -> None:

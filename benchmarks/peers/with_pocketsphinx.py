@@ -9,7 +9,7 @@ import wave
 
 from pocketsphinx import Decoder
 
-decoder = Decoder(loglevel="ERROR")
+decoder = Decoder(loglevel="ERROR", cmn="batch")
 
 for line in sys.stdin:
     path = line.rstrip("\n")
