@@ -114,16 +114,24 @@ def measure(
         yield known
         return
     found = replace(known, answers=dict(known.answers), date=date.today().isoformat(), processor=_machine())
+    n_at_once = peer.recordings or len(left)
+    for first in range(0, len(left), n_at_once):
+        for n_done, _ in enumerate(_measure_process(peer, left[first : first + n_at_once], found), start=first + 1):
+            on_progress(n_done, len(left))
+            yield found
+
+
+def _measure_process(peer: Peer, clips: Sequence[Clip], found: Measured) -> Iterator[None]:
+    """Have one process answer about clips."""
     with tempfile.TemporaryDirectory(prefix="edgeseq-") as folder, closing(TeacherProgram(peer.teacher)) as program:
         file = Path(folder, "recording.wav")
         found.loading_seconds = _load(program, file)
-        for n_done, clip in enumerate(left, start=1):
+        for clip in clips:
             if program.pid is None:
                 _load(program, file)
             found.answers[clip.key] = _hear(program, clip.recording, file)
             found.peak_mb = max(found.peak_mb, peak_mb(program.pid))
-            on_progress(n_done, len(left))
-            yield found
+            yield
 
 
 def _load(program: TeacherProgram, file: Path) -> float:

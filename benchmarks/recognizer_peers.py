@@ -1,9 +1,10 @@
 """Recognizers that are compared: programs that are started once, read the path of a WAV file per line and answer each.
 
-A YAML file in benchmarks/peers describes one, as recipes/teachers describes teachers, with two more keys: `streaming` (it
-writes words while somebody speaks) and `files` (patterns of the files that its model is made of, for their size). Besides the
-teachers' placeholders there are {models}, the folder of --models, and {packages}, where the packages of --python lie. A
-command that begins with python3 is run by --python.
+A YAML file in benchmarks/peers describes one, as recipes/teachers describes teachers, with three more keys: `streaming` (it
+writes words while somebody speaks), `files` (patterns of the files that its model is made of, for their size) and `recordings`
+(after how many it is started again, for a program whose memory grows with each). Besides the teachers' placeholders there are
+{models}, the folder of --models, and {packages}, where the packages of --python lie. A command that begins with python3 is run
+by --python.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Peer:
     """its model"""
     shown: tuple[str, ...]
     """its command as its file has it, without paths of this machine"""
+    recordings: int | None = None
+    """It is started again after that many, for a program whose memory grows with each; None: never."""
 
     @property
     def name(self) -> str:
@@ -101,6 +104,9 @@ def read_peer(path: Path, places: Places) -> Peer:
     streaming, patterns = entry.pop("streaming", None), entry.pop("files", [])
     if not isinstance(streaming, bool):
         raise UsageError(f"{path}: 'streaming': true or false is wanted, not {streaming!r}.")
+    recordings = entry.pop("recordings", None)
+    if recordings is not None and (type(recordings) is not int or recordings < 1):
+        raise UsageError(f"{path}: 'recordings': a number from 1 is wanted, not {recordings!r}.")
     if not isinstance(patterns, list) or not all(map(is_text, patterns)):
         raise UsageError(f"{path}: 'files': a list of patterns is wanted, not {patterns!r}.")
     shown = entry.get("command")
@@ -114,7 +120,7 @@ def read_peer(path: Path, places: Places) -> Peer:
     if teacher.command[0] == "python3":
         teacher = replace(teacher, command=(str(places.python), *teacher.command[1:]))
     files = tuple(file for pattern in patterns for file in _matches(places.fill(pattern)))
-    return Peer(replace(teacher, seconds=max(teacher.seconds, SECONDS)), streaming, files, tuple(shown or ()))
+    return Peer(replace(teacher, seconds=max(teacher.seconds, SECONDS)), streaming, files, tuple(shown or ()), recordings)
 
 
 def edgeseq_peer(model: str, phrases: Path | None = None) -> Peer:

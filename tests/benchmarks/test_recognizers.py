@@ -144,6 +144,16 @@ def test_a_recording_without_an_answer_counts_as_wrong(folder):
     assert [line.split()[1] for line in asked(folder)].count("1.0") == 1, "it was the last clip, so nothing starts again"
 
 
+def test_a_peer_whose_memory_grows_is_started_again(folder):
+    peer = read_peer(describe(folder, "growing", recordings=3), PLACES)
+    clips = recognizers.clips_of(folder / "dev.jsonl", None)
+    progress = []
+    *_, measured = measure(peer, clips, Measured(peer.asked()), lambda done, total: progress.append((done, total)))
+    assert [line.split()[1] for line in asked(folder)] == ["1.0", "1.1", "1.3", "1.2", "1.0", "1.4"]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert row_of(peer, measured, clips, []).scores[0].errors == 2
+
+
 def test_a_peer_that_does_not_work_at_all_raises(folder):
     peer = read_peer(describe(folder, "broken", command=["python3", "-c", "raise SystemExit('no weights')"]), PLACES)
     with pytest.raises(TeacherError, match="no weights"):
@@ -154,6 +164,7 @@ def test_a_peer_that_does_not_work_at_all_raises(folder):
     ("changes", "message"),
     [
         ({"streaming": "maybe"}, "'streaming': true or false is wanted"),
+        ({"recordings": 0}, "'recordings': a number from 1 is wanted, not 0"),
         ({"files": "weights"}, "'files': a list of patterns is wanted"),
         ({"command": ["python3", "{file}"]}, "started once"),
         ({"command": "python3"}, "a list of texts is wanted"),
