@@ -263,3 +263,66 @@ def test_the_commands_of_the_pages_are_understood(capsys):
     for line in shown:
         asked = recognizers._parser().parse_args(shlex.split(line))
         assert all(find_peer(name, PLACES) for name in asked.peers.split(",") if name != EDGESEQ)
+
+
+STAND_INS = {
+    "moonshine_cpp": """
+class MoonshineModel:
+    def __init__(self, language, model_type):
+        assert (language, model_type) == ("en", "base")
+
+    def transcribe_wav(self, path):
+        return "Hello there."
+""",
+    "vosk": """
+def SetLogLevel(level):
+    assert level == -1
+
+class Model:
+    def __init__(self, folder):
+        assert folder.endswith("vosk-model-small-en-us-0.15")
+
+class KaldiRecognizer:
+    def __init__(self, model, rate):
+        self.n_bytes = 0
+
+    def AcceptWaveform(self, block):
+        self.n_bytes += len(block)
+        return self.n_bytes == 8000
+
+    def Result(self):
+        return '{"text": "Hello"}'
+
+    def FinalResult(self):
+        return '{"text": "there."}'
+""",
+}
+
+
+@pytest.mark.parametrize(("peer", "package"), [("moonshine-base", "moonshine_cpp"), ("vosk-small", "vosk")])
+def test_the_shipped_programs_speak_the_protocol(tmp_path, peer, package):
+    """With stand-ins for packages that are not installed here, or have no model here."""
+    (tmp_path / f"{package}.py").write_text(STAND_INS[package])
+    write_noise(tmp_path / "a b.wav", 1.0)
+    entry = answer_of(peer, tmp_path / "a b.wav", PYTHONPATH=str(tmp_path))
+    assert entry == {"audio_filepath": str(tmp_path / "a b.wav"), "text": "Hello there."}
+
+
+def test_pocketsphinx_hears_the_demo_clip(tmp_path):
+    pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed")
+    samples, rate = soundfile.read(ROOT / "demo/number.flac")
+    soundfile.write(tmp_path / "a.wav", np.repeat(samples, 16_000 // rate), 16_000)
+    assert answer_of("pocketsphinx", tmp_path / "a.wav")["text"].split()
+
+
+def answer_of(peer, path, **environment):
+    done = subprocess.run(
+        find_peer(peer, PLACES).teacher.arguments(Path()),
+        input=f"{path}\n",
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=True,
+    )
+    return json.loads(done.stdout)
