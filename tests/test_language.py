@@ -92,7 +92,7 @@ def test_pages_are_plain_english(page):
 
 MODULES = [
     path
-    for where in ("edgeseq/**/*.py", "benchmarks/*.py", "docs/examples/*.py", "recipes/**/*.py")
+    for where in ("edgeseq/**/*.py", "benchmarks/**/*.py", "docs/examples/*.py", "recipes/**/*.py")
     for path in sorted(ROOT.glob(where))
 ]
 OTHERS = [

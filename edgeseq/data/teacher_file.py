@@ -97,9 +97,14 @@ def read_teacher(path: Path) -> Teacher:
         raise UsageError(f"{path}: cannot be read as the description of a teacher ({fault}).") from fault
     if not isinstance(entry, dict):
         raise UsageError(f"{path}: wanted are the keys {', '.join(KEYS)}; this file holds {type(entry).__name__}.")
+    return teacher_of(entry, path)
+
+
+def teacher_of(entry: dict[str, Any], path: Path) -> Teacher:
+    """Make a teacher of what its file `path` holds. Raises UsageError that lists all its faults."""
     if faults := list(_faults(entry)):
         raise UsageError("\n".join([f"{path}: describes no teacher:", *(f"  {fault}" for fault in faults)]))
-    return Teacher(command=tuple(entry.pop("command")), here=path.resolve().parent, **entry)
+    return Teacher(**{**entry, "command": tuple(entry["command"])}, here=path.resolve().parent)
 
 
 def _faults(entry: dict[str, Any]) -> Iterator[str]:

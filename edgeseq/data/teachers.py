@@ -58,6 +58,11 @@ class TeacherProgram:
         self._rest = b""
         self._n_read = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Number of its process; None where none runs."""
+        return None if self._process is None else self._process.pid
+
     def ask(self, file: Path) -> Answer:
         """Have a WAV file transcribed. Raises TeacherError when the program fails, hangs, babbles or is to stop."""
         deadline = time.monotonic() + self.teacher.seconds

@@ -1,6 +1,6 @@
 """Transcribes English with faster-whisper, for `edgeseq data label`: a path a line in, a line of JSON for each out.
 
-python3 whisper.py MODEL        (a name such as base, or a folder with model.bin)
+python3 whisper.py MODEL [COMPUTE_TYPE]        (a name such as base, or a folder with model.bin; int8, float16 ...)
 """
 
 import json
@@ -10,8 +10,9 @@ import sys
 
 from faster_whisper import WhisperModel
 
+compute_type = sys.argv[2] if len(sys.argv) > 2 else "default"
 model = WhisperModel(
-    sys.argv[1], device="auto", compute_type="default", cpu_threads=int(os.environ.get("OMP_NUM_THREADS", "0"))
+    sys.argv[1], device="auto", compute_type=compute_type, cpu_threads=int(os.environ.get("OMP_NUM_THREADS", "0"))
 )
 
 for line in sys.stdin:
