@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import zlib
@@ -12,14 +13,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeseq.data.manifest import read_manifest
-from edgeseq.errors import EdgeseqError
+from edgeseq.errors import EdgeseqError, LanguageModelError
+from edgeseq.lm.arpa import read_arpa
 from edgeseq.lm.binary import MAGIC, VERSION, write_compiled
+from edgeseq.lm.corpus import read_sentences
 from edgeseq.lm.kneser_ney import estimate
 from edgeseq.lm.model import LanguageModel
 from edgeseq.model.metadata import ModelMetadata
 from edgeseq.phrases.compiling import compile_phrases
+from edgeseq.phrases.faults import PhraseError
 from edgeseq.phrases.file import parse_phrases
 from edgeseq.phrases.graph import PhraseGraph
+from edgeseq.phrases.importers.jsgf import read as read_jsgf
 from edgeseq.tokens.packed_lexicon import load_lexicon, pack, write_packed
 from edgeseq.tokens.table import TokenTable
 from edgeseq.untrusted import parse_json, parse_yaml, printable
@@ -415,3 +420,21 @@ def test_recipes_whose_frontends_swell_are_refused(tmp_path, frontend):
     path.write_text(json.dumps(RECIPE | {"network": {}, "frontend": frontend}))
     with pytest.raises(EdgeseqError, match=r"less than or equal|is more than"):
         load_recipe(path)
+
+
+def test_gzipped_texts_that_are_damaged_are_refused_at_their_line(tmp_path):
+    whole = gzip.compress("".join(f"line {n} of many\n" for n in range(5000)).encode())
+    cut, broken, faked = tmp_path / "cut.txt.gz", tmp_path / "broken.txt.gz", tmp_path / "faked.txt.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    broken.write_bytes(whole[:500] + bytes(40) + whole[540:])
+    faked.write_bytes(b"\x1f\x8b\x08\x00" + bytes(range(256)))
+    for file in (cut, broken, faked):
+        for read in (lambda path: list(read_sentences(path)), read_arpa):
+            with pytest.raises(LanguageModelError, match=r"gz:\d+: the gzipped file is damaged or breaks off here|data"):
+                read(file)
+
+
+@pytest.mark.parametrize("rule", ["(" * 5000, "[" * 5000, "(" * 51 + "a" + ")" * 51])
+def test_jsgf_grammars_nested_too_deeply_are_refused(rule):
+    with pytest.raises(PhraseError, match="brackets within brackets"):
+        read_jsgf(f"#JSGF V1.0;\ngrammar g;\npublic <a> = {rule};\n", "g.jsgf")

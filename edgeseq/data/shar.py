@@ -11,6 +11,7 @@ import gzip
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def _of_shard(cuts: Path) -> Iterator[Recording]:
                         f"{archive}: holds no sound of {cut['id']!r}, which {cuts.name} lists. Write both again."
                     )
                 yield from _of_cut(cut, archive, places[cut["id"]])
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as fault:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as fault:
         raise ManifestError(
             f"{cuts}: cannot be read as Lhotse's cuts ({type(fault).__name__}: {fault}). Copy it again."
         ) from fault

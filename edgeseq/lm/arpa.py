@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeseq.errors import LanguageModelError
-from edgeseq.lm.corpus import open_text
+from edgeseq.lm.corpus import read_lines
 from edgeseq.lm.ngrams import BEGIN, END, MAX_ORDER, UNKNOWN, Ngrams, OrderTable
 from edgeseq.lm.tables import Finder
 from edgeseq.tokens.table import normalize_text
@@ -62,15 +62,12 @@ class _Lines:
 
     def _read(self, path: Path) -> Iterator[str]:
         try:
-            with open_text(path) as file:
-                for number, line in enumerate(file, start=1):
-                    self.number = number
-                    if text := line.decode("utf-8").strip():
-                        yield text
+            for number, line in read_lines(path):
+                self.number = number
+                if text := line.decode("utf-8").strip():
+                    yield text
         except UnicodeDecodeError:
             self.fail("the line is not UTF-8; wanted an ARPA file in UTF-8.", "Convert it: iconv -f latin1 -t utf-8")
-        except EOFError:
-            self.fail("the gzipped file breaks off here.", "Copy it again.")
 
 
 def read_arpa(path: Path, on_progress: Progress = lambda done, total: None) -> Ngrams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -12,15 +13,25 @@ from edgeseq.lm.ngrams import SPECIAL, Level, letters
 from edgeseq.tokens.table import normalize_text
 from edgeseq.untrusted import parse_json
 
+DAMAGED_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a gzipped file raises that is not whole."""
 
-def open_text(path: Path) -> BinaryIO:
-    """Open a file for reading bytes; gzip by its first two bytes."""
-    file = path.open("rb")
-    if file.read(2) == b"\x1f\x8b":
-        file.close()
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    file.seek(0)
-    return file
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give the lines of a file, gzipped or not by its first two bytes, with their numbers.
+
+    Raises LanguageModelError where a gzipped file is damaged or breaks off.
+    """
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    number = 0
+    try:
+        with cast(BinaryIO, gzip.open(path, "rb")) if is_gzip else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line
+    except DAMAGED_GZIP:
+        message = f"{path}:{number + 1}: the gzipped file is damaged or breaks off here.\n  Copy it again."
+        raise LanguageModelError(message) from None
 
 
 def read_sentences(path: Path, level: Level = "word") -> Iterator[list[str]]:
@@ -31,17 +42,16 @@ def read_sentences(path: Path, level: Level = "word") -> Iterator[list[str]]:
     """
     kinds = [suffix for suffix in path.suffixes if suffix != ".gz"]
     kind = kinds[-1] if kinds else ""
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            words = normalize_text(_text(_decode(line, path, number), kind, path, number)).split()
-            special = sorted({word for word in words if word in SPECIAL})
-            if special:
-                raise LanguageModelError(
-                    f"{path}:{number}: the text holds {', '.join(special)}, which a language model uses itself.\n"
-                    "  Leave such marks out; every line is a sentence anyway."
-                )
-            if words:
-                yield words if level == "word" else letters(words)
+    for number, line in read_lines(path):
+        words = normalize_text(_text(_decode(line, path, number), kind, path, number)).split()
+        special = sorted({word for word in words if word in SPECIAL})
+        if special:
+            raise LanguageModelError(
+                f"{path}:{number}: the text holds {', '.join(special)}, which a language model uses itself.\n"
+                "  Leave such marks out; every line is a sentence anyway."
+            )
+        if words:
+            yield words if level == "word" else letters(words)
 
 
 def _decode(line: bytes, path: Path, number: int) -> str:

@@ -384,13 +384,13 @@ def test_training_reads_what_evaluation_reads_also_through_ffmpeg(tmp_path):
 @needs_ffmpeg
 @pytest.mark.parametrize("through", [read, lambda path: piped(path.read_bytes())], ids=["file", "pipe"])
 def test_text_that_ffmpeg_would_take_for_raw_sound_and_play_lists_are_refused(tmp_path, through):
-    """ffmpeg hears 300 KB of brackets as five minutes of AMR, and follows a play list to other files."""
+    """ffmpeg hears 60 KB of brackets as a minute of AMR, and follows a play list to other files."""
     text, play_list, other = tmp_path / "list.json", tmp_path / "list.m3u8", tmp_path / "other.ts"
-    text.write_text("[" + "[]," * 100_000 + "[]]")
+    text.write_text("[" + "[]," * 20_000 + "[]]")
     soundfile.write(tmp_path / "other.wav", voice(), RATE)
     subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "other.wav", "-c:a", "aac", "-f", "mpegts", other], check=True)
     play_list.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:2,\n{other}\n#EXT-X-ENDLIST\n")
     assert len(read(other)) > RATE
     for file in (text, play_list):
-        with pytest.raises(AudioError, match="can read it"):
+        with pytest.raises(AudioError, match="can read it|looks like text"):
             through(file)

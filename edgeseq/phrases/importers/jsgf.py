@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from edgeseq.phrases.faults import Fault, PhraseError, Place
 from edgeseq.phrases.importers import Draft, checked_name, escaped
+from edgeseq.phrases.notation import MAX_DEPTH
 
 _PIECES = re.compile(
     r"(?P<space>\s+|//[^\n]*|/\*.*?\*/)"
@@ -49,6 +50,7 @@ class _Reader:
         self.tagged: list[Place] = []
 
     def read(self) -> Draft:
+        self._check_depth()
         while self.next < len(self.pieces):
             self._statement()
         for rule, place in self.used:
@@ -69,6 +71,16 @@ class _Reader:
             rules={checked_name(rule): body for rule, body in self.rules.items() if rule not in self.public or rule in used},
             notes=tuple(notes),
         )
+
+    def _check_depth(self) -> None:
+        """Raise PhraseError for brackets within brackets deeper than phrase files may have them."""
+        depth = 0
+        for piece in self.pieces:
+            if piece.kind in ("mark", "stray"):
+                depth = 0 if piece.text == ";" else depth + (piece.text in ("(", "[")) - (piece.text in (")", "]"))
+            if depth > MAX_DEPTH:
+                fault = Fault(piece.place, f"more than {MAX_DEPTH} brackets within brackets; wanted fewer, and rules for them.")
+                raise PhraseError(self.name, [fault])
 
     def _statement(self) -> None:
         first = self._take()
