@@ -7,7 +7,7 @@ endpoint rules).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -122,26 +122,41 @@ class Recognizer(StreamStepper[State, Event]):
 
     def transcribe_blocks(self, blocks: Iterable[Floats]) -> Final:
         """Hear blocks of sound to their end as one recording; see `transcribe`."""
+        finals, seconds, fault = self._hear(blocks)
+        whole = join(finals, seconds)
+        if fault is not None:
+            fault.final = whole
+            raise fault
+        return whole
+
+    def utterances(self, blocks: Iterable[Floats]) -> Iterator[Final]:
+        """Hear blocks of sound to their end; give one Final for each utterance, or one without words.
+
+        Phrases keep their intents and slots that way. Raises AudioError as `transcribe` does; CutShortError comes last.
+        """
+        finals, seconds, fault = self._hear(blocks)
+        yield from (final for final in finals if isinstance(final, Final))
+        if not finals:
+            yield join(finals, seconds)
+        if fault is not None:
+            raise fault
+
+    def _hear(self, blocks: Iterable[Floats]) -> tuple[list[Event], float, CutShortError | None]:
+        """Hear blocks to their end: finals, seconds of sound, and how it broke off if it did."""
         quiet = StreamStepper(self.network, replace(self.reader, partials=False), State, self.gate)
-        state, finals = quiet.init_state(), list[Event]()
+        state, finals, broken = quiet.init_state(), list[Event](), None
         try:
             for block in blocks:
                 new, state = quiet.step(block, state)
                 finals += new
         except CutShortError as fault:
-            fault.final = _conclude(quiet, finals, state)
-            raise
-        return _conclude(quiet, finals, state)
+            broken = fault
+        last, state = quiet.flush(state)
+        return [*finals, *last], state.n_samples / quiet.sample_rate, broken
 
     @property
     def _tokens(self) -> tuple[str, ...]:
         return self.metadata.tokens
-
-
-def _conclude(stepper: StreamStepper[State, Event], finals: list[Event], state: State) -> Final:
-    """Join all that was said in a recording."""
-    last, state = stepper.flush(state)
-    return join([*finals, *last], state.n_samples / stepper.sample_rate)
 
 
 def usual_decoder(metadata: CtcMetadata) -> Decoder[Any]:

@@ -52,6 +52,17 @@ def test_transcribe_gives_intent_and_typed_slots(tone_model, folder):
     assert done.returncode == 0
 
 
+def test_two_phrases_of_a_recording_keep_their_intents(tone_model, folder, tmp_path):
+    silence = np.zeros(2 * tones.SAMPLE_RATE, np.float32)
+    sound = [tones.say("turn on the bed room lights"), silence, tones.say("dim to forty two"), silence]
+    soundfile.write(tmp_path / "two.wav", np.concatenate(sound), tones.SAMPLE_RATE)
+    options = ("transcribe", "--model", tone_model, "--phrases", "lights.yaml", tmp_path / "two.wav")
+    finals = [json.loads(line) for line in run(*options, "-f", "jsonl", cwd=folder).stdout.splitlines()]
+    assert [(final["intent"], final["slots"]) for final in finals] == [("switch", {"room": 2}), ("dim", {"level": 42})]
+    assert finals[0]["end"] < finals[1]["start"]
+    assert run(*options, cwd=folder).stdout.strip() == "turn on the bed room lights dim to forty two"
+
+
 def test_other_speech_is_nothing_unless_rejection_is_off(tone_model, folder):
     options = ("transcribe", "--model", tone_model, "--phrases", "lights.yaml")
     assert run(*options, "other.wav", cwd=folder).stdout.strip() == ""
