@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-MODELS = ("digits-en",)
+MODELS = ("digits-en", "english-small")
 NEEDED = ("model.int8.onnx", "README.md")
 
 SERVER, REPOSITORY = "GITHUB_SERVER_URL", "GITHUB_REPOSITORY"
