@@ -97,6 +97,8 @@ def bench_recipe(base: Path | None, shape: str | None, manifest: Path | None, fo
     }
     recipe = load_recipe(base) if base else parse_recipe(drawn, "the recipe of the bench")
     values = recipe.model_dump(mode="json", exclude_unset=True)  # defaults are those of the version that takes the turn
+    if "input" in values:
+        values["frontend"] = values.pop("input")  # its name in every version
     if shape is not None:
         values["network"] = {**values.get("network", {}), **asdict(parse_shape(shape))}
     values.pop("finetune", None)  # weights make no difference to speed
