@@ -122,7 +122,7 @@ class DataRecipe(Part):
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
     licenses: tuple[str, ...] | None = None
-    """licences that training recordings may have, as shell patterns over SPDX identifiers; others and unknown ones are refused"""
+    """licences that training recordings may have, as shell patterns over SPDX identifiers; others, or none, are refused"""
     min_rows_per_token: NonNegativeFloat = 1.2
     """clips spoken faster than this are left out: CTC spells one token per row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
@@ -238,7 +238,8 @@ class ExportRecipe(Part):
     lm: str | None = None
     """a compiled language model (`edgeseq lm build`) that the model includes and searches with; found in the same places"""
     guesser: str | None = None
-    """phones: a file (`edgeseq lexicon guesser`) that guesses how words sound that the lexicon lacks; found in the same places"""
+    """phones: a file (`edgeseq lexicon guesser`) that guesses the sound of words that the lexicon lacks; found in the same
+    places"""
     beam: PositiveInt | None = None
     """hypotheses that the search keeps, if the model has a language model; null: the usual number (docs/decoding.md)"""
     lm_weight: NonNegativeFloat | None = None
