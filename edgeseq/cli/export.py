@@ -38,7 +38,7 @@ def export(
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
     unproven: Annotated[
-        bool, typer.Option("--unproven", help="Write the files even if the proof fails, and mark them as unproven.")
+        bool, typer.Option("--unproven", help="Write the files even without a passed proof, and mark them as unproven.")
     ] = False,
     lexicon: Annotated[Path | None, typer.Option(help="Word list to put beside the model.  [default: the recipe's]")] = None,
     lm: Annotated[
