@@ -1,10 +1,10 @@
-"""What `torch.compile` makes of training steps: parts of the trainer compiled, beside the trainer as it is.
+"""What `torch.compile` does to the time of training steps: parts of the trainer compiled, against the unchanged trainer.
 
     python -m benchmarks.compiling --recipe recipes/ctc.yaml
     python -m benchmarks.compiling --shape gru:4x512
 
-Every competitor is a training of its own, in this process, and takes the same steps on the same batches (not timed); in
-each step they take turns, in an order drawn afresh. Ratios are paired by step; those by processor time are disturbed least.
+Each variant is a training of its own, in this process, and takes the same steps on the same batches (making them is not timed).
+In each step the variants take turns, in random order. Ratios are paired by step; those by processor time are disturbed least.
 """
 
 from __future__ import annotations

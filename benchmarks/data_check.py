@@ -1,9 +1,9 @@
-"""How fast `edgeseq data check` is: headers a second, and decoded sound against real time, on files that this makes.
+"""How fast `edgeseq data check` is on generated files: headers per second, and decoded sound against real time.
 
     python -m benchmarks.data_check [N_FILES]
 
-The sound is noise that comes and goes like syllables: noise is the hardest that FLAC is given, so speech decodes faster.
-It counts processor time of one process, because the machine may have other work; files are in the system's cache.
+The sound is noise that comes and goes like syllables. Noise is hardest for FLAC, so speech decodes faster. The benchmark counts
+processor time of one process, because the machine may have other work; files are in the system's cache.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.dictation --lexicon cmudict.dict --lm words.lm --sentences held-out.txt --words 20000 40000 60000
 
-For each number of words a process of its own: seconds until the search is ready, memory that it takes, real-time factor (all
-processor time of the search, a row at a time with a partial every second row, and the final), words wrong. `--wrong 0` says
-every phone for sure: what is wrong then, the language model cannot tell apart or the lexicon lacks.
+Each number of words runs in a process of its own. The figures: seconds until the search is ready, its memory, real-time factor
+(all processor time of the search, row by row with a partial every second row, and the final), WER. With `--wrong 0` every phone
+is right; the remaining errors are words that the lexicon lacks or the language model cannot tell apart.
 """
 
 from __future__ import annotations

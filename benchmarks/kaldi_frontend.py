@@ -1,4 +1,4 @@
-"""How near the frontend `kaldi` comes to kaldi-native-fbank and to torchaudio on recordings.
+"""How much the frontend `kaldi` differs from kaldi-native-fbank and torchaudio on recordings.
 
     python -m benchmarks.kaldi_frontend librispeech/test-clean.jsonl
 

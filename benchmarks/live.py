@@ -5,8 +5,8 @@
     python -m benchmarks.live idle
     python -m benchmarks.live recovery
 
-Whole programs are measured: a private PulseAudio, its null sink as the microphone, PortAudio, `edgeseq listen`. When a sample
-was said is known from a second recording of the same microphone, by the steady clock of the machine.
+Whole programs are measured: a private PulseAudio, its null sink as the microphone, PortAudio, `edgeseq listen`. A second
+recording of the same microphone, by the machine's steady clock, says when each sample was played.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Clients that speak to a server live, in a process of their own, and note when answers come.
+"""Live clients of a server, in a process of their own, that note when answers come.
 
     python -m benchmarks.live_clients < plan.json > timings.json
 
-Nothing is read of an answer while others are being waited for: that would disturb what is measured.
+Answers are parsed only at the end, because parsing would disturb what is measured.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m benchmarks.pronouncing cmudict.dict
     python -m benchmarks.pronouncing cmudict.dict --words 3200 --espeak en-us
 
-The nearest of a word's variants counts.
+Among the dictionary's variants of a word the nearest one counts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What recognizers answered about recordings, what that took, and a file that keeps it."""
+"""Answers of recognizers to recordings, their cost, and a file that keeps both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of recognizers over the same recordings, and tables of them: for people, for Markdown, for programs."""
+"""Figures of recognizers over the same recordings, as tables: plain text, Markdown and JSON."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Recognizers that are compared: programs that are started once, read the path of a WAV file per line and answer each.
+"""The compared recognizers: programs that start once, read the path of one WAV file per line and answer each.
 
-A YAML file in benchmarks/peers describes one, as recipes/teachers describes teachers, with three more keys: `streaming` (it
-writes words while somebody speaks), `files` (patterns of the files that its model is made of, for their size) and `recordings`
-(after how many it is started again, for a program whose memory grows with each). Besides the teachers' placeholders there are
-{models}, the folder of --models, and {packages}, where the packages of --python lie. A command that begins with python3 is run
-by --python.
+A YAML file in benchmarks/peers describes each, as recipes/teachers describes teachers, with three more keys: `streaming` (it
+writes words while somebody speaks), `files` (patterns of the model's files, for their size) and `recordings` (the number after
+which it is restarted, for a program whose memory grows). Besides the teachers' placeholders there are {models}, the folder of
+--models, and {packages}, the folder of --python's packages. A command that begins with python3 is run by --python.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Texts of different recognizers brought into one form: words in lower case, without punctuation, numbers spelled.
+"""Normalizes the texts of different recognizers: words in lower case, without punctuation, numbers spelled.
 
-A figure can be said in several ways (1977 is nineteen seventy seven, a telephone number is digits). The reading that is nearest
-to the reference counts, so that a recognizer that writes figures loses nothing by it, nor one that writes "Mr.".
+A figure can be spoken in several ways (1977 is nineteen seventy seven, a telephone number is digits). The reading nearest to
+the reference counts, so that a recognizer that writes figures, or "Mr.", has no disadvantage.
 """
 
 from __future__ import annotations

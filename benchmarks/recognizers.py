@@ -1,11 +1,11 @@
-"""Compares recognizers on the same recordings: words wrong, real-time factor, memory, size, words written for noise.
+"""Compares recognizers on the same recordings: WER, real-time factor, memory, size, words written for noise.
 
     python -m benchmarks.recognizers --manifest commonvoice/dev.jsonl --limit 60 --peers edgeseq,pocketsphinx
     python -m benchmarks.recognizers --manifest mine.jsonl --peers edgeseq,whisper-base --python peers/bin/python
 
 Each recognizer is a process of its own, on one core. A second of silence comes first and counts as loading. All texts are
 compared in one form: lower case, no punctuation, numbers spelled. With --answers FILE the answers of other recognizers are
-kept, and only edgeseq hears again. --limit takes that many clips of each manifest, spread over its people: the first clip of
+kept, and only edgeseq runs again. --limit takes that many clips of each manifest, spread over its people: the first clip of
 each, then the second.
 """
 

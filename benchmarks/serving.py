@@ -1,11 +1,11 @@
-"""How many live streams a server takes: `edgeseq serve` as a process, clients in real time, answers compared and timed.
+"""How many live streams a server sustains: `edgeseq serve` as a process, clients in real time, answers compared and timed.
 
     python -m benchmarks.serving --streams 150 --shape gru:4x512
     python -m benchmarks.serving --streams 150 --model digits-en --audio demo/number.flac
     python -m benchmarks.serving --check --streams 150 --shape gru:4x512
 
-An answer is late by the time from when the last sample that it answers was said (by the clock, not when it was sent) to when
-the answer was there. Each answer is compared with what the same sound gives alone, in this process. `--check` compares
+The delay of an answer runs from when its last sample was spoken (by the clock, not when it was sent) to when the answer came.
+Each answer is compared with what the same sound gives alone, in this process. `--check` compares
 log-probs instead, of many streams in the batches of a server's hub with those of each alone.
 """
 

@@ -1,4 +1,4 @@
-"""Answers of a server against what the same sound gives alone: which differ, and how late they are."""
+"""Compares answers of a server with those that the same sound gives alone: differences and delays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-probs of many streams in the batches of a server's hub against those of each alone."""
+"""Compares log-probs of many streams in the batches of a server's hub with those of each stream alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rows of log-probs as a model of phones might give them for sentences, to measure dictation without one.
+"""Simulated rows of log-probs, as a model of phones might give them for sentences, to measure dictation without a model.
 
-A phone is a peak of one or two rows, most rows between are blank. For a share of the phones another of the same kind is the
-likelier (a vowel for a vowel near it), some are missed, and now and then one comes from nowhere.
+A phone is a peak of one or two rows; most rows between are blank. For a share of the phones a similar phone is likelier (a
+vowel for a vowel near it), some are missed, and some are inserted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training speed: the real trainer, which augments as it goes, against a plain torch loop over features made beforehand.
+"""Training speed: the real trainer, which augments on the fly, against a plain torch loop over features computed beforehand.
 
     python -m benchmarks.training --shape gru:4x512
     python -m benchmarks.training --recipe recipes/ctc.yaml --uses 1,4
@@ -6,8 +6,8 @@
     python -m benchmarks.training --recipe RECIPE.yaml --before CHECKOUT --cores 1 --workers 0
 
 Both train the same network on the same batches at full difficulty, on the same cores, in turns, each turn in a process of its
-own. The plain loop knows no streams, no augmentation and no log: features in memory, torch's layers, CTC, AdamW, clipping.
-With `--before`, the trainer of another checkout takes its place.
+own. The plain loop has no streams, no augmentation and no log: features in memory, torch's layers, CTC, AdamW, gradient
+clipping. With `--before`, the trainer of another checkout takes its place.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Memory of real trainings on corpora of 10 hours and of 1,000: does it grow with the corpus?
+"""Memory of real trainings on corpora of 10 and 1,000 hours, to see whether it grows with the corpus.
 
     python -m benchmarks.training_memory [HOURS ...]
 
 The corpora are simulated: manifests of that many hours, each line with a text of its own, over some hundred files that are
-really read. Each is trained on by `edgeseq train` in a process of its own, batches made by a worker; the result is the largest
-memory that the system counted for each process, and the growth for a recording.
+really read. `edgeseq train` trains on each in a process of its own, with one worker that makes batches. The result is the
+largest memory that the system counted for each process, and the growth per recording.
 """
 
 from __future__ import annotations

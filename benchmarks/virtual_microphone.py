@@ -1,4 +1,4 @@
-"""A microphone without hardware: a private PulseAudio whose loudspeaker is heard by its microphone.
+"""A microphone without hardware: a private PulseAudio whose output is its own microphone's input.
 
 For measuring and testing the whole path (PortAudio, ALSA, a sound server) on a machine without a sound card.
 """

@@ -1,4 +1,4 @@
-"""A whole model file with random weights: sound in, log-probs out, of the size that one wants to know about."""
+"""A whole model file with random weights, of any size: sound in, log-probs out."""
 
 from __future__ import annotations
 

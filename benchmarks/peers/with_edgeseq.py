@@ -1,4 +1,4 @@
-"""Hears with edgeseq as a microphone would give the sound, 80 ms at a time: a path per line in, a line of JSON per line out.
+"""Transcribes with edgeseq, 80 ms at a time as from a microphone: reads one path per line, writes one line of JSON for each.
 
 python3 with_edgeseq.py MODEL [PHRASES.yaml]
 """

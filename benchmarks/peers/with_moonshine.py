@@ -1,4 +1,4 @@
-"""Hears with moonshine.cpp: a path per line in, a line of JSON per line out."""
+"""Transcribes with moonshine.cpp: reads one path per line, writes one line of JSON for each."""
 
 import json
 import sys

@@ -1,6 +1,6 @@
-"""Hears with pocketsphinx and the English model of its package: a path per line in, a line of JSON per line out.
+"""Transcribes with pocketsphinx and its package's English model: reads one path per line, writes one line of JSON for each.
 
-Each recording is given as a whole, so that the levels of its features are its own and not those of the one before.
+Each recording is decoded as a whole, so that its features are normalized by its own levels, not by those of the one before.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Hears with Vosk: a path per line in, a line of JSON per line out.
+"""Transcribes with Vosk: reads one path per line, writes one line of JSON for each.
 
 python3 with_vosk.py FOLDER_OF_THE_MODEL
 """

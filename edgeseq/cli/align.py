@@ -22,14 +22,14 @@ def align(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The manifest to write.")],
     model: Annotated[str, typer.Option(metavar="NAME_OR_FILE", help="The model that hears where tokens are said.")],
     max_errors: Annotated[
-        float, typer.Option(min=0, max=100, help="Leave out texts of which the model misses more, in percent of tokens.")
+        float, typer.Option(min=0, max=100, help="Leave out recordings of which the model misses more, in percent of tokens.")
     ] = 85.0,
 ) -> None:
     """Find where each token of known texts is said.
 
     The manifest gets `segments`: one for each phone or letter, as long as the rows in which the model hears it. The
-    task `frames` trains on them by cross entropy; a network that begins so learns CTC from little data in a fraction
-    of the steps. The model may be weak: it gets the text, and only says where.
+    task `frames` trains on them by cross entropy. A network that begins that way learns CTC from little data in a fraction
+    of the steps. The model may be weak: it is given the text and only finds the places.
 
     Example: edgeseq data align mine/train.jsonl --model english-small --out mine/aligned.jsonl
     """

@@ -38,10 +38,10 @@ def import_(
     corpus: Annotated[str, typer.Argument(help="What to import; see above.", metavar="CORPUS")],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="A folder or archive that holds it already; nothing is downloaded then."),
+        typer.Option("--from", help="A folder or archive that holds the corpus; then nothing is downloaded."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for its manifests.  [default: data/CORPUS]")] = None,
-    parts: Annotated[str, typer.Option(help="Parts or splits, by the corpus's own names, between commas.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for the manifests.  [default: data/CORPUS]")] = None,
+    parts: Annotated[str, typer.Option(help="Parts or splits, by the corpus's own names, separated by commas.")] = "",
     words_only: Annotated[bool, typer.Option("--words-only", help="Leave punctuation out of the texts.")] = False,
 ) -> None:
     """Import a corpus, a folder or an archive as manifests.
@@ -53,7 +53,7 @@ def import_(
     data: kaldi (data directories), nemo (manifests), lhotse (cuts), huggingface (saved to disk), folder (recordings with a
     .txt beside each, or a CSV or TSV).
 
-    A folder $EDGESEQ_DATA/CORPUS is used where it holds the corpus. An interrupted download resumes
+    If the folder $EDGESEQ_DATA/CORPUS holds the corpus, that is used. An interrupted download resumes
     where it ended.
 
     Example: edgeseq data import librispeech --parts train-clean-100,dev-clean
@@ -82,25 +82,26 @@ def import_(
 
 @app.command()
 def check(
-    manifest: Annotated[Path, typer.Argument(help="The manifest to look at.", metavar="MANIFEST")],
+    manifest: Annotated[Path, typer.Argument(help="The manifest to check.", metavar="MANIFEST")],
     against: Annotated[
-        list[Path] | None, typer.Option(help="A test manifest: nobody and nothing in it should be trained on.")
+        list[Path] | None, typer.Option(help="A test manifest, whose speakers and sound must not be trained on.")
     ] = None,
     tokens: Annotated[
-        str, typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms a character]")
+        str,
+        typer.Option(help="A recipe (.yaml) or a model, whose tokens must spell the texts.  [default: 40 ms per character]"),
     ] = "",
-    language: Annotated[str, typer.Option(help="Language of the texts, such as tr or az, for its small letters.")] = "",
-    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode; levels are not looked at then.")] = False,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
+    language: Annotated[str, typer.Option(help="Language of the texts; tr and az have their own small letters.")] = "",
+    headers_only: Annotated[bool, typer.Option("--headers-only", help="Do not decode, so do not check levels.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one per core.")] = 0,
     picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw durations, levels and pace.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with exit code 1 for any finding.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="All findings as JSON.")] = False,
 ) -> None:
     """Find what would stop a training, or hurt it.
 
-    Files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long for their
-    sound (CTC needs one row per token, and one between equal neighbours), sound that is there twice, speakers and sound that
-    are in a test manifest, too. Ends with 1 if something would stop a training.
+    It finds files that are unreadable, silent or clipped, wrong durations, texts that the tokens cannot spell, texts too long
+    for their sound (CTC needs one row per token, and one between equal neighbours), duplicate sound, and speakers and sound
+    that a test manifest has, too. The exit code is 1 if something would stop a training.
 
     Example: edgeseq data check data/mine/train.jsonl --against data/mine/test.jsonl --tokens digits-en
     """
@@ -185,13 +186,13 @@ def shar(
     out: Annotated[Path | None, typer.Option(help="New folder for the archives.")] = None,
     shard_size: Annotated[int, typer.Option(min=1, help="Recordings in an archive.")] = 1000,
     format_: Annotated[str, typer.Option("--format", help="Format of the sound: flac or wav.")] = "flac",
-    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, from any program.")] = None,
+    index: Annotated[Path | None, typer.Option(help="Only index this folder of archives, made by any program.")] = None,
 ) -> None:
     """Write recordings to Lhotse Shar archives.
 
-    Training reads these few large files as they are.
+    Training reads these few large files without unpacking them. A recipe names the folder in place of a manifest.
 
-    A recipe names the folder in place of a manifest. Needs the extra `corpora`; training on archives does not.
+    This command needs the extra `corpora`; training on archives does not.
 
     Example: edgeseq data shar data/librispeech/train-clean-100.jsonl --out data/train-clean-100-shar
     """
@@ -225,12 +226,12 @@ app.command("align")(align.align)
 @app.command()
 def cut(
     manifest: Annotated[Path, typer.Argument(help="Manifest of transcribed sentences.", metavar="MANIFEST")],
-    words: Annotated[str, typer.Option(help="The words to cut out, between commas.")],
+    words: Annotated[str, typer.Option(help="The words to cut out, separated by commas.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips and their manifest.jsonl.")],
 ) -> None:
     """Cut single words out of transcribed sentences.
 
-    Where a word lies is found by pocketsphinx, an optional package: pip install pocketsphinx
+    It finds the words by pocketsphinx, an optional package: pip install pocketsphinx
 
     Example: edgeseq data cut librispeech/train.jsonl --words yes,no --out data/cut
     """

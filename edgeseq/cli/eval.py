@@ -36,11 +36,11 @@ SHOWN_WORDS = 10
 
 @searches
 def evaluate(
-    manifest: Annotated[Path, typer.Option(help="What to hear: a manifest, such as fsdd/test.jsonl (sought in ./data).")],
+    manifest: Annotated[Path, typer.Option(help="Manifest to measure on, such as fsdd/test.jsonl (found in ./data).")],
     model: Annotated[str, typer.Option(help="Name, folder or file of the model.")] = DEFAULT_MODEL,
-    bits: Annotated[int | None, typer.Option(help="Which file of the model's folder: 8 or 32 bit.  [default: 8]")] = None,
+    bits: Annotated[int | None, typer.Option(help="Which file of the model's folder: 8, 4 or 32 bit.  [default: 8]")] = None,
     connected: Annotated[
-        str, typer.Option(help="Join single words to strings, one pass a seed: 0,1,2,3,4", metavar="SEEDS")
+        str, typer.Option(help="Join single words to strings, one pass per seed: 0,1,2,3,4", metavar="SEEDS")
     ] = "",
     compare: Annotated[
         str | None,
@@ -50,12 +50,12 @@ def evaluate(
     phrase_threshold: ThresholdOption = None,
     reject: RejectOption = True,
     noise: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Mix this recording of noise in (sought in ./data), with --snr.")
+        Path | None, typer.Option(metavar="FILE", help="Mix in this recording of noise (found in ./data), with --snr.")
     ] = None,
     snr: Annotated[
-        float | None, typer.Option(metavar="DB", min=-60, max=60, help="Level of the speech over that of the noise.")
+        float | None, typer.Option(metavar="DB", min=-60, max=60, help="Level of the speech relative to the noise.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Hear the first clips only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only this many clips from the beginning.")] = None,
     times: Annotated[
         bool, typer.Option("--times", help="Measure word times on words trimmed and joined at known samples.  [seeds: 0]")
     ] = False,
@@ -74,29 +74,29 @@ def evaluate(
 ) -> None:
     """Measure the error rates and the speed of a model.
 
-    It hears recordings chunk by chunk, as a microphone would feed it, and counts the words that are wrong.
+    The model hears recordings chunk by chunk, as from a microphone; words that are wrong are counted.
 
     With --connected, the recordings must be single words: each pass joins every clip into strings of 3 to 7
     words of one speaker, with gaps of 0 to 300 ms. With --compare, two models hear the single clips and the
     five connected passes (or those of --connected). Error rates in the JSON are fractions.
 
-    Recordings whose text is empty hold no words: those in which words are heard are counted as accepted, and these words
-    as inserted.
+    Recordings whose text is empty hold no words. Those in which the model hears words count as accepted, and these words as
+    inserted.
 
     With --phrases only the phrases of a file are understood, and clips in which none was heard are counted as
     rejected (their words are wrong, too). With --compare, both models understand them. Where the manifest has the keys
     `intent` and `slots`, those are compared: a slot that is missing, wrong or too many makes a clip wrong. Such lines need no
     text.
 
-    With --noise an excerpt of a recording is mixed into each clip, from always the same place: its level --snr decibels
-    under that of the clip's speech, measured over the frames that are not silent.
+    With --noise an excerpt of a recording is mixed into each clip, the same one in every run. Its level is --snr decibels
+    below the clip's speech, measured over the frames that are not silent.
 
     With --times or --calibration the JSON holds `measured`: what `edgeseq export --measured` keeps in a model,
     so that word times lose their delay and confidences mean what they say. Measure on recordings that
     are not the test's.
 
-    With --jobs the clips are spread over processes, of this machine or of a Ray cluster; with --journal a run that was
-    ended continues where it was. Errors are the same; speeds are those of processes side by side.
+    With --jobs the clips are spread over processes, of this machine or of a Ray cluster. With --journal a run that was
+    interrupted resumes. Errors are the same; speeds are those of processes side by side.
 
     \b
     Examples:

@@ -19,11 +19,11 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for the model files.")],
     bits: Annotated[
         list[int] | None,
-        typer.Option(help="Bits a weight of a file to write: 32, 8 or 4; may be repeated.  [default: 32 and 8]"),
+        typer.Option(help="Bits per weight: 32, 8 or 4; may be repeated, for one file each.  [default: 32 and 8]"),
     ] = None,
     target: Annotated[
         str,
-        typer.Option(help="Processor: generic, x86, pi4, pi5, or auto, which measures this machine."),
+        typer.Option(help="Processor: generic, x86, pi4, pi5, or auto (measured on this machine)."),
     ] = "generic",
     chunk_ms: Annotated[
         int | None,
@@ -31,50 +31,51 @@ def export(
     ] = None,
     flush_seconds: Annotated[
         float | None,
-        typer.Option(min=0, help="Silence after the last sample.  [default: measured on the training clips]"),
+        typer.Option(min=0, help="Silence to feed after the last sample.  [default: measured on the training clips]"),
     ] = None,
     measured: Annotated[
         Path | None, typer.Option(help="Word delays and confidences, from `edgeseq eval --times --calibration --json`.")
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="Scores to keep in the files, from `edgeseq eval --json`.")] = None,
     unproven: Annotated[
-        bool, typer.Option("--unproven", help="Write the files, marked as unproven, even if they change what is understood.")
+        bool, typer.Option("--unproven", help="Write the files even without a passed proof, and mark them as unproven.")
     ] = False,
     lexicon: Annotated[Path | None, typer.Option(help="Word list to put beside the model.  [default: the recipe's]")] = None,
     lm: Annotated[
-        Path | None, typer.Option("--lm", metavar="FILE.lm", help="Language model to put beside it and to search with.")
+        Path | None, typer.Option("--lm", metavar="FILE.lm", help="Language model to put beside the model and to search with.")
     ] = None,
     guesser: Annotated[Path | None, typer.Option(help="Guesser for words that the lexicon lacks.")] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Hypotheses that its search keeps.  [default: the recipe's, or as many as usual]")
+        int | None, typer.Option(min=1, help="Hypotheses that the search keeps.  [default: the recipe's, or the usual number]")
     ] = None,
     lm_weight: Annotated[
-        float | None, typer.Option(min=0, help="How much the language model counts.  [default: the recipe's, or 0.5]")
+        float | None, typer.Option(min=0, help="Weight of the language model.  [default: the recipe's, or 0.5]")
     ] = None,
     word_bonus: Annotated[
         float | None, typer.Option(help="Bonus for each word, in nats.  [default: the recipe's, or 0]")
     ] = None,
     blank_penalty: Annotated[
-        float | None, typer.Option(help="Penalty of blank in each row, in nats.  [default: the recipe's, or 0]")
+        float | None, typer.Option(help="Penalty for blank in each row, in nats.  [default: the recipe's, or 0]")
     ] = None,
     min_confidence: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Confidence that a word of each utterance must have.  [default: the recipe's, or 0]"),
+        typer.Option(min=0, max=1, help="Least confidence of the surest word of an utterance.  [default: the recipe's, or 0]"),
     ] = None,
 ) -> None:
     """Export trained weights to verified model files.
 
     The files: model.onnx (float), model.int8.onnx (8 bit), model.int4.onnx (4 bit) and weights.safetensors.
 
-    A lexicon, a language model and a guesser are copied beside them and named in them, with their SHA-256: with a language
-    model of its own a model dictates wherever no phrases are asked for.
+    A lexicon, a language model and a guesser are copied beside the files and named in them, with their SHA-256. A model with
+    a language model of its own dictates unless you name phrases.
 
     Nothing is written before every graph is verified against torch: log-probs and final state, from random starts, for
-    several batch sizes and ways of cutting the audio. Where the recipe's validation recordings are here, torch and every file
-    hear them; what changes their words (of phone models: or phones) by more than export.most_difference is not written (see
-    `edgeseq prove`). --unproven writes it anyway; `edgeseq models info` then says why it is unproven.
+    several batch sizes and ways of cutting the audio. If the recipe's validation recordings are on this machine, torch and
+    every file hear them (the proof, see `edgeseq prove`). A file whose WER (for phone models also phone error rate) differs
+    by more than export.most_difference is not written. --unproven writes it anyway; `edgeseq models info` then says why it is
+    unproven.
 
-    What is made for `generic` computes the same on every processor; other targets may round otherwise where that is quicker.
+    Files for `generic` compute the same on every processor; other targets may round differently to be faster.
 
     \b
     Examples:

@@ -36,14 +36,14 @@ def label(
         float | None, typer.Option(min=0, max=1, help="Leave out answers that are less sure.  [default: the teacher's own]")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write no manifest: list transcripts that the teacher does not hear.")
+        bool, typer.Option("--check", help="Write no manifest: list transcripts that do not match the sound.")
     ] = False,
-    max_wer: Annotated[float, typer.Option(min=0, help="List with --check what differs by more, a fraction.")] = 0.5,
+    max_wer: Annotated[float, typer.Option(min=0, help="With --check: list texts with a higher WER, a fraction.")] = 0.5,
     answers: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Keep the teacher's answers here, to resume.  [default: beside --out]"),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="List with --check as JSON lines.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="With --check: list as JSON lines.")] = False,
 ) -> None:
     """Transcribe recordings with a larger recognizer, the teacher.
 

@@ -81,16 +81,16 @@ def listen(
     complete_seconds: CompleteOption = COMPLETE_SECONDS,
     longest_seconds: LongestOption = LONGEST_SECONDS,
     voice_activity: Annotated[
-        bool, typer.Option("--voice-activity", help="Count only quiet sound as silence, by its level.")
+        bool, typer.Option("--voice-activity", help="Count silence only while the sound level is low.")
     ] = False,
     gate: Annotated[
         bool | None,
         typer.Option("--gate/--no-gate", help="Stop the network while there is no sound.  [default: with a microphone]"),
     ] = None,
-    meter: Annotated[bool, typer.Option("--meter/--no-meter", help="Show on a terminal how loud the microphone is.")] = True,
+    meter: Annotated[bool, typer.Option("--meter/--no-meter", help="Show the microphone's level on a terminal.")] = True,
     run: Annotated[
         str | None,
-        typer.Option(metavar="COMMAND", help="Run this for each final, with its JSON on standard input; without a shell."),
+        typer.Option(metavar="COMMAND", help="Command to run for each final, without a shell; gets JSON on standard input."),
     ] = None,
     chunk_ms: Annotated[
         int, typer.Option("--chunk-ms", min=10, max=5000, help="Sound taken at a time, in milliseconds.")
@@ -104,11 +104,11 @@ def listen(
     final, and jsonl is one line for each partial and final. Ctrl-C and SIGTERM print the last words
     and end with exit code 0.
 
-    On a terminal a bar shows how loud the microphone is, `muted?` that it gives nothing but zeros, and words are dim until
-    they are final.
+    On a terminal a bar shows the microphone's level, or `muted?` if it gives nothing but zeros. Words are dim until they are
+    final.
 
     If the microphone is unplugged, or its sound server ends or hangs, edgeseq waits for it and reports the gap. It
-    also reports sound that a machine too slow for its model has to drop.
+    also reports sound that it drops because the machine is too slow for the model.
 
     A file, or a URL that ffmpeg opens (http, rtsp ...), is played at real pace through the same path as the
     microphone. Standard input is read as fast as it comes: WAV, or raw 16-bit little-endian mono samples.
@@ -116,8 +116,8 @@ def listen(
     The files of --phrases and --hotwords are watched: the next utterance uses the new version. If it has faults,
     they are reported and the old version stays.
 
-    Commands of --run are started one after another and never delay the words. Their output goes to
-    standard error, with a line for each that fails or is slow.
+    Commands of --run start one after another and never delay the words. Their output goes to
+    standard error, with a line for each command that fails or is slow.
 
     \b
     Examples:

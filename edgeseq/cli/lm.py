@@ -31,7 +31,7 @@ def build(
         str, typer.Option(metavar="N,N,...", help="Drop n-grams seen N times or less, an N an order: 0,0,1")
     ] = "0",
     vocabulary: Annotated[
-        Path | None, typer.Option(help="The words to know, one a line (a lexicon will do).  [default: all of the texts]")
+        Path | None, typer.Option(help="The words to know, one per line (or a lexicon).  [default: all of the texts]")
     ] = None,
     tune: Annotated[
         Path | None, typer.Option(help="Text like what will be spoken: each TEXT becomes a model, mixed to suit it best.")

@@ -34,7 +34,7 @@ RateOption = Annotated[
         help="Sample rate of raw samples on standard input.  [default: the model's]",
     ),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Words for people, for programs, or as subtitles.")]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Plain text, JSON lines, or subtitles.")]
 FiguresOption = Annotated[bool, typer.Option("--figures", help="Write numbers in figures: three one four is 314.")]
 EndpointOption = Annotated[float, typer.Option("--endpoint-seconds", metavar="SECONDS", help="Silence that ends an utterance.")]
 CompleteOption = Annotated[
@@ -50,7 +50,7 @@ ThresholdOption = Annotated[
     typer.Option("--phrase-threshold", metavar="NATS", help="Lowest score to accept, 0 or less.  [default: the file's]"),
 ]
 RejectOption = Annotated[
-    bool, typer.Option("--reject/--no-reject", help="Where no phrase was said, write nothing, or the nearest phrase.")
+    bool, typer.Option("--reject/--no-reject", help="If no phrase was said, write nothing, or the nearest phrase.")
 ]
 JobsOption = Annotated[
     int | None,
@@ -58,7 +58,7 @@ JobsOption = Annotated[
 ]
 JournalOption = Annotated[
     Path | None,
-    typer.Option("--journal", metavar="FILE.jsonl", help="Record there what is finished; the same command resumes from it."),
+    typer.Option("--journal", metavar="FILE.jsonl", help="Record finished files there; the same command resumes from it."),
 ]
 
 

@@ -28,7 +28,7 @@ ERASE_LINE = "\r\x1b[K"
 
 
 def record(
-    prompts: Annotated[Path, typer.Option(help="Texts to say, one a line.")],
+    prompts: Annotated[Path, typer.Option(help="Texts to say, one per line.")],
     out: Annotated[Path, typer.Option(help="Folder for the recordings and their manifest.jsonl.")],
     speaker: Annotated[str, typer.Option(help="Name of the speaker, for the manifest.")],
     takes: Annotated[int, typer.Option(min=1, help="Recordings of each prompt.")] = 1,

@@ -31,25 +31,26 @@ class Search:
             min=1,
             max=1000,
             metavar="N",
-            help="Keep the N likeliest hypotheses.  [default: 8 with any option below, 200 for phones]",
+            help="Keep the N likeliest hypotheses.  [default: the model's, or 200 for phones; 8 with any option below]",
         ),
     ] = None
     lm: Annotated[
         Path | None, typer.Option("--lm", metavar="FILE.lm", help="Weigh words by a language model (see `edgeseq lm`).")
     ] = None
     lm_weight: Annotated[
-        float | None, typer.Option("--lm-weight", metavar="W", help="Weight of the language model.  [default: 0.5]")
+        float | None,
+        typer.Option("--lm-weight", metavar="W", help="Weight of the language model.  [default: the model's, or 0.5]"),
     ] = None
     word_bonus: Annotated[
         float | None,
-        typer.Option("--word-bonus", metavar="NATS", help="Bonus for each word.  [default: 0]"),
+        typer.Option("--word-bonus", metavar="NATS", help="Bonus for each word.  [default: the model's, or 0]"),
     ] = None
     blank_penalty: Annotated[
         float | None,
         typer.Option(
             "--blank-penalty",
             metavar="NATS",
-            help="Penalty of blank in each row; more gives more letters or phones.  [default: 0]",
+            help="Penalty for blank in each row; more gives more letters or phones.  [default: the model's, or 0]",
         ),
     ] = None
     min_confidence: Annotated[
@@ -59,7 +60,7 @@ class Search:
             min=0,
             max=1,
             metavar="P",
-            help="Leave out utterances none of whose words is as sure.  [default: 0]",
+            help="Leave out utterances in which no word has this confidence.  [default: the model's, or 0]",
         ),
     ] = None
     lexicon: Annotated[
@@ -69,7 +70,7 @@ class Search:
     hotword: Annotated[
         list[str] | None,
         typer.Option(
-            "--hotword", metavar="PHRASE[:BOOST]", help="One such phrase; may be repeated. The boost is in nats a letter."
+            "--hotword", metavar="PHRASE[:BOOST]", help="One such phrase; may be repeated. The boost is in nats per letter."
         ),
     ] = None
     nbest: Annotated[

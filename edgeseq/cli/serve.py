@@ -74,7 +74,7 @@ def serve(
             "--model",
             "-m",
             metavar="MODEL",
-            help="A model's name, folder or file; may be repeated. The first is what clients get that name none."
+            help="A model's name, folder or file; may be repeated. Clients that name none get the first."
             f"  [default: {DEFAULT_MODEL}]",
         ),
     ] = None,
@@ -92,18 +92,18 @@ def serve(
             "--token",
             envvar="EDGESEQ_TOKEN",
             metavar="TOKEN",
-            help="Ask clients for it (http, vosk); needed where other machines can connect.",
+            help="Secret that clients must send (http, vosk); needed if other machines can connect.",
         ),
     ] = None,
     allow_unauthenticated: Annotated[
         bool,
         typer.Option(
-            "--allow-unauthenticated", help="Let other machines use Wyoming and sherpa, which have no place for a token."
+            "--allow-unauthenticated", help="Let other machines use Wyoming and sherpa, whose protocols have no token."
         ),
     ] = False,
     name: Annotated[
         list[str] | None,
-        typer.Option(metavar="HOST", help="A name of this machine that browsers use, besides its host name; may be repeated."),
+        typer.Option(metavar="HOST", help="Another name under which browsers reach this machine; may be repeated."),
     ] = None,
     origin: Annotated[
         list[str] | None,
@@ -112,18 +112,18 @@ def serve(
     tls: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CERT KEY | self-signed", help="Speak https with this certificate, or one that is made here once."
+            metavar="CERT KEY | self-signed", help="Speak https with this certificate, or with one that edgeseq makes once."
         ),
     ] = None,
     save_audio: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Keep what clients say there, a WAV file a stream.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder to save what clients say, one WAV file per stream.")
     ] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=NUMBER", help="Set a limit; may be repeated. See docs/serving.md for their names."),
+        typer.Option(metavar="NAME=NUMBER", help="Set a limit (names: docs/serving.md); may be repeated."),
     ] = None,
     drain_seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Time that streams have to end when the server stops.")
+        float, typer.Option(metavar="SECONDS", min=0, help="Time for streams to end when the server stops.")
     ] = 5.0,
     *,
     search: Search,

@@ -25,12 +25,12 @@ OTHERS = "others"
 
 
 def synth(
-    text: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts to speak, one a line.")] = None,
-    words: Annotated[str, typer.Option(metavar="WORD,WORD", help="Or the texts themselves, between commas.")] = "",
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the files and manifest.jsonl go.")] = None,
+    text: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts to speak, one per line.")] = None,
+    words: Annotated[str, typer.Option(metavar="WORD,WORD", help="Or the texts themselves, separated by commas.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder for the files and manifest.jsonl.")] = None,
     per_text: Annotated[int, typer.Option(min=1, metavar="N", help="Files for each text.")] = 100,
     others: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Also speak about N texts that are not yours, to FOLDER/others.")
+        int, typer.Option(min=0, metavar="N", help="Also make about N recordings of other speech, in FOLDER/others.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed draws other voices and pitches.")] = 0,
     engines: Annotated[str, typer.Option(metavar="NAME,NAME", help="Synthesizers to use.  [default: all installed]")] = "",
@@ -38,7 +38,7 @@ def synth(
     voices: Annotated[str, typer.Option(metavar="PATTERN", help="Use only such voices: 'flite/*', '*/en-us*'.")] = "*",
     exclude_voices: Annotated[str, typer.Option(metavar="PATTERN", help="Use no such voices: '*whisper*'.")] = "",
     rate: Annotated[int, typer.Option(min=8000, max=48000, metavar="HZ", help="Sample rate of the files.")] = 16_000,
-    jobs: Annotated[int, typer.Option(min=0, metavar="N", help="Synthesizers to run at a time; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, metavar="N", help="Synthesizers to run at a time; 0: one per core.")] = 0,
     engine_file: Annotated[
         list[Path] | None, typer.Option(metavar="FILE.yaml", help="Description of another synthesizer; may be repeated.")
     ] = None,
@@ -55,7 +55,7 @@ def synth(
     which licence the program is.
 
     A model that hears only your words in training takes every sound for one of them. --others speaks common words
-    and sentences, and words that nearly are yours; name FOLDER/others/manifest.jsonl in the recipe with 'others: true'.
+    and sentences, and words that are nearly yours; name FOLDER/others/manifest.jsonl in the recipe with 'others: true'.
 
     Example: edgeseq data synth --words yes,no --per-text 200 --others 1200 --out data/yes-no
     """

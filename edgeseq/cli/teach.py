@@ -48,22 +48,24 @@ class Places:
 
 def teach(
     words: Annotated[
-        list[str], typer.Argument(metavar="WORD...", help="What to understand; quote several words: 'lights off'.")
+        list[str], typer.Argument(metavar="WORD...", help="A word or phrase to recognize; quote a phrase: 'lights off'.")
     ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the model.  [default: the words]")] = "",
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where the model goes.  [default: models/NAME]")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder for the model.  [default: models/NAME]")] = None,
     others: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FOLDER|MANIFEST", help="Recordings of other speech to train on, too; may be repeated."),
+        typer.Option(metavar="FOLDER|MANIFEST", help="Recordings of other speech, without your words; may be repeated."),
     ] = None,
-    per_text: Annotated[int, typer.Option(min=4, metavar="N", help="Recordings to synthesize of each word.")] = 250,
-    steps: Annotated[int | None, typer.Option(min=8, metavar="N", help="Steps of training.  [default: by the words]")] = None,
+    per_text: Annotated[int, typer.Option(min=4, metavar="N", help="Recordings to synthesize of each word or phrase.")] = 250,
+    steps: Annotated[
+        int | None, typer.Option(min=8, metavar="N", help="Steps of training.  [default: depends on the words]")
+    ] = None,
     voices: Annotated[str, typer.Option(metavar="PATTERN", help="Use only such voices: '*/en-us*'.")] = "*",
     engine_file: Annotated[
         list[Path] | None, typer.Option(metavar="FILE.yaml", help="Description of another synthesizer; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Another seed draws other voices and weights.")] = 0,
-    no_listen: Annotated[bool, typer.Option("--no-listen", help="End when the model is there.")] = False,
+    no_listen: Annotated[bool, typer.Option("--no-listen", help="Do not listen when the model is ready.")] = False,
 ) -> None:
     """Train a model that understands your words, from text alone.
 
@@ -71,7 +73,7 @@ def teach(
     installed; trains a small network; exports it; and measures it with voices that the training did not hear. Then it
     listens to you. A run that was stopped continues when you start it again.
 
-    The recipe lies beside the model. To improve it, add recordings of people to the recipe and train again.
+    The recipe is in the model's folder. To improve the model, add recordings of people to the recipe and train again.
 
     \b
     Examples:

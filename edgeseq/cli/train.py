@@ -27,12 +27,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Changes to it, such as train.steps=500.", metavar="[KEY=VALUE]..."),
+        typer.Argument(help="Changes to the recipe, such as train.steps=500.", metavar="[KEY=VALUE]..."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue exactly from the newest checkpoint.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the recipe and its data, then end.")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each that trains.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches, for each process that trains.")] = 1,
     accelerator: Annotated[str, typer.Option(help="Kind of device: auto, cpu, cuda, mps.")] = "auto",
     devices: Annotated[
         int | None,
@@ -44,13 +44,13 @@ def train(
         typer.Option("--resident", help="Keep all sound in one GPU's memory and augment it there; cannot be resumed."),
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="With --resident: end after this time, the learning rate at zero.")
+        float | None, typer.Option(min=0.01, help="With --resident: end after this time, with the learning rate at zero.")
     ] = None,
 ) -> None:
     """Train a streaming model as a recipe says.
 
-    Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME, at the end the
-    exported model, its error rates in torch and on onnxruntime (proof.json) and a page to look at (report.html).
+    Writes checkpoints, metrics.jsonl, TensorBoard files, curves.png and the resolved recipe to runs/NAME. At the end it
+    adds the exported model, its error rates in torch and in onnxruntime (proof.json) and a report (report.html).
     Ctrl-C saves a checkpoint and ends with exit code 130. The number of processes and machines changes only the time:
     torchrun --nproc-per-node 8 -m edgeseq train RECIPE, or --devices 8.
 

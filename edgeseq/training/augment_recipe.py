@@ -17,7 +17,7 @@ class NoiseRecipe(Part):
 
 
 class RecordedNoiseRecipe(Part):
-    """Recordings of noise under the whole row, rows of silence too."""
+    """Recordings of noise under the whole row; also in rows of silence."""
 
     probability: Probability = 0.0
     sounds: str | None = None
@@ -37,7 +37,7 @@ class RoomRecipe(Part):
     probability: Probability = 0.4
     t60_seconds: PositiveRange = (0.1, 0.6)
     direct_db: Range = (0.0, 15.0)
-    """energy of the direct sound over decaying noise"""
+    """energy of the direct sound relative to the decaying noise"""
     measured: Probability = 0.0
     """share of rooms that are measured"""
     responses: str | None = None
@@ -55,7 +55,7 @@ class MicrophoneRecipe(Part):
 
     probability: Probability = 0.7
     gain_db: Range = (-9.0, 9.0)
-    """at seven frequencies, straight lines between"""
+    """at seven frequencies, with straight lines between them"""
 
 
 class ClippingRecipe(Part):
@@ -66,12 +66,12 @@ class ClippingRecipe(Part):
 
 
 class BandRecipe(Part):
-    """A band of frequencies that is let through, 24 dB an octave."""
+    """A band-pass filter of 24 dB per octave."""
 
     probability: Probability = 0.0
     low_hz: PositiveRange = (50.0, 300.0)
     high_hz: PositiveRange = (2500.0, 7000.0)
-    """borders above the sound's own band do nothing"""
+    """a border above the sound's own band does nothing"""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> BandRecipe:
@@ -102,10 +102,10 @@ class SpecAugmentRecipe(Part):
 
 
 class AugmentRecipe(Part):
-    """What is done to training sound on the fly, at full difficulty."""
+    """Changes to training sound on the fly, at full difficulty; see docs/augmentation.md."""
 
     uses: PositiveInt = 1
-    """times that augmented sound is used, in groups of 64 batches: more saves time where augmenting takes long"""
+    """times that augmented sound is used, in groups of 64 batches; more saves time if augmentation is slow"""
     speed: PositiveRange = (0.85, 1.2)
     """resampled: pitch, formants and pace move together"""
     level_db: Range = (-25.0, 10.0)

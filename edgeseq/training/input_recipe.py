@@ -34,7 +34,7 @@ class FrontendRecipe(InputRecipe):
     is_sound: ClassVar[bool] = True
 
     kind: Literal["log_mel", "kaldi"] = "log_mel"
-    """`log_mel`, or Kaldi's filter bank, `kaldi`, whose own defaults are said below; 16 kHz models for general use take it"""
+    """`log_mel`, or Kaldi's filter bank, `kaldi`, with defaults of its own (below), for 16 kHz models"""
     sample_rate: Annotated[PositiveInt, Field(le=MOST_RATE)] = 8000
     """Hz; kaldi: 16000"""
     win_samples: PositiveInt = 200
@@ -48,7 +48,7 @@ class FrontendRecipe(InputRecipe):
     f_max: PositiveFloat = 3800.0
     """Hz; kaldi: 400 below half of `sample_rate`"""
     floor: PositiveFloat = 1e-6
-    """mel energies below this count as this, before the logarithm; kaldi: the epsilon of float32"""
+    """lower bound of mel energies, before the logarithm; kaldi: the epsilon of float32"""
     limit: PositiveFloat = 5.0
     """normalized log-mel is clamped to plus or minus this many standard deviations"""
 
@@ -119,7 +119,7 @@ class SequenceRecipe(InputRecipe):
     """What symbols and values share."""
 
     rate: PositiveFloat = 1.0
-    """units a second; where time means nothing leave it at 1: what is said in seconds then counts units"""
+    """units per second; leave it at 1 if time means nothing: settings in seconds then count units"""
 
 
 class IdsRecipe(SequenceRecipe):
@@ -127,7 +127,7 @@ class IdsRecipe(SequenceRecipe):
 
     kind: Literal["ids"]
     symbols: tuple[str, ...]
-    """what ids stand for, in order: a text of characters (`ACGT`), or a list"""
+    """what the ids stand for, in order: a text of characters (`ACGT`), or a list"""
     embedding_size: Annotated[PositiveInt, Field(le=MOST_EMBEDDING)] = 32
     limit: PositiveFloat = 4.0
     """embeddings are clamped to plus or minus this"""
@@ -162,11 +162,11 @@ class IdsRecipe(SequenceRecipe):
 
 
 class ValuesRecipe(SequenceRecipe):
-    """Numbers over time, some at once: time series, what sensors measure."""
+    """Numbers over time, one or several at once: time series, sensors."""
 
     kind: Literal["values"]
     columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_CHANNELS)]
-    """what the numbers of one time are; a CSV file's columns of these names are read"""
+    """names of the numbers of one time; a CSV file's columns of these names are read"""
     limit: PositiveFloat = 5.0
     """normalized values are clamped to plus or minus this many standard deviations"""
 

@@ -33,12 +33,13 @@ class NetworkRecipe(Part):
     """Stacked causal recurrent layers over groups of frames."""
 
     cell: Literal["gru", "lstm", "rnn"] = "gru"
+    """`gru`, `lstm` or `rnn`"""
     hidden_size: Annotated[PositiveInt, Field(le=MOST_WIDTH)] = 192
     num_layers: Annotated[PositiveInt, Field(le=MOST_LAYERS)] = 3
     subsampling: Annotated[PositiveInt, Field(le=MOST_WIDTH)] = 4
     """frames stacked into one recurrent step"""
     rows_per_step: PositiveInt = 1
-    """rows of log-probs that one step gives: 2 let a network of 40 ms steps spell quick words at 20 ms a token"""
+    """rows of log-probs that one step gives: with 2, a network of 40 ms steps can spell a token every 20 ms"""
     layer_norm: bool = False
     """normalize what each layer passes on"""
     projection_size: Annotated[PositiveInt, Field(le=MOST_WIDTH)] | None = None
@@ -62,12 +63,12 @@ class TokensRecipe(Part):
     size: PositiveInt | None = None
     """subwords: how many, such as 200; fewer where the texts do not hold that many"""
     lexicon: str | None = None
-    """phones: a file with a word and its phones per line: the words of the model; a path, or under ./data or $EDGESEQ_DATA"""
+    """phones: the words of the model, a file with a word and its phones per line; a path, or under ./data or $EDGESEQ_DATA"""
     word_start: bool = True
-    """phones: whether the network says `▁` before each word; without, it has more room in quick speech, and only the lexicon
-    knows where words begin"""
+    """phones: whether the network emits `▁` before each word; without it there is more room for quick speech, and only the
+    lexicon knows where words begin"""
     model: str | None = None
-    """given: whose tokens, such as those of the model that is fine-tuned; a run, a checkpoint, a model's folder or name"""
+    """given: the model whose tokens are used, such as the one that is fine-tuned; a run, a checkpoint, a folder or a name"""
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> TokensRecipe:
@@ -83,7 +84,7 @@ class TaskRecipe(Part):
     """What the network is trained for; each module of `edgeseq.training.tasks` adds its own keys."""
 
     kind: str = "ctc"
-    """`ctc` (words), `frames` (a label a row), `next_token` (the symbol that follows)"""
+    """`ctc` (words), `frames` (a label for each row), `next_token` (the symbol that follows); see docs/tasks.md"""
 
 
 def _parse_task(value: Any) -> Any:
@@ -100,11 +101,11 @@ class SourceRecipe(Part):
     weight: PositiveFloat = 1.0
     """share of the clips drawn, relative to the other sources"""
     easy: bool = False
-    """drawn from in the easy first steps"""
+    """whether the first `train.easy_steps` draw from it; at least one source is easy"""
     exclude: tuple[str, ...] = ()
     """speakers left out, as shell patterns"""
     license: str | None = None
-    """of recordings whose manifest names none (`licence`)"""
+    """the licence of recordings whose manifest names none (`licence`)"""
     others: bool = False
     """other speech: the network learns to write nothing for it, whatever its texts say; recordings whose text holds a word of
     the other manifests are left out, and texts may be empty"""
@@ -117,25 +118,25 @@ class SourceRecipe(Part):
 
 
 class DataRecipe(Part):
-    """What is trained on, and what is measured on the way."""
+    """What is trained on, and what is measured during training."""
 
     train: Annotated[tuple[SourceRecipe, ...], Field(min_length=1)]
     licenses: tuple[str, ...] | None = None
-    """allowed for recordings to train on, as shell patterns over SPDX identifiers; others, and unknown ones, are refused"""
+    """licences that training recordings may have, as shell patterns over SPDX identifiers; others, or none, are refused"""
     min_rows_per_token: NonNegativeFloat = 1.2
-    """clips said faster than this are left out: CTC spells one token a row, with a blank between equal ones"""
+    """clips spoken faster than this are left out: CTC spells one token per row, with a blank between equal ones"""
     valid: tuple[str, ...] = ()
-    """manifests that are measured during training; nothing is chosen by them, except with `train.patience`. Recordings
-    may be without words (`"text": ""`): those in which words are heard are counted"""
+    """manifests that are measured during training; they choose nothing, except with `train.patience`. Recordings without words
+    (`"text": ""`) are allowed: those in which words are heard are counted"""
 
 
 class JoiningRecipe(Part):
-    """Short clips joined to streams: what a microphone hears, state carried from one row to the next."""
+    """How clips are joined to streams, as a microphone hears them; the state is carried from one row to the next."""
 
     row_seconds: PositiveFloat = 4.0
-    """a row of a batch is filled with clips up to this length"""
+    """length up to which a row of a batch is filled with clips"""
     row_length: PositiveInt = 128
-    """ids and values, which are not joined: units in a row of a batch; longer sequences continue in the next"""
+    """ids and values, which are not joined: most units in a row of a batch; longer sequences continue in the next row"""
     gap_seconds: SecondsRange = (0.0, 0.4)
     """between two clips"""
     tail_seconds: NonNegativeFloat = 0.3
@@ -147,7 +148,7 @@ class JoiningRecipe(Part):
 
 
 class AveragingRecipe(Part):
-    """Weights averaged over steps: those are measured and exported."""
+    """The average of the weights over steps, which is measured and exported."""
 
     kind: Literal["none", "exponential", "uniform"] = "none"
     """`exponential` forgets by `decay`; `uniform` counts the last `last_steps` alike (Izmailov et al. 2018)"""
@@ -156,11 +157,11 @@ class AveragingRecipe(Part):
 
 
 class QuantizeRecipe(Part):
-    """Weights rounded in training as an export in this many bits rounds them; activations are left alone."""
+    """Rounds weights in training as an export in this many bits does; activations are left alone."""
 
     bits: Literal[8, 4]
     from_step: NonNegativeInt = 0
-    """the scales are those that fit the weights at this step"""
+    """step at which rounding begins; its weights determine the scales"""
 
 
 class TrainRecipe(Part):
@@ -171,17 +172,17 @@ class TrainRecipe(Part):
     batch_size: PositiveInt = 32
     """streams trained side by side, in all processes together; a batch has a row of each"""
     batch_seconds: PositiveFloat | None = None
-    """most sound in a batch: where rows are long, some streams wait, their state unchanged"""
+    """most sound in a batch; if rows are long, some streams wait, with their state unchanged"""
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(str)] = "32"
-    """of the network's products in training; weights are kept in 32 bit. `auto` is bf16 on processors that multiply it
-    (AVX512_BF16, AMX), else 32; a resumed training keeps what it began with"""
+    """of matrix products in training; weights are kept in 32 bit. `auto` is bf16 on processors that multiply it (AVX512_BF16,
+    AMX), else 32; a resumed training keeps what it began with"""
     threads: PositiveInt | None = None
-    """of each training process on a CPU; by default OMP_NUM_THREADS, or the cores that loaders leave, at most 4"""
+    """threads of each training process on a CPU; by default OMP_NUM_THREADS, or the cores that loaders leave, at most 4"""
     quantize: QuantizeRecipe | None = None
     averaging: AveragingRecipe = AveragingRecipe()
     patience: PositiveInt | None = None
-    """stop after this many validations that bring nothing better, and keep the best weights: those with the fewest phones wrong
-    where tokens are phones, else words"""
+    """stop after this many validations without an improvement, and keep the best weights: those with the lowest phone error
+    rate if tokens are phones, else the lowest WER"""
     most_bad_steps: NonNegativeInt = 20
     """steps whose loss or gradient is not a number are skipped; more than this end the training"""
     lr: PositiveFloat = 2e-3
@@ -190,22 +191,24 @@ class TrainRecipe(Part):
     grad_clip: PositiveFloat = 1.0
     """largest norm of the gradient"""
     easy_steps: NonNegativeInt = 1500
-    """single clean clips of the easy sources, to get CTC going"""
+    """first steps, on single clean clips of the easy sources"""
     ramp_steps: NonNegativeInt = 2000
-    """from there to full difficulty"""
+    """steps from there to full difficulty"""
     valid_every: PositiveInt = 1000
+    """steps"""
     checkpoint_every: PositiveInt = 500
+    """steps"""
     loggers: tuple[Literal["mlflow", "wandb"], ...] = ()
     """besides TensorBoard: `mlflow`, `wandb` (Weights & Biases); each is an extra of that name"""
 
 
 class FinetuneRecipe(Part):
-    """Weights to begin with, of a network with the same frontend and layers; tokens may differ."""
+    """Start from the weights of a network with the same frontend and layers; tokens may differ."""
 
     weights: str
     """a run's folder, a checkpoint, weights.safetensors, or a released model's folder or name"""
     freeze: NonNegativeInt = 0
-    """recurrent layers, from the input on, that stay as they are"""
+    """number of recurrent layers, counted from the input, that stay unchanged"""
     shrink: Annotated[float, Field(gt=0, le=1)] = 1.0
     """factor on the weights of all recurrent layers: 0.5 frees units that long training has saturated (Ash and Adams 2020)"""
 
@@ -222,29 +225,31 @@ class ExportRecipe(Part):
     """What `edgeseq export` writes."""
 
     chunk_ms: PositiveInt = 80
-    """of sound that the graph takes at a time"""
+    """milliseconds of sound that the graph takes at a time"""
     chunk_steps: PositiveInt | None = None
-    """the same in recurrent steps, in its place; 1 where the input is not sound"""
+    """replaces `chunk_ms`: recurrent steps at a time; 1 if the input is not sound"""
     most_difference: NonNegativeFloat = 1.0
-    """of error rates on `data.valid`, in percent of the words, and of phone models of the phones, too: torch on whole clips,
-    torch streamed, the float file, quantized files; what differs by more is not written. A single error is always allowed"""
+    """largest difference in WER (for phone models also in phone error rate) on `data.valid`, in percent, between torch on whole
+    clips, torch streamed, the float file and quantized files; a file that differs by more is not written. A single error is
+    always allowed"""
     lexicon: str | None = None
-    """of phones: a file of the words that the model includes, instead of those it was trained with; a path, or under ./data
-    or $EDGESEQ_DATA"""
+    """phones: the lexicon that the model includes, instead of the one it was trained with; a path, or under ./data or
+    $EDGESEQ_DATA"""
     lm: str | None = None
-    """a compiled language model (`edgeseq lm build`) that the model includes and searches with; found likewise"""
+    """a compiled language model (`edgeseq lm build`) that the model includes and searches with; found in the same places"""
     guesser: str | None = None
-    """of phones: what guesses how words sound that the lexicon lacks; found likewise"""
+    """phones: a file (`edgeseq lexicon guesser`) that guesses the sound of words that the lexicon lacks; found in the same
+    places"""
     beam: PositiveInt | None = None
-    """beginnings that the search keeps, where the model has a language model; null: as many as usual"""
+    """hypotheses that the search keeps, if the model has a language model; null: the usual number (docs/decoding.md)"""
     lm_weight: NonNegativeFloat | None = None
-    """how much that counts against sound; 0.5"""
+    """weight of the language model; null: 0.5"""
     word_bonus: float | None = None
-    """nats for each word; 0"""
+    """nats added for each word; null: 0"""
     blank_penalty: float | None = None
-    """nats that blank loses in each row; 0"""
+    """nats subtracted from blank in each row; null: 0"""
     min_confidence: Annotated[float, Field(ge=0, le=1)] | None = None
-    """of the surest word of an utterance; one with less, noise most likely, is left out; 0"""
+    """leaves out an utterance, most likely noise, in which no word has this confidence; null: 0"""
 
 
 class Recipe(Part):
