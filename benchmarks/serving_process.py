@@ -32,7 +32,8 @@ class Server:
     def __init__(self, model: Path | str, n_streams: int, log: Path) -> None:
         """Start to listen at free ports."""
         listen = [word for protocol in (*PROTOCOLS, "http") for word in (f"--{protocol}", "127.0.0.1:0")]
-        limits = ["--limit", f"streams={n_streams + 8}", "--limit", f"connections={n_streams + 8}"]
+        connections = 2 * n_streams + 8  # one address may have three quarters of them
+        limits = ["--limit", f"streams={n_streams + 8}", "--limit", f"connections={connections}"]
         self._log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen([*SERVER, "--model", str(model), *listen, *limits], stdout=out, stderr=out)
