@@ -208,12 +208,12 @@ def _transcribe_one(recognizer: Recognizer, file: str, rate: int | None, display
 
 def _show_words(recognizer: Recognizer, file: str, rate: int | None, display: Display, stop: Stop) -> str | None:
     """Show the words of one file; returns why it could not be read to its end, if so."""
-    from edgeseq.phrases.search import PhraseDecoder
+    from edgeseq.decoding.decoder import kind_of
     from edgeseq.sound.audio import read_blocks
 
     try:
         blocks = until(read_blocks(file, recognizer.sample_rate, rate), stop)
-        if display.form is Format.jsonl and isinstance(recognizer.decoder, PhraseDecoder):
+        if display.form is Format.jsonl and kind_of(recognizer.decoder) == "phrases":
             for final in recognizer.utterances(blocks):  # joined they would have no intents
                 display.show(final)
         else:
